@@ -1,0 +1,93 @@
+"""What commands say: progress and notes on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from stn_cli.errors import printable
+from stn_cli.records import Skipped
+
+
+class Progress:
+    """A tqdm bar per stage and notes between them; plain lines where stderr is no terminal; nothing when quiet.
+
+    It is the `Reporter` of `stn_cli.coloc.trainer`.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: tqdm[Any] | None = None
+
+    def stage(self, name: str, total: int | None) -> None:
+        """Begin a bar."""
+        self.close()
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, desc=f"{name:<12}", unit="", leave=True, dynamic_ncols=True, file=sys.stderr)
+        else:
+            self.say(f"{name}..." if total is None else f"{name}: {total}")
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif note and self.verbose and not self.quiet:
+            self.say("  " + note)
+
+    def warn(self, text: str) -> None:
+        """A note that should be seen."""
+        self._line("warning: " + text, "yellow")
+
+    def say(self, text: str) -> None:
+        """A plain note."""
+        self._line(text, None)
+
+    def _line(self, text: str, style: str | None) -> None:
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.clear()
+        self.console.print(Text(printable(text), style or ""))
+
+    def close(self) -> None:
+        """End the bar that is open."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def skipped(self, rows: Sequence[Skipped]) -> None:
+        """A summary of skipped files by reason."""
+        if not rows:
+            return
+        counts = Counter(row.reason.split(":")[0] for row in rows)
+        listed = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
+        self.warn(f"{len(rows)} skipped: {listed} (see skipped.jsonl)")
+        if self.verbose:
+            for row in rows:
+                self.say(f"  {printable(row.file)}: {row.reason}")
+
+
+def print_table(rows: Sequence[tuple[str, str]], title: str = "") -> None:
+    """A two-column table on stdout."""
+    table = Table(title=title or None, show_header=False, title_justify="left", box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(printable(value)))
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def print_json(value: object) -> None:
+    """JSON on stdout."""
+    print(json.dumps(value, allow_nan=False))

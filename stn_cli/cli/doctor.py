@@ -1,0 +1,76 @@
+"""`stn-coloc doctor`."""
+
+from __future__ import annotations
+
+from stn_cli.cli.options import Debug, Json
+
+NEEDED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "typer",
+    "rich",
+    "tqdm",
+    "safetensors",
+    "jinja2",
+    "defusedxml",
+)
+LEAST_TORCH = (2, 10)
+
+
+def doctor(json: Json = False, debug: Debug = False) -> None:
+    """Print versions and devices, and what is missing."""
+    import importlib.metadata
+    import importlib.util
+    import platform
+    import sys
+
+    from stn_cli import __version__
+    from stn_cli.cli.console import print_json, print_table
+    from stn_cli.errors import ResourceError
+
+    rows = [("stn-coloc", __version__), ("python", platform.python_version()), ("system", platform.platform())]
+    missing = []
+    for name in NEEDED:
+        try:
+            rows.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            if name == "opencv-python" and importlib.util.find_spec("cv2"):
+                rows.append((name, "other build of OpenCV"))
+                continue
+            rows.append((name, "missing"))
+            missing.append(name)
+    rows += _devices(missing)
+    if json:
+        print_json(dict(rows))
+    else:
+        print_table(rows, "stn-coloc doctor")
+    if missing:
+        raise ResourceError("packages are missing or too old", ", ".join(missing), sys.executable, "pip install stn-coloc")
+
+
+def _devices(missing: list[str]) -> list[tuple[str, str]]:
+    import os
+
+    try:
+        import cv2
+        import torch
+    except ImportError as error:
+        missing.append(str(error))
+        return []
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < LEAST_TORCH:
+        missing.append("torch >= 2.10 (older ones load pickles unsafely)")
+    rows = [("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads")]
+    for i in range(torch.cuda.device_count()):
+        p = torch.cuda.get_device_properties(i)
+        rows.append((f"cuda:{i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB"))
+    if not torch.cuda.is_available():
+        rows.append(("cuda", "none"))
+    rows.append(("mps", "yes" if torch.backends.mps.is_available() else "none"))
+    build = cv2.getBuildInformation()
+    jpeg = next((line.split(":")[1].strip() for line in build.splitlines() if line.strip().startswith("JPEG:")), "unknown")
+    rows.append(("jpeg decoder", jpeg))
+    return rows

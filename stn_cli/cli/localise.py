@@ -1,0 +1,84 @@
+"""`stn-coloc localise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
+from stn_cli.errors import UsageError
+
+
+def localise(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
+    ] = None,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path("stn-coloc-run"),
+    out: Out = None,
+    overwrite: Overwrite = False,
+    min_score: Annotated[float, typer.Option(help="Leave out objects below this score.")] = 0.0,
+    format: Annotated[str, typer.Option(help="Formats beside COCO, with commas: csv.")] = "",
+    crops: Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")] = False,
+    crop_size: Annotated[int, typer.Option(help="Longer side of a crop, pixels.")] = 256,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")] = False,
+    device: Device = None,
+    batch: Annotated[int, typer.Option(help="Images per call of the network.")] = 64,
+    workers: Workers = None,
+    max_pixels: MaxPixels = None,
+    strict: Strict = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Give a box, a confidence and a crop for each image; writes boxes.json (COCO)."""
+    if not 0 <= min_score <= 1:
+        raise UsageError("--min-score must be 0 to 1", min_score)
+    if batch < 1 or crop_size < 1:
+        raise UsageError("--batch and --crop-size must be at least 1", min(batch, crop_size))
+
+    from stn_cli.cli.console import Progress, print_json
+    from stn_cli.errors import InputError
+    from stn_cli.localise import LocaliseOptions, localise_source
+
+    progress = Progress(quiet=quiet, verbose=verbose)
+    options = LocaliseOptions(
+        min_score=min_score,
+        formats=tuple(part.strip() for part in format.split(",") if part.strip()),
+        crops=crops,
+        crop_size=crop_size,
+        overlay=overlay,
+        batch=batch,
+        workers=workers,
+        max_pixels=max_pixels,
+    )
+    folder = out or Path("stn-coloc-boxes")
+    try:
+        summary = localise_source(
+            source, model, folder, options, overwrite=overwrite, device=device or "auto", reporter=progress
+        )
+    finally:
+        progress.close()
+    progress.skipped(summary.skipped)
+    progress.say(
+        f"{summary.images} images, {summary.objects} objects, {summary.doubtful} of them below 0.5, "
+        f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
+    )
+    if json:
+        print_json(
+            {
+                "boxes": str(folder / "boxes.json"),
+                "images": summary.images,
+                "objects": summary.objects,
+                "doubtful": summary.doubtful,
+                "skipped": len(summary.skipped),
+                "seconds": round(summary.seconds, 2),
+            }
+        )
+    else:
+        print(folder / "boxes.json")
+    if strict and summary.skipped:
+        raise InputError(f"{len(summary.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")

@@ -1,0 +1,30 @@
+"""`stn-coloc report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stn_cli.cli.options import Debug, Device, Out, Quiet
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder.")] = Path("stn-coloc-run"),
+    out: Out = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    from stn_cli.cli.console import Progress
+    from stn_cli.report.page import write_report
+
+    progress = Progress(quiet=quiet)
+    progress.stage("report", None)
+    try:
+        path = write_report(run, out, device=device or "auto", progress=progress.advance)
+    finally:
+        progress.close()
+    print(path)

@@ -1,0 +1,123 @@
+"""`stn-coloc train`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
+from stn_cli.errors import UsageError
+
+
+def train(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="Folder, image, glob, .txt list of paths, or - for paths on stdin.", show_default=False),
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    encoder: Annotated[str | None, typer.Option(help="gradient, or a torchvision network.", show_default="gradient")] = None,
+    weights: Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the encoder to take.", show_default="last of stride 16")] = None,
+    transform: Annotated[str | None, typer.Option(help="attention, box, similarity or affine.", show_default="box")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="template (keeps its form), region (does not), or auto.", show_default="auto")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")
+    ] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")] = None,
+    margin: Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")] = None,
+    steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")] = None,
+    finetune: Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")] = None,
+    search_images: Annotated[int | None, typer.Option(help="Images that the search looks at.", show_default="160")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
+    lr: Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")] = None,
+    localisation_lr: Annotated[float | None, typer.Option(help="Share of the rate for f_loc.", show_default="0.1")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.", show_default="0")] = None,
+    device: Device = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", show_default=False)] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and exit.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+    strict: Strict = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Learn from a folder of images where their common object is; writes a run folder."""
+    flags: dict[str, Any] = {
+        "encoder": encoder, "weights": weights, "layer": layer, "transform": transform, "search": search,
+        "size": None if size is None else parse_size(size), "imgsz": imgsz, "margin": margin, "steps": steps,
+        "finetune": finetune, "search_images": search_images, "batch": batch, "lr": lr,
+        "localisation_lr": localisation_lr, "seed": seed, "device": device, "workers": workers, "max_pixels": max_pixels,
+    }  # fmt: skip
+    given = {name: value for name, value in flags.items() if value is not None}
+    if resume and (given or config):
+        raise UsageError("--resume takes the run's own settings", ", ".join(given) or "config", None, "Leave them out")
+
+    from stn_cli.coloc.config import TrainConfig, read_toml
+
+    values = read_toml(config) if config else {}
+    settings = TrainConfig.read(values | given, str(config) if config else "the command line")
+    if print_config:
+        print(settings.toml(), end="")
+        return
+    if source is None and not resume:
+        raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
+
+    from stn_cli.cli.console import Progress, print_json
+    from stn_cli.coloc import trainer
+    from stn_cli.errors import InputError
+    from stn_cli.report.page import write_report
+
+    progress = Progress(quiet=quiet, verbose=verbose)
+    folder = out or Path("stn-coloc-run")
+    try:
+        result = trainer.train(source, folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
+        if report:
+            progress.stage("report", None)
+            write_report(folder, device=settings.device, progress=progress.advance)
+    finally:
+        progress.close()
+    progress.skipped(result.skipped)
+    progress.say(
+        f"{result.images} images, {result.kind}, agreement {result.agreement:.2f}, {result.seconds:.0f} s"
+        + (f"; look at {folder / 'report.html'}" if report else "")
+    )
+    if json:
+        print_json(
+            {
+                "run": str(folder),
+                "images": result.images,
+                "skipped": len(result.skipped),
+                "kind": result.kind,
+                "agreement": round(result.agreement, 4),
+                "warnings": result.warnings,
+                "seconds": round(result.seconds, 2),
+            }
+        )
+    else:
+        print(folder)
+    if strict and result.skipped:
+        raise InputError(f"{len(result.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")
+
+
+def parse_size(text: str) -> tuple[float, float]:
+    """`LO-HI` or one number as (LO, HI).
+
+    Raises:
+        UsageError: it is neither.
+    """
+    number = r"\s*(\d*\.?\d+)\s*"
+    match = re.fullmatch(f"{number}(?:-{number})?", text)
+    if match is None:
+        raise UsageError("--size must be LO-HI", text, "for example 0.2-0.5")
+    low = float(match[1])
+    return low, float(match[2]) if match[2] else low

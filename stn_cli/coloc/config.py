@@ -1,0 +1,149 @@
+"""Settings of a training, and their bounds."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from stn_cli.errors import InputError, UsageError
+from stn_cli.media.decode import MAX_PIXELS
+from stn_cli.stn.grids import GRIDS
+
+SEARCHES = ("auto", "template", "region")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Every setting of a training; the defaults are the ones that the figures in the README were made with.
+
+    Attributes:
+        encoder: `gradient`, or the name of a torchvision classification network.
+        weights: file with the encoder's weights; empty for the published ones.
+        layer: layer of the encoder whose map is taken; empty for the last one of stride 16.
+        transform: `attention`, `box`, `similarity` or `affine`.
+        search: `template` (a thing that keeps its form), `region` (one that does not), or `auto`.
+        size: smallest and largest side of the object as shares of the image's longer side; (0, 0) finds it.
+        imgsz: longer side at which images are looked at, pixels.
+        margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
+        steps: optimiser steps of the regression at most; it ends by itself when it has converged.
+        finetune: optimiser steps with the triplet loss through the sampler.
+        search_images: images that the search looks at; the others are labelled with what it found.
+        batch: images per step.
+        lr: base learning rate.
+        localisation_lr: share of the base rate at which f_loc learns.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        seed: of everything random.
+        workers: decoding threads; 0 is one per core.
+        max_pixels: images with more pixels are skipped.
+    """
+
+    encoder: str = "gradient"
+    weights: str = ""
+    layer: str = ""
+    transform: str = "box"
+    search: str = "auto"
+    size: tuple[float, float] = (0.0, 0.0)
+    imgsz: int = 128
+    margin: float = 1.0
+    steps: int = 400
+    finetune: int = 40
+    search_images: int = 160
+    batch: int = 32
+    lr: float = 0.03
+    localisation_lr: float = 0.1
+    device: str = "auto"
+    seed: int = 0
+    workers: int = 0
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.transform not in GRIDS:
+            raise UsageError("unknown --transform", self.transform, f"known: {', '.join(GRIDS)}")
+        if self.search not in SEARCHES:
+            raise UsageError("unknown --search", self.search, f"known: {', '.join(SEARCHES)}")
+        low, high = self.size
+        if (low, high) != (0.0, 0.0) and not 0.02 <= low <= high <= 1.0:
+            raise UsageError("--size must be LO-HI with 0.02 <= LO <= HI <= 1", f"{low:g}-{high:g}")
+        for name, least, most in _BOUNDS:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise UsageError(f"--{name.replace('_', '-')} must be {least:g} to {most:g}", value)
+
+    def toml(self) -> str:
+        """The settings as a TOML file that `from_toml` reads back."""
+        lines = []
+        for name, value in asdict(self).items():
+            if isinstance(value, str):
+                text = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            elif isinstance(value, tuple):
+                text = "[" + ", ".join(f"{v!r}" for v in value) + "]"
+            else:
+                text = repr(value)
+            lines.append(f"{name} = {text}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def read(cls, values: dict[str, Any], origin: str) -> TrainConfig:
+        """A configuration from plain values.
+
+        Raises:
+            UsageError: a name that is no setting, or a value of the wrong kind; the nearest right name is given.
+        """
+        import difflib
+
+        known = {f.name: f for f in fields(cls)}
+        clean: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise UsageError(f"unknown setting in {origin}", name, f"nearest: {near[0]}" if near else None)
+            default = known[name].default
+            if isinstance(default, tuple):
+                value = tuple(float(v) for v in value)
+            elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if type(value) is not type(default):
+                raise UsageError(f"setting {name} in {origin} must be a {type(default).__name__}", value)
+            clean[name] = value
+        return cls(**clean)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> TrainConfig:
+        """Read a file that `toml` wrote, or a person.
+
+        Raises:
+            InputError: it cannot be read or is not TOML.
+            UsageError: a setting is wrong.
+        """
+        return cls.read(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        InputError: it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError("cannot read configuration", path, error.strerror) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("not a TOML file", path, error) from error
+
+
+_BOUNDS: tuple[tuple[str, float, float], ...] = (
+    ("imgsz", 32, 2048),
+    ("margin", 0.0, 100.0),
+    ("steps", 0, 10_000_000),
+    ("finetune", 0, 10_000_000),
+    ("search_images", 2, 100_000),
+    ("batch", 2, 65_536),
+    ("lr", 1e-8, 10.0),
+    ("localisation_lr", 1e-6, 1.0),
+    ("seed", 0, 2**31 - 1),
+    ("workers", 0, 1024),
+    ("max_pixels", 100, 10**12),
+)

@@ -1,0 +1,204 @@
+"""The triplet margin as a judge: how much more a crop is like the object than like a random patch.
+
+A judge keeps what the search found in a form that can be stored and asked about any crop of any image, and that
+gradients pass through. The margin of a crop is d(crop, random) - d(crop, object); its calibration to a score in [0, 1] has
+0.5 where crops and random patches of the training images are equally likely.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stn_cli.coloc.encoder import Encoder, embed_crops
+from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
+from stn_cli.coloc.patches import cut
+from stn_cli.coloc.region import FADED_PRIOR, OUTSIDE, Region, Vocabulary, lay_out
+from stn_cli.coloc.template import Template
+from stn_cli.stn import affine_grid, sample
+
+PROBES = 12
+"""Points along a side at which a crop reads the margin map."""
+
+
+class TemplateJudge(nn.Module):
+    """Margins in the rigid embedding: 4 x 4 cells of structure in their places."""
+
+    kind = "template"
+    free_size = False
+    """Sides stay as the search found them: the margin alone shrinks a crop, and its reward for size overshoots."""
+    prototype: Tensor
+    scale: Tensor
+    random_mean: Tensor
+    random_square: Tensor
+
+    def __init__(self, encoder: Encoder, width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("prototype", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("random_mean", torch.zeros(width))
+        self.register_buffer("random_square", torch.zeros(()))
+
+    @classmethod
+    def of(cls, template: Template, encoder: Encoder) -> TemplateJudge:
+        """The judge of a finished search; its random patches come with `observe`."""
+        judge = cls(encoder, template.prototype.numel()).to(template.prototype.device)
+        judge.prototype.copy_(template.prototype)
+        judge.scale.fill_(template.scale)
+        return judge
+
+    def embed(self, images: Tensor, matrices: Tensor) -> Tensor:
+        """e of crops: images (B, 3, S, S), thetas (B, R, 2, 3) -> (B, R, D)."""
+        crops = cut(images, matrices, self.encoder.patch)  # (B, R, 3, patch, patch)
+        return embed_crops(self.encoder, crops.flatten(0, 1)).view(*crops.shape[:2], -1) / self.scale
+
+    def observe(self, positive: Tensor, random: Tensor) -> None:
+        """Learn from embeddings of crops (N, 1, D) and of random patches (N, R, D) what both look like."""
+        self.prototype.copy_(positive.mean((0, 1)))
+        self.random_mean.copy_(random.mean((0, 1)))
+        self.random_square.copy_(random.square().sum(-1).mean())
+
+    def margin_of(self, e: Tensor) -> Tensor:
+        """mean_r |e - r|^2 - |e - p|^2: embeddings (..., D) -> (...)."""
+        away = -2 * e @ self.random_mean + self.random_square
+        return away + 2 * e @ self.prototype - self.prototype.square().sum()
+
+    def margins(self, images: Tensor, rectangles: Tensor, matrices: Tensor) -> Tensor:
+        """Margins of crops: (B, 3, S, S), (B, 4), (B, R, 2, 3) -> (B, R)."""
+        del rectangles
+        return self.margin_of(self.embed(images, matrices))
+
+    def loss(self, images: Tensor, rectangles: Tensor, matrices: Tensor, random: Tensor, alpha: float) -> Tensor:
+        """The objective for one crop per image (B, 1, 2, 3) and random patches (B, R, 2, 3): a scalar."""
+        del rectangles
+        e = self.embed(images, torch.cat([matrices, random], 1))
+        return triplet_margin_loss(e[:, 0], e[:, 1:], alpha) - SIZE_REWARD * log_area(matrices).mean()
+
+
+class RegionJudge(nn.Module):
+    """Margins in the loose embedding: the mean of a crop's cells' margins."""
+
+    kind = "region"
+    free_size = True
+    """The closed form below has its best size inside."""
+    centre: Tensor
+    spread: Tensor
+    words: Tensor
+    word_margins: Tensor
+    threshold: Tensor
+    map_spread: Tensor
+
+    def __init__(self, encoder: Encoder, words: int, channels: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("spread", torch.ones(channels))
+        self.register_buffer("words", torch.zeros(words, channels))
+        self.register_buffer("word_margins", torch.zeros(words))
+        self.register_buffer("threshold", torch.zeros(()))
+        self.register_buffer("map_spread", torch.ones(()))
+
+    @classmethod
+    def of(cls, region: Region, encoder: Encoder) -> RegionJudge:
+        """The judge of a finished search."""
+        words = region.vocabulary.words
+        judge = cls(encoder, *words.shape).to(words.device)
+        judge.centre.copy_(region.vocabulary.centre)
+        judge.spread.copy_(region.vocabulary.spread)
+        judge.words.copy_(words)
+        judge.word_margins.copy_(region.margins_of_words)
+        judge.threshold.fill_(region.threshold)
+        judge.map_spread.fill_(region.spread)
+        return judge
+
+    def region(self) -> Region:
+        """The search's result again, as far as `apply_region` needs it."""
+        vocabulary = Vocabulary(self.centre, self.spread, self.words)
+        empty = self.words.new_zeros((0, 4))
+        return Region(vocabulary, self.word_margins, float(self.threshold), float(self.map_spread), empty, 0.0, [])
+
+    def surplus(self, images: Tensor) -> Tensor:
+        """The margin map in standard deviations above the threshold: (B, 3, S, S) -> (B, h, w)."""
+        with torch.no_grad():
+            margins = self.region().margin_map(self.encoder.appearance(images))
+            return (margins - self.threshold) / self.map_spread
+
+    def margins(self, images: Tensor, rectangles: Tensor, matrices: Tensor) -> Tensor:
+        """Margins of crops: mean inside less mean in a ring around it; (B, 3, S, S), (B, 4), (B, R, 2, 3) -> (B, R)."""
+        surplus = self.surplus(images)
+        inner = _mean_in(surplus, matrices)
+        wide = matrices.clone()
+        wide[..., :2] *= 1.6
+        whole = _mean_in(surplus, wide)
+        ring = (whole * 1.6**2 - inner) / (1.6**2 - 1)
+        return inner - 0.5 * ring
+
+    def loss(self, images: Tensor, rectangles: Tensor, matrices: Tensor, random: Tensor, alpha: float) -> Tensor:
+        """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
+        del random
+        surplus = self.surplus(images)
+        cells = lay_out(torch.zeros(surplus.shape, dtype=torch.long, device=surplus.device), rectangles)
+        wanted = surplus - FADED_PRIOR * cells.off_centre + (ALPHA - alpha)
+        mean = _mean_in(wanted.masked_fill(~cells.valid, OUTSIDE), matrices)
+        return -(mean * log_area(matrices).exp()).mean()
+
+
+Judge = TemplateJudge | RegionJudge
+
+
+def log_area(matrices: Tensor) -> Tensor:
+    """Log of a crop's area as a share of the canvas: (..., 2, 3) -> (...)."""
+    a, b, c, d = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 1, 1]
+    return (a * d - b * c).abs().clamp(min=1e-8).log()
+
+
+def _mean_in(values: Tensor, matrices: Tensor) -> Tensor:
+    """Mean of a map (B, h, w) over crops (B, R, 2, 3) -> (B, R)."""
+    B, R = matrices.shape[:2]
+    grid = affine_grid(matrices, (PROBES, PROBES)).view(B, R * PROBES, PROBES, 2)
+    read = sample(values[:, None], grid, padding="border")[:, 0]
+    return read.view(B, R, -1).mean(-1)
+
+
+class Calibration(nn.Module):
+    """Margin -> score: a logistic curve through 0.5 where object and random patch are equally likely."""
+
+    slope: Tensor
+    middle: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.ones(()))
+        self.register_buffer("middle", torch.zeros(()))
+
+    def fit(self, positive: Tensor, random: Tensor, rounds: int = 60) -> None:
+        """Platt's logistic fit by Newton's method, both sides weighing the same.
+
+        Args:
+            positive: (N,) margins of crops.
+            random: (M,) margins of random patches.
+        """
+        x = torch.cat([positive, random]).double().cpu()
+        scale = x.std().clamp(min=1e-9)
+        offset = x.mean()
+        x = (x - offset) / scale
+        n, m = len(positive), len(random)
+        target = torch.cat([torch.full((n,), (n + 1) / (n + 2)), torch.full((m,), 1 / (m + 2))]).double()
+        weight = torch.cat([torch.full((n,), 0.5 / n), torch.full((m,), 0.5 / m)]).double()
+        design = torch.stack([x, torch.ones_like(x)], 1)
+        beta = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        ridge = torch.diag(torch.tensor([1e-3, 0.0], dtype=torch.float64))
+        for _ in range(rounds):
+            p = torch.sigmoid(design @ beta)
+            gradient = design.T @ (weight * (p - target)) + ridge @ beta
+            curve = (design * (weight * p * (1 - p)).clamp(min=1e-9)[:, None]).T @ design + ridge
+            step = torch.linalg.solve(curve, gradient)
+            beta = beta - step.clamp(-2, 2)
+        slope = float(beta[0].clamp(min=1e-3))
+        self.slope.fill_(slope / float(scale))
+        self.middle.fill_(float(offset) - float(beta[1]) / slope * float(scale))
+
+    def forward(self, margin: Tensor) -> Tensor:
+        """Margins (...) -> scores (...) in [0, 1], rising."""
+        return torch.sigmoid(self.slope * (margin - self.middle))

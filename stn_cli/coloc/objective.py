@@ -1,0 +1,42 @@
+"""The triplet margin objective of appendix A.2, and the size rule that it needs.
+
+sum_n sum_{m != n} max(0, |e(I_n^T) - e(I_m^T)|^2 - |e(I_n^T) - e(I_n^rand)|^2 + alpha)
+
+Two things are added to the paper's loss, both measured in docs/method.md. Distances are squared distances in a space whose
+scale is fixed over the whole data set (the mean squared norm of its windows is 1): with embeddings of unit length a speck of
+clutter is "more common" than the object. And among crops that satisfy the margin the largest is wanted:
+the loss is lowered by `SIZE_REWARD` times the logarithm of the crop's area, or every crop would shrink to a fragment.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ALPHA = 1.0
+SIZE_REWARD = 0.2
+
+
+def triplet_margin_loss(positive: Tensor, random: Tensor, alpha: float = ALPHA) -> Tensor:
+    """The loss of N crops, averaged over pairs and random patches.
+
+    Args:
+        positive: (N, D) embeddings of the crops.
+        random: (N, R, D) embeddings of random patches of the same images.
+        alpha: the margin, in units of the mean squared norm.
+
+    Returns:
+        A scalar; 0 when every crop is closer to every other crop than to its random patches by alpha.
+    """
+    n = len(positive)
+    apart = squared_distances(positive, positive)  # (N, N)
+    away = (positive[:, None] - random).square().sum(-1)  # (N, R)
+    hinge = (apart[:, :, None] - away[:, None, :] + alpha).clamp(min=0).mean(-1)  # (N, N)
+    others = 1 - torch.eye(n, device=hinge.device, dtype=hinge.dtype)
+    return (hinge * others).sum() / max(1, n * (n - 1))
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """|a_i - b_j|^2: (..., N, D), (..., M, D) -> (..., N, M), never negative."""
+    cross = a @ b.transpose(-1, -2)
+    return (a.square().sum(-1)[..., :, None] - 2 * cross + b.square().sum(-1)[..., None, :]).clamp(min=0)

@@ -1,0 +1,97 @@
+"""One small exception tree; each error knows the exit code that the command line ends with."""
+
+from __future__ import annotations
+
+
+class ColocError(Exception):
+    """An error that a user can act on.
+
+    Args:
+        what: what went wrong, in a few words.
+        subject: the file, value or flag it went wrong with; printed in quotes, control characters escaped.
+        why: the reason, printed in parentheses.
+        todo: what to do about it, one sentence.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, subject: object = None, why: object = None, todo: str = "") -> None:
+        self.what, self.subject, self.why, self.todo = what, subject, why, todo
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        """The whole message on one line: `WHAT: 'subject' (WHY). WHAT TO DO`."""
+        text = self.what
+        if self.subject is not None:
+            text += f": '{printable(str(self.subject))}'"
+        if self.why is not None:
+            text += f" ({printable(str(self.why))})"
+        if self.todo:
+            text += f". {self.todo}"
+        return text
+
+
+class UsageError(ColocError):
+    """A flag or an argument that cannot be used as given."""
+
+    exit_code = 2
+
+
+class InputError(ColocError):
+    """Input that cannot be used: no images, a broken truth file."""
+
+    exit_code = 3
+
+
+class OutputError(ColocError):
+    """Output that cannot be written."""
+
+    exit_code = 4
+
+
+class CheckpointError(ColocError):
+    """A run, model or training state that is missing, damaged or of another kind."""
+
+    exit_code = 5
+
+
+class DivergedError(ColocError):
+    """Training met a loss or a gradient that is not finite."""
+
+    exit_code = 6
+
+
+class ResourceError(ColocError):
+    """A device, memory or weights that this machine does not have."""
+
+    exit_code = 7
+
+
+class Interrupted(ColocError):
+    """A signal asked the run to stop; what was done so far has been saved."""
+
+    def __init__(self, signum: int, todo: str = "") -> None:
+        self.exit_code = 128 + signum
+        super().__init__("stopped", why="interrupted" if signum == 2 else "terminated", todo=todo)
+
+
+def printable(text: str) -> str:
+    r"""Escape what must not reach a terminal or a JSON file raw.
+
+    Control characters (ESC, newline) become `\xNN`; bytes that were not UTF-8 (surrogates of
+    `os.fsdecode`) become percent escapes.
+    """
+    if text.isprintable():
+        return text
+    out = []
+    for char in text:
+        code = ord(char)
+        if 0xDC80 <= code <= 0xDCFF:
+            out.append(f"%{code - 0xDC00:02X}")
+        elif char.isprintable():
+            out.append(char)
+        elif 0xD800 <= code <= 0xDFFF:
+            out.append("\ufffd")
+        else:
+            out.append(char.encode("unicode_escape").decode("ascii"))
+    return "".join(out)

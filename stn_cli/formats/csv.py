@@ -1,0 +1,47 @@
+"""CSV: a row per box, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from stn_cli.errors import printable
+from stn_cli.files import atomic
+from stn_cli.records import ImageRecord
+
+HEADER = ("file", "width", "height", "x1", "y1", "x2", "y2", "score")
+
+
+def neutral(cell: str) -> str:
+    """A text that a spreadsheet does not take for a formula: a leading = + - @ gets an apostrophe before it."""
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+class CsvWriter:
+    """`boxes.csv`: file, width, height, x1, y1, x2, y2, score; an image without an object has no row.
+
+    Args:
+        path: the target.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._context: AbstractContextManager[IO[Any]] = atomic(path, "w")
+        self._rows = csv.writer(self._context.__enter__(), lineterminator="\n")
+        self._rows.writerow(HEADER)
+
+    def add(self, record: ImageRecord) -> None:
+        """Write the objects of one image."""
+        for found in record.objects:
+            numbers = [f"{v:.3f}" for v in found.box]
+            self._rows.writerow([neutral(printable(record.file)), record.width, record.height, *numbers, f"{found.score:.4f}"])
+
+    def close(self) -> None:
+        """Put the file in place."""
+        self._context.__exit__(None, None, None)
+
+    def abandon(self) -> None:
+        """Remove the temporary file."""
+        with suppress(GeneratorExit):
+            self._context.__exit__(GeneratorExit, GeneratorExit(), None)

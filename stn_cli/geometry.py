@@ -1,0 +1,132 @@
+"""Boxes, quads, thetas and frames: the only place where pixels and normalised coordinates meet.
+
+Convention:
+    Pixel boxes are continuous and 0-based, x right, y down, `[x1, y1, x2, y2)` with the right and lower
+    edge outside; a pixel's centre is at +0.5. Normalised coordinates are `align_corners=False`: -1 and 1
+    are the outer edges of the outermost pixels. theta maps target to source (backward warping), as in
+    Jaderberg et al. 2015. Points are (x, y), sizes (H, W).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where an upright image of `width` x `height` pixels lies on a square canvas of side `canvas`.
+
+    The image keeps its aspect ratio: its longer side fills the canvas, the shorter one is centred.
+    """
+
+    width: int
+    height: int
+    canvas: int
+
+    @property
+    def content(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of the image on the canvas, in whole canvas pixels."""
+        scale = self.canvas / max(self.width, self.height)
+        w = min(self.canvas, max(1, round(self.width * scale)))
+        h = min(self.canvas, max(1, round(self.height * scale)))
+        return (self.canvas - w) // 2, (self.canvas - h) // 2, w, h
+
+    @property
+    def rectangle(self) -> tuple[float, float, float, float]:
+        """The image's outline (x1, y1, x2, y2) on the canvas, in normalised coordinates."""
+        left, top, w, h = self.content
+        half = self.canvas / 2
+        return left / half - 1, top / half - 1, (left + w) / half - 1, (top + h) / half - 1
+
+    def theta_to_image(self, matrix: Tensor) -> Tensor:
+        """A canvas theta as a theta of the image: (..., 2, 3) -> (..., 2, 3), both in normalised coordinates."""
+        x1, y1, x2, y2 = self.rectangle
+        scale = matrix.new_tensor([2 / (x2 - x1), 2 / (y2 - y1)])
+        offset = matrix.new_tensor([-(x1 + x2) / (x2 - x1), -(y1 + y2) / (y2 - y1)])
+        out = matrix * scale[:, None]
+        out[..., 2] += offset
+        return out
+
+    def boxes_from_canvas(self, boxes: Tensor) -> Tensor:
+        """Normalised canvas boxes (..., 4) -> pixel boxes of the image (..., 4)."""
+        x1, y1, x2, y2 = self.rectangle
+        scale = boxes.new_tensor([self.width / (x2 - x1), self.height / (y2 - y1)]).repeat(2)
+        return (boxes - boxes.new_tensor([x1, y1, x1, y1])) * scale
+
+    def boxes_to_canvas(self, boxes: Tensor) -> Tensor:
+        """Pixel boxes of the image (..., 4) -> normalised canvas boxes (..., 4)."""
+        x1, y1, x2, y2 = self.rectangle
+        scale = boxes.new_tensor([(x2 - x1) / self.width, (y2 - y1) / self.height]).repeat(2)
+        return boxes * scale + boxes.new_tensor([x1, y1, x1, y1])
+
+
+def normalised_to_pixels(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Normalised points (..., 2) -> pixel points (..., 2) of an image of `size` (H, W)."""
+    h, w = size
+    return (points + 1) * points.new_tensor([w / 2, h / 2])
+
+
+def pixels_to_normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixel points (..., 2) of an image of `size` (H, W) -> normalised points (..., 2)."""
+    h, w = size
+    return points / points.new_tensor([w / 2, h / 2]) - 1
+
+
+def pixel_index(coordinates: Tensor, length: int) -> Tensor:
+    """Normalised coordinates along one axis -> index space, in which pixel m's centre is at m."""
+    return (coordinates + 1) * (length / 2) - 0.5
+
+
+def index_to_normalised(index: Tensor, length: int) -> Tensor:
+    """Index space (pixel m's centre at m) -> normalised coordinates along one axis."""
+    return (index + 0.5) * (2 / length) - 1
+
+
+def matrix_to_quad(matrix: Tensor) -> Tensor:
+    """The outline of a crop: theta (..., 2, 3) -> its corners (..., 4, 2), clockwise from the upper left."""
+    corners = matrix.new_tensor([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
+    return corners @ matrix.transpose(-1, -2)
+
+
+def quad_to_box(quad: Tensor) -> Tensor:
+    """The upright box around a quad: (..., 4, 2) -> (..., 4)."""
+    return torch.cat([quad.amin(-2), quad.amax(-2)], -1)
+
+
+def box_to_matrix(box: Tensor) -> Tensor:
+    """The theta (..., 2, 3) whose crop is the box (..., 4), both in normalised coordinates."""
+    x1, y1, x2, y2 = box.unbind(-1)
+    zero = torch.zeros_like(x1)
+    rows = ((x2 - x1) / 2, zero, (x1 + x2) / 2), (zero, (y2 - y1) / 2, (y1 + y2) / 2)
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def theta_in_part(matrix: Tensor, size: tuple[int, ...], part: tuple[int, int, int, int]) -> Tensor:
+    """A theta (2, 3) of an image of `size` (H, W) as a theta of its part (x1, y1, x2, y2), pixels: the same crop."""
+    (h, w), (x1, y1, x2, y2) = size, part
+    scale = matrix.new_tensor([w / (x2 - x1), h / (y2 - y1)])
+    offset = matrix.new_tensor([(w - x1 - x2) / (x2 - x1), (h - y1 - y2) / (y2 - y1)])
+    out = matrix * scale[:, None]
+    out[:, 2] += offset
+    return out
+
+
+def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixel boxes (..., 4) cut to an image of `size` (H, W)."""
+    h, w = size
+    return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([w, h, w, h]))
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Area of boxes (..., 4), zero where a box is empty."""
+    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+
+
+def box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of boxes (..., 4) and (..., 4), broadcast; 0 where both are empty."""
+    corner = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1)
+    inter = box_area(corner)
+    return inter / (box_area(a) + box_area(b) - inter).clamp(min=1e-12)

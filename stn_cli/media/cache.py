@@ -1,0 +1,191 @@
+"""Images on the canvas: decoded once, kept as one uint8 array."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stn_cli.geometry import Frame
+from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decode, read_bytes, read_header
+from stn_cli.media.scan import ImageFile
+from stn_cli.records import Skipped
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+AHEAD = 4
+"""Items per worker that may be under way before the first result is taken: memory stays flat."""
+
+
+def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
+    """`map` in threads: results in the order of the items, a bounded number under way, errors raised where they are read."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        pending: deque[Future[B]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= workers * AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def default_workers() -> int:
+    """Decoding threads: one per core that this process may use, at most 16."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(16, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """One decoded image: `pixels` (S, S, 3) uint8, and where the image lies on them."""
+
+    file: ImageFile
+    frame: Frame
+    pixels: Pixels
+    note: str | None = None
+
+
+def place(pixels: Pixels, frame: Frame) -> Pixels:
+    """Resize an image (H, W, 3) onto its canvas (S, S, 3); what lies beside it repeats its edge, so that no new edge appears."""
+    left, top, w, h = frame.content
+    shrinking = pixels.shape[1] > w or pixels.shape[0] > h
+    small = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    right, bottom = frame.canvas - left - w, frame.canvas - top - h
+    return cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def load_canvas(file: ImageFile, canvas: int, max_pixels: int = MAX_PIXELS) -> Canvas | Skipped:
+    """Decode one file onto a canvas, or say why not."""
+    try:
+        data = read_bytes(file.path)
+        header = read_header(data, max_pixels)
+        pixels = decode(data, header, long_side=canvas)
+    except Unusable as reason:
+        return Skipped(file.name, str(reason))
+    frame = Frame(header.width, header.height, canvas)
+    return Canvas(file, frame, place(pixels, frame), "animated: first frame only" if header.animated else None)
+
+
+def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64) -> int:
+    """The canvas for a set: `imgsz`, or the longest side found among a few of its images where all are smaller.
+
+    Enlarging small images costs time and adds nothing. Rounded up to a multiple of 4.
+    """
+    longest = 0
+    step = max(1, len(files) // probe)
+    for file in files[::step]:
+        header = _peek(file)
+        if header is not None:
+            longest = max(longest, header.width, header.height)
+    side = min(imgsz, longest or imgsz)
+    return max(32, -(-side // 4) * 4)
+
+
+def _peek(file: ImageFile) -> Header | None:
+    try:
+        return read_header(read_bytes(file.path))
+    except Unusable:
+        return None
+
+
+@dataclass(slots=True)
+class Cache:
+    """A set of images on canvases of one side.
+
+    Attributes:
+        pixels: (N, S, S, 3) uint8, an array or a memory map.
+        frames: N frames.
+        names: N names.
+        skipped: what was left out.
+        notes: (name, remark) of images that were kept with a remark.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    frames: list[Frame]
+    names: list[str]
+    skipped: list[Skipped]
+    notes: list[tuple[str, str]]
+    resident: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def canvas(self) -> int:
+        """Side of the canvas, pixels."""
+        return int(self.pixels.shape[1])
+
+    def settle(self, device: torch.device) -> None:
+        """Move the whole array onto an accelerator when it takes at most a quarter of its free memory."""
+        if device.type != "cuda":
+            return
+        free, _ = torch.cuda.mem_get_info(device)
+        if self.pixels.nbytes <= free // 4:
+            self.resident = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
+
+    def batch(self, index: Tensor, device: torch.device) -> Tensor:
+        """Images (B, 3, S, S) float in [0, 1] on `device`."""
+        if self.resident is not None:
+            taken = self.resident[index.to(self.resident.device)]
+        else:
+            taken = torch.from_numpy(self.pixels[index.cpu().numpy()]).to(device, non_blocking=True)
+        return taken.permute(0, 3, 1, 2).to(torch.float32) / 255
+
+    def rectangles(self) -> Tensor:
+        """Each image's outline on its canvas (N, 4), normalised."""
+        return torch.tensor([frame.rectangle for frame in self.frames]).view(-1, 4)
+
+
+def build_cache(
+    files: Sequence[ImageFile],
+    canvas: int,
+    path: Path | None = None,
+    *,
+    workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Cache:
+    """Decode a set once.
+
+    Args:
+        files: the images.
+        canvas: side of the canvas, pixels.
+        path: a file for the memory map; the array is in memory when left out.
+        workers: decoding threads.
+        max_pixels: images with more are skipped.
+        progress: called with 1 after each file.
+
+    Returns:
+        The images that could be decoded, in the order of `files`.
+    """
+    shape = (max(1, len(files)), canvas, canvas, 3)
+    pixels: npt.NDArray[np.uint8]
+    pixels = np.empty(shape, np.uint8) if path is None else np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    cache = Cache(pixels, [], [], [], [])
+    for item in ordered_map(lambda f: load_canvas(f, canvas, max_pixels), files, workers or default_workers()):
+        progress(1)
+        if isinstance(item, Skipped):
+            cache.skipped.append(item)
+            continue
+        pixels[len(cache.frames)] = item.pixels
+        cache.frames.append(item.frame)
+        cache.names.append(item.file.name)
+        if item.note:
+            cache.notes.append((item.file.name, item.note))
+    cache.pixels = pixels[: len(cache.frames)]
+    return cache

@@ -1,0 +1,106 @@
+"""Small pictures for the page: line charts as SVG, photographs as JPEG in data URLs."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stn_cli.media.decode import Pixels
+from stn_cli.records import Localisation
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 48, 34
+GREEN, AMBER, RED = (46, 160, 67), (219, 140, 20), (207, 34, 46)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line of a chart: points (x, y), a name and a colour."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: str
+
+
+def line_chart(series: Sequence[Series], x_label: str, y_label: str, mark: float | None = None) -> str:
+    """An SVG chart; values that are not finite are left out. `mark` draws an upright line at that x."""
+    clean = [Series(s.name, [p for p in s.points if all(map(math.isfinite, p))], s.colour) for s in series]
+    points = [p for s in clean for p in s.points]
+    if not points:
+        return ""
+    x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
+    y0, y1 = min(0.0, *(p[1] for p in points)), max(p[1] for p in points)
+    x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        u = LEFT + (x - x0) / (x1 - x0) * (WIDTH - LEFT - 12)
+        return round(u, 1), round(HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - BOTTOM - 12), 1)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{y_label} by {x_label}">']
+    for i in range(5):
+        y = y0 + (y1 - y0) * i / 4
+        _, v = at(x0, y)
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{v}" y2="{v}" class="rule"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{v + 4}" text-anchor="end">{y:.3g}</text>')
+        x = x0 + (x1 - x0) * i / 4
+        parts.append(f'<text x="{at(x, y0)[0]}" y="{HEIGHT - 18}" text-anchor="middle">{x:.3g}</text>')
+    parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 3}" text-anchor="middle">{x_label}</text>')
+    if mark is not None and x0 <= mark <= x1:
+        u, _ = at(mark, y0)
+        parts.append(f'<line x1="{u}" x2="{u}" y1="12" y2="{HEIGHT - BOTTOM}" class="mark"/>')
+    for i, s in enumerate(clean):
+        path = " ".join(f"{u},{v}" for u, v in (at(*p) for p in s.points))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{s.colour}" stroke-width="2"/>')
+        parts.append(f'<text x="{WIDTH - 16}" y="{22 + 15 * i}" text-anchor="end" fill="{s.colour}">{s.name}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def data_url(picture: Pixels, quality: int = 82) -> str:
+    """An RGB picture (H, W, 3) as a JPEG data URL."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def confidence_colour(score: float) -> tuple[int, int, int]:
+    """Green where the box is more like the object than like a random patch, red where less, amber between."""
+    return GREEN if score >= 0.6 else AMBER if score >= 0.4 else RED
+
+
+def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
+    """The picture (H, W, 3) of the record's image, at any size, with the object's outline and score."""
+    out = picture.copy()
+    h, w = out.shape[:2]
+    scale = np.array([w / found.width, h / found.height])
+    quad = np.round(np.array(found.quad) * scale).astype(np.int32)
+    line = max(1, round(max(h, w) / 200))
+    colour = confidence_colour(found.score)
+    cv2.polylines(out, [quad[:, None]], True, (0, 0, 0), line + 2, cv2.LINE_AA)
+    cv2.polylines(out, [quad[:, None]], True, colour, line, cv2.LINE_AA)
+    if label:
+        size = max(0.35, max(h, w) / 900)
+        text = f"{found.score:.2f}"
+        (tw, th), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        x = int(min(max(0, found.box[0] * scale[0]), w - tw - 4))
+        y = int(max(th + 4, found.box[1] * scale[1]))
+        cv2.rectangle(out, (x, y - th - 4), (x + tw + 4, y + 2), colour, -1)
+        cv2.putText(out, text, (x + 2, y - 2), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), max(1, line // 2), cv2.LINE_AA)
+    return out
+
+
+def mean_picture(pictures: Sequence[Pixels]) -> Pixels:
+    """The mean of pictures of one size."""
+    total = np.zeros(pictures[0].shape, np.float64)
+    for picture in pictures:
+        total += picture
+    return np.asarray((total / len(pictures)).round(), np.uint8)
+
+
+def sharpness(picture: Pixels) -> float:
+    """Standard deviation of the Laplacian: how sharp a mean is."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float(cv2.Laplacian(grey, cv2.CV_32F, ksize=3).std())

@@ -1,0 +1,165 @@
+"""report.html: one self-contained page about a run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+
+from stn_cli.coloc.config import TrainConfig
+from stn_cli.coloc.localiser import Localiser
+from stn_cli.errors import InputError, printable
+from stn_cli.files import write_text
+from stn_cli.media.cache import default_workers, load_canvas, ordered_map
+from stn_cli.media.decode import Pixels
+from stn_cli.media.scan import ImageFile
+from stn_cli.records import Localisation, Skipped
+from stn_cli.report import figures
+from stn_cli.report.figures import Series
+from stn_cli.runfolder import read_images, read_skipped
+
+THUMB = 224
+CROP = 112
+MOST_IMAGES = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image of the page: what was found in it; the whole picture small and square, with the box, and the crop."""
+
+    found: Localisation
+    plain: Pixels
+    thumb: Pixels
+    crop: Pixels
+
+
+def write_report(
+    run: Path, out: Path | None = None, *, device: str = "auto", progress: Callable[[int], None] = lambda _: None
+) -> Path:
+    """Write `report.html` of a run.
+
+    Args:
+        run: the run folder.
+        out: the page; `report.html` in the run folder when left out.
+        device: for the model.
+        progress: called with 1 after each image.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        CheckpointError: the run has no usable model.
+        InputError: none of its images can be read any more.
+    """
+    localiser = Localiser.load(run, device)
+    files = read_images(run)
+    step = max(1, -(-len(files) // MOST_IMAGES))
+    shown: list[Shown] = []
+    lost: list[Skipped] = []
+    for item in ordered_map(lambda f: _show(localiser, f), files[::step], default_workers()):
+        progress(1)
+        if isinstance(item, Skipped):
+            lost.append(item)
+        else:
+            shown.append(item)
+    if not shown:
+        raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
+    skipped = read_skipped(run) + lost
+    target = out or run / "report.html"
+    write_text(target, _render(run, localiser, shown, skipped, len(files)))
+    return target
+
+
+def _show(localiser: Localiser, file: ImageFile) -> Shown | Skipped:
+    small = load_canvas(file, localiser.canvas)
+    large = load_canvas(file, THUMB)
+    if isinstance(small, Skipped):
+        return small
+    if isinstance(large, Skipped):
+        return large
+    found = localiser.localise_canvas(small)
+    left, top, w, h = large.frame.content
+    thumb = large.pixels[top : top + h, left : left + w]
+    crop = localiser.crop(thumb, found, CROP)
+    return Shown(found, square(thumb, CROP), figures.draw(thumb, found), square(crop, CROP))
+
+
+def square(picture: Pixels, side: int) -> Pixels:
+    """A picture squeezed to a square."""
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[Skipped], total: int) -> str:
+    metrics = read_metrics(run / "metrics.jsonl")
+    ranked = sorted(shown, key=lambda s: -s.found.score)
+    mean_crop = figures.mean_picture([s.crop for s in shown])
+    mean_whole = figures.mean_picture([s.plain for s in shown])
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(resources.files("stn_cli.report").joinpath("page.html.j2").read_text("utf-8"))
+    return template.render(
+        facts=localiser.facts,
+        config=TrainConfig.from_toml(run / "config.toml").toml(),
+        total=total,
+        shown=len(shown),
+        warnings=localiser.facts.get("warnings", []),
+        curves=_charts(metrics),
+        mean_crop=figures.data_url(square(mean_crop, THUMB)),
+        mean_whole=figures.data_url(square(mean_whole, THUMB)),
+        sharp_crop=figures.sharpness(mean_crop),
+        sharp_whole=figures.sharpness(mean_whole),
+        crops=[(printable(s.found.file), s.found.score, figures.data_url(s.crop, 75)) for s in ranked],
+        images=[(printable(s.found.file), s.found.score, figures.data_url(s.thumb, 75)) for s in reversed(ranked)],
+        reasons=Counter(s.reason.split(":")[0] for s in skipped).most_common(),
+        skipped=[(printable(s.file), s.reason) for s in skipped[:500]],
+    )
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that are whole; a killed run may end in half a line."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    def points(stage: str, x: str, y: str) -> list[tuple[float, float]]:
+        rows = (m for m in metrics if m.get("stage") == stage and m.get(x) is not None and m.get(y) is not None)
+        return [(m[x], m[y]) for m in rows]
+
+    charts = [
+        (
+            "Search: triplet loss of rigid crops by size",
+            figures.line_chart(
+                [Series("loss", points("search", "side", "loss"), "#0969da")], "side, share of the image", "loss"
+            ),
+        ),
+        (
+            "Regression: the transformer learns what the search found",
+            figures.line_chart(
+                [
+                    Series("loss", points("regression", "step", "loss"), "#0969da"),
+                    Series("IoU with the search", points("regression", "step", "agreement"), "#1a7f37"),
+                ],
+                "step",
+                "loss",
+            ),
+        ),
+        (
+            "Fine-tuning: triplet loss through the sampler",
+            figures.line_chart([Series("loss", points("finetune", "step", "loss"), "#0969da")], "step", "loss"),
+        ),
+    ]
+    return [(title, svg) for title, svg in charts if svg]
