@@ -63,7 +63,7 @@ class Frame:
         return boxes * scale + boxes.new_tensor([x1, y1, x1, y1])
 
 
-def normalised_to_pixels(points: Tensor, size: tuple[int, int]) -> Tensor:
+def normalised_to_pixels(points: Tensor, size: tuple[int, ...]) -> Tensor:
     """Normalised points (..., 2) -> pixel points (..., 2) of an image of `size` (H, W)."""
     h, w = size
     return (points + 1) * points.new_tensor([w / 2, h / 2])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.encoder import Encoder, embed_crops
 from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
 from stn_cli.coloc.patches import cut
-from stn_cli.coloc.region import FADED_PRIOR, OUTSIDE, Region, Vocabulary, lay_out
+from stn_cli.coloc.region import FADED_PRIOR, OUTSIDE, Region, Shares, Vocabulary, lay_out
 from stn_cli.coloc.template import Template
 from stn_cli.stn import affine_grid, sample
 
@@ -85,7 +85,9 @@ class RegionJudge(nn.Module):
     centre: Tensor
     spread: Tensor
     words: Tensor
-    word_margins: Tensor
+    inside_share: Tensor
+    outside_share: Tensor
+    guided: Tensor
     threshold: Tensor
     map_spread: Tensor
 
@@ -95,7 +97,9 @@ class RegionJudge(nn.Module):
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
         self.register_buffer("words", torch.zeros(words, channels))
-        self.register_buffer("word_margins", torch.zeros(words))
+        self.register_buffer("inside_share", torch.zeros(words))
+        self.register_buffer("outside_share", torch.zeros(words))
+        self.register_buffer("guided", torch.zeros((), dtype=torch.bool))
         self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("map_spread", torch.ones(()))
 
@@ -107,7 +111,9 @@ class RegionJudge(nn.Module):
         judge.centre.copy_(region.vocabulary.centre)
         judge.spread.copy_(region.vocabulary.spread)
         judge.words.copy_(words)
-        judge.word_margins.copy_(region.margins_of_words)
+        judge.inside_share.copy_(region.shares.inside)
+        judge.outside_share.copy_(region.shares.outside)
+        judge.guided.fill_(region.guided)
         judge.threshold.fill_(region.threshold)
         judge.map_spread.fill_(region.spread)
         return judge
@@ -115,8 +121,11 @@ class RegionJudge(nn.Module):
     def region(self) -> Region:
         """The search's result again, as far as `apply_region` needs it."""
         vocabulary = Vocabulary(self.centre, self.spread, self.words)
+        shares = Shares(self.inside_share, self.outside_share)
         empty = self.words.new_zeros((0, 4))
-        return Region(vocabulary, self.word_margins, float(self.threshold), float(self.map_spread), empty, 0.0, [])
+        return Region(
+            vocabulary, shares, bool(self.guided), float(self.threshold), float(self.map_spread), empty, 0.0, 0.0
+        )
 
     def surplus(self, images: Tensor) -> Tensor:
         """The margin map in standard deviations above the threshold: (B, 3, S, S) -> (B, h, w)."""
@@ -139,7 +148,7 @@ class RegionJudge(nn.Module):
         del random
         surplus = self.surplus(images)
         cells = lay_out(torch.zeros(surplus.shape, dtype=torch.long, device=surplus.device), rectangles)
-        wanted = surplus - FADED_PRIOR * cells.off_centre + (ALPHA - alpha)
+        wanted = surplus - FADED_PRIOR[bool(self.guided)] * cells.off_centre + (ALPHA - alpha)
         mean = _mean_in(wanted.masked_fill(~cells.valid, OUTSIDE), matrices)
         return -(mean * log_area(matrices).exp()).mean()
 

@@ -163,18 +163,19 @@ class Localiser:
         ]
 
     def crop(self, image: Pixels, found: Localisation, side: int = 256) -> Pixels:
-        """Cut the pose-normalised crop out of the full-size image: (H, W, 3) uint8 -> (side', side'', 3) uint8.
+        """Cut the pose-normalised crop out of the record's image at any size: (H, W, 3) uint8 -> (side', side'', 3) uint8.
 
         Its longer side has `side` pixels, its shape is the quad's.
         """
-        quad = torch.tensor(found.quad)
+        theta = torch.tensor(found.theta).view(2, 3)
+        quad = normalised_to_pixels(matrix_to_quad(theta), image.shape[:2])
         width, height = float((quad[1] - quad[0]).norm()), float((quad[3] - quad[0]).norm())
         longest = max(width, height, 1e-6)
         size = max(1, round(side * height / longest)), max(1, round(side * width / longest))
         x1, y1, x2, y2 = _clear_of(quad_to_box(quad), image)
         part = np.ascontiguousarray(image[y1:y2, x1:x2])
         tensor = torch.from_numpy(part).permute(2, 0, 1)[None].float()
-        matrix = theta_in_part(torch.tensor(found.theta).view(2, 3), image.shape[:2], (x1, y1, x2, y2))
+        matrix = theta_in_part(theta, image.shape[:2], (x1, y1, x2, y2))
         crop = cut(tensor, matrix[None, None], size)[0, 0]
         return cast(Pixels, crop.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 

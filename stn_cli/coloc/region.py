@@ -25,12 +25,21 @@ SMOOTHING = 1.0
 BORDER = 0.08
 """Width of the border band whose cells count as background, share of the image's side."""
 CENTRE_PRIOR = 0.3
-"""What the centre is favoured by, in standard deviations of the margin map; fades with the rounds."""
-FADED_PRIOR = 0.3 * CENTRE_PRIOR
+"""What the centre is favoured by in the first rounds, standard deviations of the margin map."""
+FIRST_ROUNDS, OWN_ROUNDS = 4, 3
+FADED_PRIOR = {False: 0.09, True: 0.45}
+"""What is left of it afterwards, without and with guidance."""
+GUIDED_GAIN, START_GAIN = 0.1, 0.5
+"""By how much the criterion must rise before guidance, or another start than the centre, is believed."""
+COMPONENTS = 2
+"""Principal components of the cells that searches also start from, with either sign."""
 OUTSIDE = -5.0
 """What a cell beside the image counts, standard deviations: no window gains by reaching out."""
 SIDES = (*(0.1 * 1.2**i for i in range(13)), 1.0)
 MAX_ASPECT = 4.1
+
+
+Sides = tuple[float, float] | None
 
 
 @dataclass(slots=True)
@@ -109,16 +118,42 @@ def histogram(words: Tensor, mask: Tensor, count: int) -> Tensor:
     return member.scatter_add_(1, words.flatten(1), mask.to(member).flatten(1))
 
 
-def word_margins(cells: Cells, inside: Tensor, count: int) -> Tensor:
-    """The margin of each word (K,): log of its share inside the crops over its share outside; every image counts the same."""
+@dataclass(slots=True)
+class Shares:
+    """How often each word lies inside the crops, and outside them or at a border: (K,) each, every image counting the same."""
+
+    inside: Tensor
+    outside: Tensor
+
+    def margins(self, own: Tensor | None = None) -> Tensor:
+        """The margin of each word: the log of its share inside over its share outside.
+
+        Args:
+            own: (N, K) shares outside the crop of each image; half of the outside is then the image's own.
+
+        Returns:
+            (1, K), or (N, K) with `own`.
+        """
+        least = 0.05 / len(self.inside)
+        outside = self.outside[None] if own is None else (self.outside[None] + own) / 2
+        return ((self.inside[None] + least) / (outside + least)).log()
+
+
+def word_shares(cells: Cells, inside: Tensor, count: int) -> tuple[Shares, Tensor]:
+    """Shares of words inside and outside of crops (N, h, w); also the outside of each image (N, K). Border cells count three times."""
     inside = inside & cells.valid
     outside = cells.valid & ~inside
     hi = histogram(cells.words, inside, count)
     ho = histogram(cells.words, outside, count) + 2 * histogram(cells.words, cells.border & outside, count)
-    pi = (hi / hi.sum(1, keepdim=True).clamp(min=1)).mean(0)
-    po = (ho / ho.sum(1, keepdim=True).clamp(min=1)).mean(0)
-    least = 0.05 / count
-    return ((pi + least) / (po + least)).log()
+    hi = hi / hi.sum(1, keepdim=True).clamp(min=1)
+    ho = ho / ho.sum(1, keepdim=True).clamp(min=1)
+    return Shares(hi.mean(0), ho.mean(0)), ho
+
+
+def margin_map(margins: Tensor, words: Tensor) -> Tensor:
+    """Margins of words (1 or N, K) and words of cells (N, h, w) -> the smoothed margin of each cell (N, h, w)."""
+    read = margins.expand(len(words), -1).gather(1, words.flatten(1)).view_as(words)
+    return blur(read[:, None], SMOOTHING)[:, 0]
 
 
 def otsu(values: Tensor) -> Tensor:
@@ -131,7 +166,7 @@ def otsu(values: Tensor) -> Tensor:
     return v[((i * (n - i)) * (high - low).square()).argmax()].to(values.dtype)
 
 
-def largest_windows(surplus: Tensor, sides: tuple[float, float] | None = None) -> tuple[Tensor, Tensor]:
+def largest_windows(surplus: Tensor, sides: Sides = None) -> tuple[Tensor, Tensor]:
     """The window with the largest sum, over every place and a ladder of widths and heights.
 
     Args:
@@ -177,26 +212,27 @@ class Region:
 
     Attributes:
         vocabulary: the words.
-        margins_of_words: (K,).
+        shares: of the words inside and outside.
+        guided: whether the guidance of the centre and of each image's own background was believed.
         threshold: of the margin map, at which a cell counts for the object.
         spread: of the margin map.
         boxes: (N, 4) chosen windows, normalised canvas boxes.
         contrast: (mean margin inside - mean outside) / spread, over the set.
-        history: share of the images whose window moved, per round.
+        criterion: contrast less twice the share of the border that the boxes cover; starts are chosen by it.
     """
 
     vocabulary: Vocabulary
-    margins_of_words: Tensor
+    shares: Shares
+    guided: bool
     threshold: float
     spread: float
     boxes: Tensor
     contrast: float
-    history: list[float]
+    criterion: float
 
     def margin_map(self, appearance: Tensor) -> Tensor:
         """Cells (B, C, h, w) -> the margin of each, smoothed (B, h, w)."""
-        words = self.vocabulary.assign(appearance)
-        return blur(self.margins_of_words[words][:, None], SMOOTHING)[:, 0]
+        return margin_map(self.shares.margins(), self.vocabulary.assign(appearance))
 
 
 def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -206,15 +242,9 @@ def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def search_region(
-    encoder: Encoder,
-    appearance: Tensor,
-    rectangles: Tensor,
-    *,
-    seed: int,
-    words: int = WORDS,
-    sides: tuple[float, float] | None = None,
+    encoder: Encoder, appearance: Tensor, rectangles: Tensor, *, seed: int, words: int = WORDS, sides: Sides = None
 ) -> Region:
-    """Iterate windows and words' margins, from a start at the centre.
+    """Search from several starts; the plainest is kept unless another's criterion is clearly higher.
 
     Args:
         encoder: weighs the channels.
@@ -229,32 +259,70 @@ def search_region(
     blank = lay_out(torch.zeros((N, h, w), dtype=torch.long, device=appearance.device), rectangles)
     every = appearance.movedim(1, -1)[blank.valid]  # (M, C)
     vocabulary = learn_words(every, encoder.groups(every), words, generator)
-    count = len(vocabulary.words)
     cells = lay_out(vocabulary.assign(appearance), rectangles)
-    margins = -2 * cells.off_centre
-    boxes = torch.zeros((N, 4), dtype=torch.long, device=appearance.device)
-    history = []
+    centre = -2 * cells.off_centre
+    best = iterate(vocabulary, cells, centre, guided=False, sides=sides)
+    guided = iterate(vocabulary, cells, centre, guided=True, sides=sides)
+    if guided.criterion > best.criterion + GUIDED_GAIN:
+        best = guided
+    for start in component_maps(vocabulary, appearance, every):
+        other = iterate(vocabulary, cells, start, guided=False, sides=sides)
+        if other.criterion > best.criterion + START_GAIN:
+            best = other
+    return best
+
+
+def component_maps(vocabulary: Vocabulary, appearance: Tensor, every: Tensor) -> list[Tensor]:
+    """The set's first principal components as maps (N, h, w), with either sign."""
+    standard = (every - vocabulary.centre) / vocabulary.spread
+    _, vectors = torch.linalg.eigh(standard.T @ standard)  # ascending
+    x = (appearance.movedim(1, -1) - vocabulary.centre) / vocabulary.spread
+    maps = [blur((x @ vectors[:, -1 - k])[:, None], SMOOTHING)[:, 0] for k in range(min(COMPONENTS, vectors.shape[1]))]
+    return [sign * m for m in maps for sign in (1, -1)]
+
+
+def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool, sides: Sides) -> Region:
+    """Windows from margins, margins from windows, for some rounds.
+
+    Args:
+        vocabulary: the words.
+        cells: the set.
+        start: (N, h, w) margin map of the first round.
+        guided: hold on to the centre, and in the last rounds tell the object from each image's own background too.
+        sides: as for `search_region`.
+    """
+    h, w = cells.words.shape[-2:]
+    count = len(vocabulary.words)
+    margins = start
     for turn in range(ROUNDS):
         values = margins[cells.valid]
-        threshold, spread = otsu(values), values.std().clamp(min=1e-6)
-        prior = CENTRE_PRIOR if turn < 4 else FADED_PRIOR
-        surplus = (margins - threshold) / spread - prior * cells.off_centre
-        before = boxes
-        boxes, _ = largest_windows(surplus.masked_fill(~cells.valid, OUTSIDE), sides)
-        history.append(float((boxes != before).any(1).float().mean()))
+        prior = CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR[guided]
+        boxes = choose_windows(margins, cells, otsu(values), values.std(), prior, sides)
         inside = inside_mask(boxes, (h, w))
-        of_words = word_margins(cells, inside, count)
-        margins = blur(of_words[cells.words][:, None], SMOOTHING)[:, 0]
-    values = margins[cells.valid]
+        shares, own = word_shares(cells, inside, count)
+        late = guided and turn >= ROUNDS - OWN_ROUNDS
+        margins = margin_map(shares.margins(own if late else None), cells.words)
+    seen = contrast(margins, inside, cells.valid)
+    covered = (cells.border & inside).sum((1, 2)) / cells.border.sum((1, 2)).clamp(min=1)
+    values = margin_map(shares.margins(), cells.words)[cells.valid]
     return Region(
         vocabulary,
-        of_words,
+        shares,
+        guided,
         float(otsu(values)),
         float(values.std().clamp(min=1e-6)),
         normalise_cells(boxes, (h, w)),
-        contrast(margins, inside, cells.valid),
-        history,
+        seen,
+        seen - 2 * float(covered.mean()),
     )
+
+
+def choose_windows(
+    margins: Tensor, cells: Cells, threshold: Tensor | float, spread: Tensor | float, prior: float, sides: Sides
+) -> Tensor:
+    """The largest window of each image that satisfies the margin, the centre favoured by `prior`: (N, 4) in cells."""
+    surplus = (margins - threshold) / max(float(spread), 1e-6) - prior * cells.off_centre
+    return largest_windows(surplus.masked_fill(~cells.valid, OUTSIDE), sides)[0]
 
 
 def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
@@ -265,10 +333,16 @@ def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
     return float((mean_i - mean_o).mean() / margins[valid].std().clamp(min=1e-6))
 
 
-def apply_region(region: Region, appearance: Tensor, rectangles: Tensor, sides: tuple[float, float] | None = None) -> Tensor:
+def apply_region(region: Region, appearance: Tensor, rectangles: Tensor, sides: Sides = None) -> Tensor:
     """The window of each image: (N, C, h, w), (N, 4) -> normalised canvas boxes (N, 4)."""
-    margins = region.margin_map(appearance)
-    cells = lay_out(torch.zeros(margins.shape, dtype=torch.long, device=margins.device), rectangles)
-    surplus = (margins - region.threshold) / region.spread - FADED_PRIOR * cells.off_centre
-    boxes, _ = largest_windows(surplus.masked_fill(~cells.valid, OUTSIDE), sides)
-    return normalise_cells(boxes, (margins.shape[-2], margins.shape[-1]))
+    cells = lay_out(region.vocabulary.assign(appearance), rectangles)
+    size = (cells.words.shape[-2], cells.words.shape[-1])
+    margins = margin_map(region.shares.margins(), cells.words)
+    prior = FADED_PRIOR[region.guided]
+    boxes = choose_windows(margins, cells, region.threshold, region.spread, prior, sides)
+    for _ in range(OWN_ROUNDS if region.guided else 0):
+        _, own = word_shares(cells, inside_mask(boxes, size), len(region.vocabulary.words))
+        margins = margin_map(region.shares.margins(own), cells.words)
+        values = margins[cells.valid]
+        boxes = choose_windows(margins, cells, otsu(values), values.std(), prior, sides)
+    return normalise_cells(boxes, size)

@@ -100,7 +100,7 @@ def mean_picture(pictures: Sequence[Pixels]) -> Pixels:
     return np.asarray((total / len(pictures)).round(), np.uint8)
 
 
-def sharpness(picture: Pixels) -> float:
-    """Standard deviation of the Laplacian: how sharp a mean is."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return float(cv2.Laplacian(grey, cv2.CV_32F, ksize=3).std())
+def contrast(picture: Pixels) -> float:
+    """Standard deviation of brightness, without its fine grain: what is the same in all pictures survives in their mean."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), picture.shape[0] / 40)
+    return float(grey.std())

@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all a fresh machine needs besides Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,dev]"
+	touch $@
+
+demo: setup
+	rm -rf demo && mkdir demo
+	$(BIN)/stn-coloc train sample_data/cups/images --out demo/cups
+	$(BIN)/stn-coloc localise --model demo/cups --out demo/cups-boxes --overlay --crops
+	$(BIN)/stn-coloc evaluate demo/cups-boxes/boxes.json sample_data/cups/boxes.json
+	$(BIN)/stn-coloc train sample_data/digits/images --out demo/digits
+	$(BIN)/stn-coloc localise --model demo/digits --out demo/digits-boxes --overlay
+	$(BIN)/stn-coloc evaluate demo/digits-boxes/boxes.json sample_data/digits/boxes.json
+	@echo
+	@echo "The reports:   demo/cups/report.html   demo/digits/report.html"
+	@echo "The pictures:  demo/cups-boxes/overlay/"
+
+test: setup
+	$(BIN)/python -m pytest -n auto -q
+
+lint: setup
+	$(BIN)/ruff check stn_cli tests benchmarks sample_data
+	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python benchmarks/digits.py
+	$(BIN)/python benchmarks/gradient_photos.py
+	$(BIN)/python benchmarks/localise_speed.py
+	$(BIN)/python benchmarks/help_time.py
+	$(BIN)/python benchmarks/gpu/run_all.py --device cpu --quick
+
+clean:
+	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stn_cli import geometry as g
+
+sides = st.integers(1, 5000)
+
+
+@given(sides, sides, st.integers(32, 256))
+def test_image_keeps_its_shape_on_the_canvas_and_stays_inside(width: int, height: int, canvas: int) -> None:
+    left, top, w, h = g.Frame(width, height, canvas).content
+    assert max(w, h) == canvas
+    assert left >= 0
+    assert top >= 0
+    assert left + w <= canvas
+    assert top + h <= canvas
+    assert abs(min(w, h) - max(1, canvas * min(width, height) / max(width, height))) <= 1
+
+
+@given(sides, sides, st.integers(32, 256))
+def test_boxes_go_to_the_canvas_and_back(width: int, height: int, canvas: int) -> None:
+    frame = g.Frame(width, height, canvas)
+    box = torch.tensor([[0.1 * width, 0.2 * height, 0.7 * width, 0.9 * height]], dtype=torch.float64)
+    torch.testing.assert_close(frame.boxes_from_canvas(frame.boxes_to_canvas(box)), box)
+
+
+def test_whole_image_is_the_identity() -> None:
+    frame = g.Frame(200, 100, 64)
+    theta = g.box_to_matrix(torch.tensor(frame.rectangle, dtype=torch.float64))
+    expected = torch.tensor([[1, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    torch.testing.assert_close(frame.theta_to_image(theta), expected)
+
+
+def test_theta_of_a_box_has_the_box_as_its_outline() -> None:
+    box = torch.tensor([-0.5, 0.1, 0.3, 0.7])
+    quad = g.matrix_to_quad(g.box_to_matrix(box))
+    torch.testing.assert_close(quad, torch.tensor([[-0.5, 0.1], [0.3, 0.1], [0.3, 0.7], [-0.5, 0.7]]))
+    torch.testing.assert_close(g.quad_to_box(quad), box)
+
+
+def test_pixel_centres_are_at_a_half() -> None:
+    # the centre of pixel 0 of 4 is at +0.5 pixels, which is -0.75 of [-1, 1]
+    assert g.index_to_normalised(torch.tensor(0.0), 4) == -0.75
+    assert g.pixel_index(torch.tensor(-0.75), 4) == 0
+    torch.testing.assert_close(g.normalised_to_pixels(torch.tensor([-0.75, 1.0]), (2, 4)), torch.tensor([0.5, 2.0]))
+
+
+def test_points_go_both_ways() -> None:
+    points = torch.rand(5, 2, dtype=torch.float64) * 30
+    torch.testing.assert_close(g.normalised_to_pixels(g.pixels_to_normalised(points, (20, 30)), (20, 30)), points)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "iou"),
+    [
+        ([0, 0, 2, 2], [0, 0, 2, 2], 1.0),
+        ([0, 0, 2, 2], [1, 0, 3, 2], 1 / 3),
+        ([0, 0, 1, 1], [1, 1, 2, 2], 0.0),  # they touch in a point
+        ([0, 0, 4, 4], [1, 1, 2, 2], 1 / 16),
+        ([0, 0, 0, 0], [0, 0, 0, 0], 0.0),  # both empty: no NaN
+    ],
+)
+def test_iou_closed_forms(a: list[float], b: list[float], iou: float) -> None:
+    assert float(g.box_iou(torch.tensor(a).double(), torch.tensor(b).double())) == pytest.approx(iou)
+
+
+def test_a_theta_of_a_part_cuts_the_same_crop() -> None:
+    theta = torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.3, -0.2]], dtype=torch.float64)
+    whole = g.normalised_to_pixels(g.matrix_to_quad(theta), (80, 100))
+    part = (30, 10, 90, 70)
+    inner = g.normalised_to_pixels(g.matrix_to_quad(g.theta_in_part(theta, (80, 100), part)), (60, 60))
+    torch.testing.assert_close(inner + torch.tensor([30.0, 10.0], dtype=torch.float64), whole)
+
+
+def test_clipped_boxes_lie_inside() -> None:
+    out = g.clip_boxes(torch.tensor([[-5.0, 2.0, 300.0, 40.0]]), (30, 200))
+    assert out.tolist() == [[0.0, 2.0, 200.0, 30.0]]
