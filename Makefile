@@ -34,10 +34,10 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python benchmarks/digits.py
-	$(BIN)/python benchmarks/gradient_photos.py
-	$(BIN)/python benchmarks/localise_speed.py
-	$(BIN)/python benchmarks/help_time.py
+	$(BIN)/python -m benchmarks.digits
+	$(BIN)/python -m benchmarks.gradient_photos
+	$(BIN)/python -m benchmarks.localise_speed
+	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python benchmarks/gpu/run_all.py --device cpu --quick
 
 clean:

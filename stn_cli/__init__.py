@@ -1,3 +1,70 @@
-"""Find the common object of a folder of images, without labels."""
+"""Find the common object of a folder of images, without labels.
+
+    import stn_cli
+
+    stn_cli.train("images", "run")
+    localiser = stn_cli.Localiser.load("run")
+    print(localiser.localise("images/000.jpg"))
+
+Names are imported when they are first used: `import stn_cli` loads neither torch nor cv2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stn_cli.coloc.config import TrainConfig
+    from stn_cli.coloc.localiser import Localiser
+    from stn_cli.coloc.trainer import TrainResult, train
+    from stn_cli.errors import ColocError
+    from stn_cli.evaluate import score_boxes
+    from stn_cli.localise import LocaliseOptions, localise_source
+    from stn_cli.records import ImageRecord, Localisation, Skipped
+    from stn_cli.report.page import write_report
+    from stn_cli.stn import SpatialTransformer
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ColocError": "stn_cli.errors",
+    "ImageRecord": "stn_cli.records",
+    "Localisation": "stn_cli.records",
+    "LocaliseOptions": "stn_cli.localise",
+    "Localiser": "stn_cli.coloc.localiser",
+    "Skipped": "stn_cli.records",
+    "SpatialTransformer": "stn_cli.stn",
+    "TrainConfig": "stn_cli.coloc.config",
+    "TrainResult": "stn_cli.coloc.trainer",
+    "score_boxes": "stn_cli.evaluate",
+    "localise_source": "stn_cli.localise",
+    "train": "stn_cli.coloc.trainer",
+    "write_report": "stn_cli.report.page",
+}
+
+__all__ = [
+    "ColocError",
+    "ImageRecord",
+    "Localisation",
+    "LocaliseOptions",
+    "Localiser",
+    "Skipped",
+    "SpatialTransformer",
+    "TrainConfig",
+    "TrainResult",
+    "__version__",
+    "localise_source",
+    "score_boxes",
+    "train",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stn_cli' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # a submodule of the same name must not come back in its place
+    return value

@@ -14,7 +14,6 @@ from stn_cli.errors import InputError, printable
 from stn_cli.files import atomic
 from stn_cli.formats.coco import read_coco
 from stn_cli.formats.csv import neutral
-from stn_cli.formats.voc import read_voc
 from stn_cli.geometry import box_iou
 from stn_cli.records import Box, ImageRecord
 
@@ -74,6 +73,8 @@ def read_truth(path: Path) -> dict[str, list[Box]]:
         InputError: unreadable, of another form, or naming files outside the set (`..`, absolute).
     """
     if path.is_dir():
+        from stn_cli.formats.voc import read_voc
+
         truth = read_voc(path)
     else:
         try:
@@ -106,7 +107,7 @@ def _plain(data: object, path: Path) -> dict[str, list[Box]]:
     return truth
 
 
-def evaluate(
+def score_boxes(
     predicted: Sequence[ImageRecord] | str | Path, truth: dict[str, list[Box]] | str | Path, threshold: float = 0.5
 ) -> Evaluation:
     """Score boxes.

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from stn_cli.errors import OutputError
 
+TEMPORARY = ".tmp-stn-"
 MARKER = ".stn-coloc"
 """Stands in every output folder, so that a scan does not read results as input."""
 
@@ -30,7 +31,7 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
             yield file
@@ -82,6 +83,8 @@ def prepare_folder(path: Path, *, overwrite: bool = False, keep: bool = False) -
         if path.is_dir() and not (overwrite or keep) and any(path.iterdir()):
             raise OutputError("output folder is not empty", path, None, "Use --overwrite, or another --out")
         path.mkdir(parents=True, exist_ok=True)
+        for stale in path.glob(TEMPORARY + "*"):  # of a run that was killed while it wrote
+            stale.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError("cannot write into", path, error.strerror, "Choose another --out") from error
     write_text(path / MARKER, "Made by stn-coloc: scans for images leave this folder out.\n")

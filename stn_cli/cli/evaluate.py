@@ -25,7 +25,7 @@ def evaluate(
     from stn_cli import evaluate as scoring
     from stn_cli.cli.console import print_json, print_table
 
-    result = scoring.evaluate(predicted, truth, iou)
+    result = scoring.score_boxes(predicted, truth, iou)
     if csv is not None:
         scoring.write_per_image(csv, result)
     best, rest = result.best_half()

@@ -22,9 +22,8 @@ def report(
     from stn_cli.report.page import write_report
 
     progress = Progress(quiet=quiet)
-    progress.stage("report", None)
     try:
-        path = write_report(run, out, device=device or "auto", progress=progress.advance)
+        path = write_report(run, out, device=device or "auto", reporter=progress)
     finally:
         progress.close()
     print(path)

@@ -32,7 +32,7 @@ def train(
     ] = None,
     imgsz: Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")] = None,
-    steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")] = None,
+    steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="240")] = None,
     finetune: Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")] = None,
     search_images: Annotated[int | None, typer.Option(help="Images that the search looks at.", show_default="160")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
@@ -82,8 +82,7 @@ def train(
     try:
         result = trainer.train(source, folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
         if report:
-            progress.stage("report", None)
-            write_report(folder, device=settings.device, progress=progress.advance)
+            write_report(folder, device=settings.device, reporter=progress)
     finally:
         progress.close()
     progress.skipped(result.skipped)

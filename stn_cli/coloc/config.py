@@ -47,7 +47,7 @@ class TrainConfig:
     size: tuple[float, float] = (0.0, 0.0)
     imgsz: int = 128
     margin: float = 1.0
-    steps: int = 400
+    steps: int = 240
     finetune: int = 40
     search_images: int = 160
     batch: int = 32

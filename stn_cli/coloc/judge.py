@@ -123,9 +123,7 @@ class RegionJudge(nn.Module):
         vocabulary = Vocabulary(self.centre, self.spread, self.words)
         shares = Shares(self.inside_share, self.outside_share)
         empty = self.words.new_zeros((0, 4))
-        return Region(
-            vocabulary, shares, bool(self.guided), float(self.threshold), float(self.map_spread), empty, 0.0, 0.0
-        )
+        return Region(vocabulary, shares, bool(self.guided), float(self.threshold), float(self.map_spread), empty, 0.0, 0.0)
 
     def surplus(self, images: Tensor) -> Tensor:
         """The margin map in standard deviations above the threshold: (B, 3, S, S) -> (B, h, w)."""

@@ -8,6 +8,7 @@ largest sum of (margin - threshold): the largest window that satisfies the margi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,7 @@ FADED_PRIOR = {False: 0.09, True: 0.45}
 """What is left of it afterwards, without and with guidance."""
 GUIDED_GAIN, START_GAIN = 0.1, 0.5
 """By how much the criterion must rise before guidance, or another start than the centre, is believed."""
+MOST_BORDER = 0.75
 COMPONENTS = 2
 """Principal components of the cells that searches also start from, with either sign."""
 OUTSIDE = -5.0
@@ -218,7 +220,7 @@ class Region:
         spread: of the margin map.
         boxes: (N, 4) chosen windows, normalised canvas boxes.
         contrast: (mean margin inside - mean outside) / spread, over the set.
-        criterion: contrast less twice the share of the border that the boxes cover; starts are chosen by it.
+        criterion: what starts are chosen by, see `criterion`.
     """
 
     vocabulary: Vocabulary
@@ -313,8 +315,16 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
         float(values.std().clamp(min=1e-6)),
         normalise_cells(boxes, (h, w)),
         seen,
-        seen - 2 * float(covered.mean()),
+        criterion(seen, float(covered.mean())),
     )
+
+
+def criterion(contrast: float, covered: float) -> float:
+    """What starts are chosen by: contrast less twice the share of the border that is covered.
+
+    Crops that take in nearly everything have hardly anything to be compared with: their contrast means nothing.
+    """
+    return contrast - 2 * covered if covered <= MOST_BORDER else -math.inf
 
 
 def choose_windows(

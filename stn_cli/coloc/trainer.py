@@ -46,7 +46,9 @@ CROP = 64
 """Side of the transformer's crops, pixels."""
 CHECK_EVERY = 25
 PATIENCE = 3
-AGREED = 0.93
+LATE = 0.75
+"""Share of the steps before which the rate is too high for a standstill to mean anything."""
+AGREED = 0.9
 LEAST_GAIN = 0.004
 SAVE_EVERY = 50
 CALIBRATION_PATCHES = 8
@@ -318,8 +320,8 @@ class _Training:
             g = step_generator(self.config.seed, step)
             with self.amp:
                 sample = draw(self.cache, self.result.boxes, self.transformer, self.config.batch, g, mirror=mirror)
-                loss = regression_loss(self._localisation(), sample)
-            value, norm = descend(loss, optimiser, parameters, step)
+                loss = regression_loss(self._localisation().look(sample.images, sample.rectangles), sample)
+            value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1
             record: dict[str, Any] = {"stage": "regression", "step": step, "loss": value, "gradient": norm}
             note = f"loss {value:.3f}"
@@ -332,7 +334,7 @@ class _Training:
                 self.progress.best = max(agreement, self.progress.best)
             self._log(record)
             self.reporter.advance(1, note)
-            if self.progress.best >= AGREED or (self.progress.stale >= PATIENCE and self.progress.step >= steps // 2):
+            if self.progress.best >= AGREED or (self.progress.stale >= PATIENCE and self.progress.step >= LATE * steps):
                 break
             self._checkpoint()
         self.progress.regression_steps = self.progress.step
@@ -371,7 +373,7 @@ class _Training:
             g = step_generator(self.config.seed + 1, step)
             sample = draw(self.cache, self.result.boxes, self.transformer, self.config.batch, g, mirror=mirror)
             loss = finetune_loss(self.transformer, self.result.judge, sample, g, self.config.margin)
-            value, norm = descend(loss, optimiser, parameters, step)
+            value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1
             self._log({"stage": "finetune", "step": step, "loss": value, "gradient": norm})
             self.reporter.advance(1, f"loss {value:.3f}")

@@ -28,13 +28,14 @@ ANCHOR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch: images (B, 3, S, S), their outlines (B, 4), and the pose of the object, centre (B, 2) and shape (B, k)."""
+    """A batch: images (B, 3, S, S), their outlines (B, 4), the pose of the object, centre (B, 2) and shape (B, k), and names."""
 
     images: Tensor
     rectangles: Tensor
     centre: Tensor
     shape: Tensor
     half_sides: Tensor
+    names: list[str]
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -70,12 +71,17 @@ def draw(
     corners = (rectangles.view(-1, 2, 2) - shift[:, None]) / zoom[:, None]
     half = half / zoom.abs()
     shape = transformer.grid.shape_of_box(half)
-    return Sample(images, torch.cat([corners.amin(1), corners.amax(1)], 1), moved, shape, half)
+    names = [cache.names[i] for i in index.tolist()]
+    return Sample(images, torch.cat([corners.amin(1), corners.amax(1)], 1), moved, shape, half, names)
 
 
-def regression_loss(localisation: ImageLocalisation, sample: Sample) -> Tensor:
+Look = tuple[Tensor, Tensor, Tensor]
+"""What f_loc sees: centre (B, 2), shape (B, k), log of the heatmap (B, h, w)."""
+
+
+def regression_loss(seen: Look, sample: Sample) -> Tensor:
     """Cross-entropy of the heatmap at the object's centre, and the pose's error in units of the object's size."""
-    centre, shape, log_heat = localisation.look(sample.images, sample.rectangles)
+    centre, shape, log_heat = seen
     at_centre = -read_bilinear(log_heat, sample.centre)
     place = F.smooth_l1_loss((centre - sample.centre) / sample.half_sides, torch.zeros_like(centre), beta=0.2)
     form = F.smooth_l1_loss(shape, sample.shape, beta=0.2)
@@ -103,7 +109,8 @@ def finetune_loss(transformer: SpatialTransformer, judge: Judge, sample: Sample,
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search."""
     localisation = transformer.localisation
     assert isinstance(localisation, ImageLocalisation)
-    centre, shape, _ = localisation.look(sample.images, sample.rectangles)
+    seen = localisation.look(sample.images, sample.rectangles)
+    centre, shape, _ = seen
     if not judge.free_size:
         n = transformer.grid.log_sides
         shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
@@ -111,11 +118,11 @@ def finetune_loss(transformer: SpatialTransformer, judge: Judge, sample: Sample,
     box = quad_to_box(matrix_to_quad(matrix.detach()))[:, 0]
     random = box_to_matrix(random_boxes(sample.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
     triplet = judge.loss(sample.images, sample.rectangles, matrix, random, margin)
-    return triplet + ANCHOR * regression_loss(localisation, sample)
+    return triplet + ANCHOR * regression_loss(seen, sample)
 
 
 def descend(
-    loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int, names: str = ""
+    loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int, names: Sequence[str] = ()
 ) -> tuple[float, float]:
     """One optimiser step: (loss, norm of the gradient before clipping).
 
@@ -130,8 +137,8 @@ def descend(
         what = "loss" if not math.isfinite(value) else "gradient"
         raise DivergedError(
             f"training diverged: the {what} of step {step} is not finite",
-            None,
-            names,
+            ", ".join(sorted(set(names))[:4]),
+            "images of the batch",
             "Lower --lr; the last checkpoint is kept",
         )
     optimiser.step()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ import jinja2
 
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.localiser import Localiser
+from stn_cli.coloc.trainer import Reporter, Silent
 from stn_cli.errors import InputError, printable
 from stn_cli.files import write_text
 from stn_cli.media.cache import default_workers, load_canvas, ordered_map
@@ -40,16 +40,14 @@ class Shown:
     crop: Pixels
 
 
-def write_report(
-    run: Path, out: Path | None = None, *, device: str = "auto", progress: Callable[[int], None] = lambda _: None
-) -> Path:
+def write_report(run: Path, out: Path | None = None, *, device: str = "auto", reporter: Reporter | None = None) -> Path:
     """Write `report.html` of a run.
 
     Args:
         run: the run folder.
         out: the page; `report.html` in the run folder when left out.
         device: for the model.
-        progress: called with 1 after each image.
+        reporter: hears of progress.
 
     Returns:
         The page's path.
@@ -60,11 +58,13 @@ def write_report(
     """
     localiser = Localiser.load(run, device)
     files = read_images(run)
-    step = max(1, -(-len(files) // MOST_IMAGES))
+    reporter = reporter or Silent()
+    chosen = files[:: max(1, -(-len(files) // MOST_IMAGES))]
+    reporter.stage("report", len(chosen))
     shown: list[Shown] = []
     lost: list[Skipped] = []
-    for item in ordered_map(lambda f: _show(localiser, f), files[::step], default_workers()):
-        progress(1)
+    for item in ordered_map(lambda f: _show(localiser, f), chosen, default_workers()):
+        reporter.advance(1)
         if isinstance(item, Skipped):
             lost.append(item)
         else:

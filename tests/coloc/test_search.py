@@ -57,7 +57,9 @@ def test_a_loose_thing_is_found_with_its_size(tmp_path: Path) -> None:
     files = scan(tmp_path / "images").images
     cache = build_cache(files, canvas_side(files, 128))
     result = search(cache, GradientEncoder(), TrainConfig(search="region"), CPU)
-    boxes = torch.stack([f.boxes_to_canvas(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)])
+    boxes = torch.stack(
+        [f.boxes_to_canvas(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
+    )
     assert float((box_iou(result.boxes, boxes) > 0.5).float().mean()) >= 0.9
 
 

@@ -42,7 +42,7 @@ def test_the_image_lies_centred_and_its_edge_is_repeated(size: tuple[int, int]) 
     image, _ = make_image(0, size=size, side=8)
     frame = Frame(size[1], size[0], 32)
     canvas = place(image, frame)
-    left, top, w, h = frame.content
+    left, top, _, _ = frame.content
     assert canvas.shape == (32, 32, 3)
     if top > 0:
         np.testing.assert_array_equal(canvas[0], canvas[top])

@@ -110,5 +110,5 @@ def test_an_exif_thumbnail_does_not_hide_a_cut(picture: np.ndarray) -> None:
     """The thumbnail's own end marker stands before the picture's data."""
     large = cv2.resize(picture, (640, 400))
     data = encoded(large, "JPEG", exif=b"Exif\0\0" + encoded(picture, "JPEG"))
-    with pytest.raises(Unusable, match="truncated|damaged"):
+    with pytest.raises(Unusable, match=r"truncated|damaged"):
         decode(data[: len(data) // 2])

@@ -51,7 +51,9 @@ def test_torch_is_the_same_function(case: tuple[torch.Tensor, torch.Tensor], pad
     torch.testing.assert_close(direct, fast)
     weights = torch.rand_like(direct)
     for a, b in zip(
-        torch.autograd.grad((direct * weights).sum(), (U, grid)), torch.autograd.grad((fast * weights).sum(), (U, grid)), strict=True
+        torch.autograd.grad((direct * weights).sum(), (U, grid)),
+        torch.autograd.grad((fast * weights).sum(), (U, grid)),
+        strict=True,
     ):
         torch.testing.assert_close(a, b)
 

@@ -1,0 +1,246 @@
+"""Every check and benchmark that wants a GPU, in one script; also runs on the CPU.
+
+    python benchmarks/gpu/run_all.py [--device cuda|cpu] [--quick] [--out FILE.json]
+
+1. Agreement: the sampler on the device against the CPU in float64, by a table of tolerances per dtype.
+2. Crop sampler: crops per second, forward and backward, beside `grid_sample` (which aliases) and `torchvision.ops.roi_align`;
+   share of the device's measured copy bandwidth that the forward pass reaches.
+3. Localiser: images per second of the trained network and judge on canvases that are already on the device.
+4. Trainings on sample_data: CorLoc, seconds, optimiser steps per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from torchvision.ops import roi_align  # noqa: E402
+
+from benchmarks.common import machine  # noqa: E402
+from stn_cli.coloc.config import TrainConfig  # noqa: E402
+from stn_cli.coloc.localiser import Localiser  # noqa: E402
+from stn_cli.coloc.trainer import train  # noqa: E402
+from stn_cli.geometry import box_to_matrix, normalised_to_pixels  # noqa: E402
+from stn_cli.report.page import read_metrics  # noqa: E402
+from stn_cli.runfolder import read_images  # noqa: E402
+from stn_cli.stn import Pyramid, affine_grid, sample, sample_reduced  # noqa: E402
+
+TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
+
+
+def clock(device: torch.device, run: Callable[[], Any], seconds: float) -> float:
+    """Seconds per call, after a warm-up, over at least `seconds`."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    for _ in range(3):
+        run()
+    wait()
+    calls, begun = 0, time.perf_counter()
+    while True:
+        run()
+        calls += 1
+        if calls % 5 == 0:
+            wait()
+            spent = time.perf_counter() - begun
+            if spent >= seconds:
+                return spent / calls
+
+
+def agreement(device: torch.device) -> list[dict[str, Any]]:
+    """Largest difference from the CPU in float64, per dtype."""
+    torch.manual_seed(0)
+    U = torch.rand(2, 3, 64, 80, dtype=torch.float64)
+    matrix = torch.eye(2, 3, dtype=torch.float64) * 0.5 + 0.1 * torch.rand(2, 4, 2, 3, dtype=torch.float64)
+    grid = affine_grid(matrix, (16, 16))
+    true = sample_reduced(Pyramid(U), grid)
+    plain = sample(U, grid[:, 0])
+    rows = []
+    for dtype, tolerance in TOLERANCES.items():
+        if device.type == "cpu" and dtype == torch.float16:
+            continue
+        moved, points = U.to(device, dtype), grid.to(device, dtype)
+        a = float((sample_reduced(Pyramid(moved), points).double().cpu() - true).abs().max())
+        b = float((sample(moved, points[:, 0]).double().cpu() - plain).abs().max())
+        rows.append({"dtype": str(dtype), "reduced": a, "sample": b, "tolerance": tolerance, "ok": max(a, b) <= tolerance})
+    return rows
+
+
+def copy_bandwidth(device: torch.device, size: int, seconds: float) -> float:
+    """Bytes per second, read and written, of a copy on the device."""
+    source = torch.rand(size // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / clock(device, lambda: target.copy_(source), seconds)
+
+
+def sampler(device: torch.device, quick: bool) -> list[dict[str, Any]]:
+    """Crops per second at three sizes of crop."""
+    B, R, S, side = (4, 16, 128, 32) if quick else (64, 64, 256, 32)
+    seconds = 0.3 if quick else 1.0
+    torch.manual_seed(0)
+    U = torch.rand(B, 3, S, S, device=device)
+    bandwidth = copy_bandwidth(device, 64 << 20 if quick else 2 << 30, seconds)
+    rows = []
+    for share in (0.1, 0.25, 0.6):
+        half = torch.full((B, R, 2), share, device=device)
+        centre = (torch.rand(B, R, 2, device=device) * 2 - 1) * (1 - share)
+        boxes = torch.cat([centre - half, centre + half], -1)
+        matrix = box_to_matrix(boxes)
+        rois = normalised_to_pixels(boxes.view(B, R, 2, 2), (S, S)).view(B * R, 4)
+        rois = torch.cat([torch.arange(B, device=device).repeat_interleave(R)[:, None].float(), rois], 1)
+        pyramid = Pyramid(U)
+
+        def ours(u: torch.Tensor, p: Pyramid | None = None, m: torch.Tensor = matrix) -> torch.Tensor:
+            return sample_reduced(p or Pyramid(u), affine_grid(m, (side, side)))
+
+        def plain(u: torch.Tensor, m: torch.Tensor = matrix) -> torch.Tensor:
+            return F.grid_sample(u, affine_grid(m, (side, side)).view(B, R * side, side, 2), align_corners=False)
+
+        def roi(u: torch.Tensor, r: torch.Tensor = rois) -> torch.Tensor:
+            return roi_align(u, r, (side, side), sampling_ratio=-1, aligned=True)
+
+        read = min(U.numel(), B * R * 3 * (share * S) ** 2) * 4
+        moved = read + B * R * 3 * side * side * 4
+        row: dict[str, Any] = {"crop_share": share, "crops": B * R, "image": S, "side": side}
+        with torch.no_grad():
+            forward = clock(device, lambda u=U, p=pyramid: ours(u, p), seconds)
+            row["ours"] = B * R / forward
+            row["ours_with_pyramid"] = B * R / clock(device, lambda: ours(U), seconds)
+            row["grid_sample"] = B * R / clock(device, lambda: plain(U), seconds)
+            row["roi_align"] = B * R / clock(device, lambda: roi(U), seconds)
+        row["share_of_bandwidth"] = moved / forward / bandwidth
+        leaf = U.clone().requires_grad_()
+        for name, function in (("ours", ours), ("grid_sample", plain), ("roi_align", roi)):
+            spent = clock(device, lambda f=function, u=leaf: f(u).sum().backward(), seconds)
+            row[f"{name}_forward_backward"] = B * R / spent
+        rows.append(row)
+    return rows
+
+
+def trainings(device: torch.device, quick: bool, folder: Path) -> list[dict[str, Any]]:
+    """The two sets of sample_data, default settings (fewer steps when quick)."""
+    rows = []
+    for name in ("cups", "digits"):
+        config = TrainConfig(device=str(device), **({"steps": 40, "finetune": 5} if quick else {}))
+        begun = time.perf_counter()
+        result = train(ROOT / "sample_data" / name / "images", folder / name, config)
+        seconds = time.perf_counter() - begun
+        steps = sum(m.get("stage") == "regression" and "loss" in m for m in read_metrics(folder / name / "metrics.jsonl"))
+        rows.append(
+            {
+                "set": name,
+                "corloc": score(folder / name, ROOT / "sample_data" / name / "boxes.json", device),
+                "seconds": seconds,
+                "steps": steps,
+                "steps_per_second": regression_rate(folder / name, device),
+                "kind": result.kind,
+            }
+        )
+    return rows
+
+
+def score(run: Path, truth: Path, device: torch.device) -> float:
+    """CorLoc of a run on its own images, percent."""
+    from stn_cli.evaluate import score_boxes
+    from stn_cli.records import ImageRecord
+
+    localiser = Localiser.load(run, str(device))
+    records = [r for r in localiser.localise_files(read_images(run)) if isinstance(r, ImageRecord)]
+    return score_boxes(records, truth).corloc
+
+
+def regression_rate(run: Path, device: torch.device) -> float:
+    """Optimiser steps per second of the regression, batch 32."""
+    from stn_cli.coloc.training import descend, draw, regression_loss, step_generator
+    from stn_cli.media.cache import build_cache
+
+    localiser = Localiser.load(run, str(device))
+    cache = build_cache(read_images(run), localiser.canvas)
+    cache.settle(device)
+    transformer = localiser.transformer.train()
+    parameters = list(transformer.parameters())
+    optimiser = torch.optim.AdamW(transformer.parameter_groups(1e-6))
+    boxes = torch.tensor([[-0.4, -0.4, 0.4, 0.4]], device=device).repeat(len(cache), 1)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            sample_ = draw(cache, boxes, transformer, 32, step_generator(0, 0), mirror=True)
+            seen = transformer.localisation.look(sample_.images, sample_.rectangles)  # type: ignore[operator]
+            loss = regression_loss(seen, sample_)
+        descend(loss, optimiser, parameters, 0)
+
+    return 1 / clock(device, step, 1.0)
+
+
+def localiser_rate(run: Path, device: torch.device, quick: bool) -> dict[str, float]:
+    """Images per second of network and judge, by batch."""
+    localiser = Localiser.load(run, str(device))
+    rates = {}
+    for batch in (1, 16) if quick else (1, 16, 256, 1024):
+        images = torch.rand(batch, 3, localiser.canvas, localiser.canvas, device=device)
+        rectangles = torch.tensor([[-1.0, -1.0, 1.0, 1.0]], device=device).repeat(batch, 1)
+        spent = clock(device, lambda i=images, r=rectangles: localiser.look(i, r), 0.3 if quick else 1.0)
+        rates[str(batch)] = batch / spent
+    return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    print(f"{device_name(device)}, torch {torch.__version__}" + (", quick" if options.quick else ""))
+    result: dict[str, Any] = {"machine": device_name(device), "torch": torch.__version__, "quick": options.quick}
+    result["agreement"] = agreement(device)
+    for row in result["agreement"]:
+        print(
+            f"agreement {row['dtype']:15} reduced {row['reduced']:.1e} sample {row['sample']:.1e} {'ok' if row['ok'] else 'WRONG'}"
+        )
+    result["sampler"] = sampler(device, options.quick)
+    for row in result["sampler"]:
+        print(
+            f"crops/s, crop {row['crop_share']:.2f} of the image: ours {row['ours']:.3g} (with its pyramid "
+            f"{row['ours_with_pyramid']:.3g}), grid_sample {row['grid_sample']:.3g}, roi_align {row['roi_align']:.3g}; "
+            f"{100 * row['share_of_bandwidth']:.0f} % of copy bandwidth"
+        )
+        print(
+            f"  forward and backward: ours {row['ours_forward_backward']:.3g}, "
+            f"grid_sample {row['grid_sample_forward_backward']:.3g}, roi_align {row['roi_align_forward_backward']:.3g}"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        result["trainings"] = trainings(device, options.quick, Path(temporary))
+        for row in result["trainings"]:
+            print(
+                f"training {row['set']:7} CorLoc {row['corloc']:.1f}, {row['seconds']:.1f} s, {row['steps']} steps, "
+                f"{row['steps_per_second']:.1f} steps/s"
+            )
+        result["localiser"] = localiser_rate(Path(temporary) / "cups", device, options.quick)
+    for batch, rate in result["localiser"].items():
+        print(f"localiser, batch {batch:>4}: {rate:.0f} images/s")
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    if not all(row["ok"] for row in result["agreement"]):
+        raise SystemExit("the device disagrees with the CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stn_cli.cli.train import parse_size
+from stn_cli.errors import UsageError
+from tests.conftest import QUICK_FLAGS, ROOT, Trained, make_folder
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def test_help_loads_neither_torch_nor_cv2() -> None:
+    code = (
+        "import sys; from stn_cli.cli.app import run; run(['--help']); import stn_cli; "
+        "print([m for m in ('torch', 'cv2', 'numpy', 'rich') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+    assert "train" in out
+
+
+def test_every_command_has_help(cli: Call) -> None:
+    for command in ("train", "localise", "evaluate", "report", "doctor"):
+        code, out, _ = cli(command, "--help")
+        assert code == 0
+        assert "Usage: stn-coloc " + command in out
+
+
+def test_train_localise_evaluate_in_defaults(cli: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_folder(tmp_path, 12)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("train", "images", *QUICK_FLAGS)
+    assert code == 0, err
+    assert out.splitlines()[-1] == "stn-coloc-run"
+    assert {p.name for p in Path("stn-coloc-run").iterdir()} >= {
+        "config.toml", "model.safetensors", "state.pt", "metrics.jsonl", "images.txt", "skipped.jsonl", "report.html",
+    }  # fmt: skip
+    code, out, err = cli("localise", "--overlay", "--crops", "--format", "csv")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "stn-coloc-boxes/boxes.json"
+    folder = Path("stn-coloc-boxes")
+    data = json.loads((folder / "boxes.json").read_text())
+    assert data["info"]["orientation"] == "exif-applied"
+    assert [i["file_name"] for i in data["images"]] == [f"{n:03d}.png" for n in range(12)]
+    assert cv2.imread(str(folder / "overlay/003.png.jpg")).shape == (48, 60, 3)
+    assert max(cv2.imread(str(folder / "crops/003.png.png")).shape) == 256
+    assert len((folder / "boxes.csv").read_text().splitlines()) == 13
+    code, out, _ = cli("evaluate", folder / "boxes.json", "boxes.json", "--csv", "rows.csv")
+    assert code == 0
+    assert "CorLoc" in out
+    assert len(Path("rows.csv").read_text().splitlines()) == 13
+    code, out, _ = cli("evaluate", folder / "boxes.json", "boxes.json", "--json")
+    assert json.loads(out)["images"] == 12
+
+
+def test_results_are_not_overwritten_unasked(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli("localise", "-m", trained.run, "-o", out, "--crops", "-q")[0] == 0
+    assert (out / "crops/000.png.png").is_file()
+    code, _, err = cli("localise", "-m", trained.run, "-o", out, "-q")
+    assert code == 4
+    assert "not empty" in err
+    assert "--overwrite" in err
+    assert cli("localise", "-m", trained.run, "-o", out, "--overwrite", "-q")[0] == 0
+    assert not (out / "crops").exists()  # old crops do not stay among new results
+    assert cli("train", trained.images, "-o", trained.run, "-q")[0] == 4
+
+
+def test_json_results_and_silence(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    code, out, err = cli("localise", trained.images, "-m", trained.run, "-o", tmp_path / "o", "--json", "-q")
+    assert code == 0
+    assert err == ""
+    assert json.loads(out)["images"] == 20
+
+
+def test_configuration_round_trip(cli: Call, tmp_path: Path) -> None:
+    code, out, _ = cli("train", "--print-config", "--steps", "77", "--size", "0.2-0.5")
+    assert code == 0
+    (tmp_path / "c.toml").write_text(out)
+    code, again, _ = cli("train", "--print-config", "--config", tmp_path / "c.toml")
+    assert again == out
+    assert "steps = 77" in out
+    assert "size = [0.2, 0.5]" in out
+    assert "steps = 5" in cli("train", "--print-config", "--config", tmp_path / "c.toml", "--steps", "5")[1]  # flags win
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "--stepz", "3", "x"], 2, ["--stepz", "--steps"]),
+        (["trian", "x"], 2, ["trian", "train"]),
+        (["train"], 2, ["SOURCE"]),
+        (["train", "x", "--imgsz", "3"], 2, ["--imgsz must be 32 to 2048", "'3'"]),
+        (["train", "x", "--transform", "bow"], 2, ["unknown --transform", "attention, box"]),
+        (["train", "x", "--search", "hard"], 2, ["unknown --search"]),
+        (["train", "x", "--size", "big"], 2, ["--size must be LO-HI"]),
+        (["train", "x", "--size", "0.9-0.2"], 2, ["--size must be LO-HI with"]),
+        (["train", "x", "--lr", "lots"], 2, ["--lr"]),
+        (["train", "nowhere"], 3, ["no such file or folder", "'nowhere'"]),
+        (["train", "x", "--device", "cuda:99"], 7, ["no such device", "doctor"]),
+        (["train", "x", "--device", "gpu"], 2, ["unknown --device"]),
+        (["train", "--resume", "-o", "nowhere"], 5, ["nothing to resume"]),
+        (["train", "--resume", "--steps", "3"], 2, ["--resume takes the run's own settings"]),
+        (["localise", "-m", "nowhere"], 5, ["no trained model"]),
+        (["localise", "--format", "cubism"], 2, ["unknown --format"]),
+        (["localise", "--min-score", "7"], 2, ["--min-score"]),
+        (["evaluate", "nowhere.json", "nowhere.json"], 3, ["cannot read"]),
+        (["evaluate", "a", "b", "--iou", "3"], 2, ["--iou"]),
+        (["report", "nowhere"], 5, ["no trained model"]),
+    ],
+)
+def test_mistakes_are_one_line_with_the_right_code(
+    cli: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    got, out, err = cli(*arguments)
+    assert got == code, err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+    assert out == ""
+    for word in words:
+        assert word in err
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stn_cli", "train", str(tmp_path / "no"), "--debug"]
+    assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+def test_wrong_setting_in_a_file_names_the_nearest(cli: Call, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("step = 3\n")
+    code, _, err = cli("train", "x", "--config", tmp_path / "c.toml")
+    assert code == 2
+    assert "nearest: steps" in err
+    (tmp_path / "c.toml").write_text('steps = "many"\n')
+    assert "must be a int" in cli("train", "x", "--config", tmp_path / "c.toml")[2]
+    (tmp_path / "c.toml").write_text("steps = = 3\n")
+    assert cli("train", "x", "--config", tmp_path / "c.toml")[0] == 3
+
+
+def test_strict_ends_with_three_when_something_was_skipped(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    make_folder(tmp_path, 2)
+    (tmp_path / "images/bad.jpg").write_text("no image")
+    arguments = ["localise", tmp_path / "images", "-m", trained.run, "-o"]
+    assert cli(*arguments, tmp_path / "a")[0] == 0
+    code, _, err = cli(*arguments, tmp_path / "b", "--strict")
+    assert code == 3
+    assert "1 skipped: 1 not an image" in err
+    assert (tmp_path / "b/boxes.json").is_file()
+
+
+def test_no_bars_and_no_colours_in_a_pipe(trained: Trained, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stn_cli", "localise", "-m", str(trained.run), "-o", str(tmp_path / "o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert "\x1b" not in done.stderr + done.stdout
+    assert "\r" not in done.stderr
+    assert done.stdout.splitlines() == [str(tmp_path / "o/boxes.json")]
+
+
+def test_doctor(cli: Call) -> None:
+    code, out, _ = cli("doctor")
+    assert code == 0
+    for word in ("torch", "opencv-python", "cpu", "jpeg decoder"):
+        assert word in out
+    assert json.loads(cli("doctor", "--json")[1])["stn-coloc"]
+
+
+@pytest.mark.parametrize(("text", "size"), [("0.2-0.5", (0.2, 0.5)), (".3", (0.3, 0.3)), (" 0.1 - 1 ", (0.1, 1.0))])
+def test_size(text: str, size: tuple[float, float]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "a-b", "1-2-3", "-0.1"])
+def test_no_size(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+def test_overlay_shows_the_box(trained: Trained, tmp_path: Path, cli: Call) -> None:
+    cli("localise", trained.images / "000.png", "-m", trained.run, "-o", tmp_path / "o", "--overlay", "-q")
+    plain = cv2.imread(str(trained.images / "000.png")).astype(int)
+    drawn = cv2.imread(str(tmp_path / "o/overlay/000.png.jpg")).astype(int)
+    changed = np.abs(plain - drawn).max(2) > 90
+    assert 30 < changed.sum() < 0.6 * changed.size
+
+
+def test_the_package_is_typed_and_carries_its_page() -> None:
+    assert (ROOT / "stn_cli/py.typed").is_file()
+    assert (ROOT / "stn_cli/report/page.html.j2").is_file()

@@ -1,0 +1,120 @@
+"""What other programs read back from our files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from stn_cli.errors import OutputError
+from stn_cli.formats.coco import CocoWriter, read_coco
+from stn_cli.formats.csv import CsvWriter, neutral
+from stn_cli.records import ImageRecord, Localisation
+
+NAMES = ["plain.jpg", 'sub/ü, "quoted".png', "=cmd|' /C calc'!A0.jpg", "empty.png"]
+
+
+def records() -> list[ImageRecord]:
+    out = []
+    for n, name in enumerate(NAMES):
+        box = (0.0, 1.25, 10.5 + n, 40.0)
+        quad = ((0.0, 1.25), (10.5 + n, 1.25), (10.5 + n, 40.0), (0.0, 40.0))
+        found = Localisation(name, 60 + n, 40, box, quad, (0.2, 0, 0.1, 0, 0.9, 0), 0.25 * (n + 1))
+        out.append(ImageRecord(name, 60 + n, 40, () if name == "empty.png" else (found,)))
+    return out
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    writer = CocoWriter(tmp_path / "boxes.json", {"tool": "stn-coloc", "orientation": "exif-applied"})
+    for r in records():
+        writer.add(r)
+    writer.close()
+    return tmp_path / "boxes.json"
+
+
+def test_pycocotools_reads_it(coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from pycocotools.coco import COCO
+
+    data = COCO(str(coco))
+    capsys.readouterr()
+    assert data.getImgIds() == [1, 2, 3, 4]
+    assert data.getCatIds() == [1]
+    found = data.loadAnns(data.getAnnIds(imgIds=[1]))[0]
+    assert found["bbox"] == [0.0, 1.25, 10.5, 38.75]
+    assert found["area"] == pytest.approx(10.5 * 38.75)
+    assert found["score"] == 0.25
+    assert found["iscrowd"] == 0
+    assert data.getAnnIds(imgIds=[4]) == []  # the image without an object is still there
+    result = data.loadRes([{k: a[k] for k in ("image_id", "category_id", "bbox", "score")} for a in data.anns.values()])
+    assert len(result.anns) == 3
+
+
+def test_supervision_reads_it(coco: Path, tmp_path: Path) -> None:
+    import supervision as sv
+
+    dataset = sv.DetectionDataset.from_coco(images_directory_path=str(tmp_path), annotations_path=str(coco))
+    assert len(dataset) == 4
+    boxes = {Path(path).name: a.xyxy.tolist() for path, _, a in _lazily(dataset)}
+    assert boxes["plain.jpg"] == [[0.0, 1.25, 10.5, 40.0]]
+
+
+def _lazily(dataset: object) -> list[tuple[str, None, object]]:
+    """Its boxes without reading the pictures, which are not there."""
+    return [(path, None, dataset.annotations[path]) for path in dataset.image_paths]  # type: ignore[attr-defined]
+
+
+def test_it_reads_back_as_the_same_records(coco: Path) -> None:
+    assert read_coco(coco) == records()
+
+
+def test_not_a_number_is_never_written(tmp_path: Path) -> None:
+    """FAULTS 31."""
+    writer = CocoWriter(tmp_path / "boxes.json", {})
+    bad = Localisation("a", 1, 1, (0, 0, float("nan"), 1), ((0, 0),) * 4, (1, 0, 0, 0, 1, 0), 0.5)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        writer.add(ImageRecord("a", 1, 1, (bad,)))
+    writer.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_abandoned_files_leave_nothing(tmp_path: Path) -> None:
+    for writer in (CocoWriter(tmp_path / "a.json", {}), CsvWriter(tmp_path / "a.csv")):
+        writer.add(records()[0])
+        writer.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        CocoWriter(tmp_path / "no" / "boxes.json", {})
+    with pytest.raises(OutputError):
+        CsvWriter(tmp_path / "no" / "boxes.csv")
+
+
+def test_csv_is_inert_in_a_spreadsheet_and_keeps_commas_and_quotes(tmp_path: Path) -> None:
+    """FAULTS 33."""
+    writer = CsvWriter(tmp_path / "boxes.csv")
+    for r in records():
+        writer.add(r)
+    writer.close()
+    with open(tmp_path / "boxes.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["file", "width", "height", "x1", "y1", "x2", "y2", "score"]
+    assert rows[2][0] == 'sub/ü, "quoted".png'
+    assert rows[3][0].startswith("'=cmd")
+    assert len(rows) == 4
+    assert [neutral(c) for c in ("+1", "-1", "@a", "a=b")] == ["'+1", "'-1", "'@a", "a=b"]
+
+
+def test_many_images_stream(tmp_path: Path) -> None:
+    writer = CocoWriter(tmp_path / "boxes.json", {})
+    for n in range(3000):
+        writer.add(ImageRecord(f"{n}.png", 10, 10, records()[0].objects))
+    writer.close()
+    data = json.loads((tmp_path / "boxes.json").read_text())
+    assert [a["id"] for a in data["annotations"]] == list(range(1, 3001))
+    assert torch.tensor([i["id"] for i in data["images"]]).unique().numel() == 3000
