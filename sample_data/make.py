@@ -18,11 +18,11 @@ from sklearn.datasets import load_digits
 
 HERE = Path(__file__).parent
 DIGIT = 3
-SIDE, PATCH, PIECES, PIECE = 84, 28, 16, 9
+SIDE, PATCH, PIECES, PIECE = 84, 28, 16, 6
 
 
 def digits(count: int = 60) -> None:
-    """One digit of 28x28 at a random place of 84x84, among 16 pieces of 9x9 cut from other digits."""
+    """One digit of 28x28 at a random place of 84x84, among 16 pieces of 6x6 cut from other digits."""
     rng = np.random.default_rng(3)
     source = load_digits()
     large = [cv2.resize(i.astype(np.float32) * 16, (20, 20), interpolation=cv2.INTER_CUBIC).clip(0, 255) for i in source.images]

@@ -36,7 +36,7 @@ from stn_cli.report.page import read_metrics  # noqa: E402
 from stn_cli.runfolder import read_images  # noqa: E402
 from stn_cli.stn import Pyramid, affine_grid, sample, sample_reduced  # noqa: E402
 
-TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
 def device_name(device: torch.device) -> str:
@@ -65,7 +65,7 @@ def clock(device: torch.device, run: Callable[[], Any], seconds: float) -> float
 
 
 def agreement(device: torch.device) -> list[dict[str, Any]]:
-    """Largest difference from the CPU in float64, per dtype."""
+    """Largest difference from the CPU in float64, per dtype of the picture; coordinates are float32."""
     torch.manual_seed(0)
     U = torch.rand(2, 3, 64, 80, dtype=torch.float64)
     matrix = torch.eye(2, 3, dtype=torch.float64) * 0.5 + 0.1 * torch.rand(2, 4, 2, 3, dtype=torch.float64)
@@ -76,7 +76,7 @@ def agreement(device: torch.device) -> list[dict[str, Any]]:
     for dtype, tolerance in TOLERANCES.items():
         if device.type == "cpu" and dtype == torch.float16:
             continue
-        moved, points = U.to(device, dtype), grid.to(device, dtype)
+        moved, points = U.to(device, dtype), grid.to(device, torch.float32)
         a = float((sample_reduced(Pyramid(moved), points).double().cpu() - true).abs().max())
         b = float((sample(moved, points[:, 0]).double().cpu() - plain).abs().max())
         rows.append({"dtype": str(dtype), "reduced": a, "sample": b, "tolerance": tolerance, "ok": max(a, b) <= tolerance})

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 ALPHA = 1.0
-SIZE_REWARD = 0.2
+SIZE_REWARD = 0.22
 
 
 def triplet_margin_loss(positive: Tensor, random: Tensor, alpha: float = ALPHA) -> Tensor:

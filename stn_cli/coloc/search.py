@@ -18,7 +18,7 @@ from stn_cli.geometry import box_to_matrix
 from stn_cli.media.cache import Cache
 
 CONTRAST_WEIGHT = 0.1
-RIGID_BELOW = 0.98
+RIGID_BELOW = 1.04
 """The thing is taken for rigid when the template's objective + CONTRAST_WEIGHT x the region's contrast is below this."""
 STRETCH_GAIN = 0.02
 TIGHTEN = 1 / 1.122

@@ -36,8 +36,7 @@ def regular_lattice(
 
 def affine_grid(matrix: Tensor, size: tuple[int, int]) -> Tensor:
     """T_theta(G) for a 2x3 matrix: (..., 2, 3) -> source coordinates (..., H', W', 2). Equation 1."""
-    lattice = regular_lattice(size, device=matrix.device, dtype=matrix.dtype)
-    linear, shift = matrix[..., :2], matrix[..., 2]
-    # (H'W', 2) @ (..., 2, 2)^T + (..., 1, 2) -> (..., H'W', 2)
-    points = lattice.flatten(0, 1) @ linear.transpose(-1, -2) + shift[..., None, :]
-    return points.view(*points.shape[:-2], *size, 2)
+    x, y = regular_lattice(size, device=matrix.device, dtype=matrix.dtype).unbind(-1)  # (H', W') each
+    # written out and not as a matrix product, which autocast would round to bfloat16: a coordinate needs all its bits
+    columns = matrix[..., None, None, :, :].unbind(-1)  # (..., 1, 1, 2) each
+    return columns[0] * x[..., None] + columns[1] * y[..., None] + columns[2]

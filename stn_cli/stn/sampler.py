@@ -46,6 +46,9 @@ def sample(
     """
     kernel = _kernel(kernel)
     _check(U, grid, padding)
+    if U.dtype != grid.dtype:  # half-precision pictures are read at coordinates of full precision
+        wide = torch.promote_types(U.dtype, grid.dtype)
+        return sample(U.to(wide), grid.to(wide), kernel=kernel, padding=padding, backend=backend).to(U.dtype)
     same = kernel.name == "bilinear"
     if backend == "torch" and not same:
         raise UsageError("backend 'torch' samples bilinearly only", kernel.name)
@@ -137,8 +140,9 @@ class Pyramid:
         x = torch.minimum(torch.maximum(x, zero), (width - 1)[..., None, None]) + x0[..., None, None]
         y = torch.minimum(torch.maximum(y, zero), (height - 1)[..., None, None]) + y0[..., None, None]
         at = torch.stack([index_to_normalised(x, self.atlas.shape[-1]), index_to_normalised(y, self.atlas.shape[-2])], -1)
-        V = F.grid_sample(self.atlas, at.view(B, R * h, w, 2), mode="bilinear", align_corners=False)
-        return V.view(B, -1, R, h, w)
+        atlas = self.atlas.to(at.dtype)
+        V = F.grid_sample(atlas, at.view(B, R * h, w, 2), mode="bilinear", align_corners=False)
+        return V.view(B, -1, R, h, w).to(self.atlas.dtype)
 
 
 def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -> Tensor:
