@@ -121,6 +121,7 @@ class Cache:
     skipped: list[Skipped]
     notes: list[tuple[str, str]]
     resident: Tensor | None = None
+    _rectangles: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -148,7 +149,9 @@ class Cache:
 
     def rectangles(self) -> Tensor:
         """Each image's outline on its canvas (N, 4), normalised."""
-        return torch.tensor([frame.rectangle for frame in self.frames]).view(-1, 4)
+        if self._rectangles is None:
+            self._rectangles = torch.tensor([frame.rectangle for frame in self.frames]).view(-1, 4)
+        return self._rectangles
 
 
 def build_cache(
