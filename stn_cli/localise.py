@@ -14,8 +14,8 @@ import cv2
 
 import stn_cli
 from stn_cli.coloc.localiser import BATCH, Localiser
+from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.stopping import StopRequest
-from stn_cli.coloc.trainer import Reporter, Silent
 from stn_cli.errors import InputError, OutputError, UsageError, printable
 from stn_cli.files import MARKER, prepare_folder, safe_name, write_bytes
 from stn_cli.formats.coco import CocoWriter

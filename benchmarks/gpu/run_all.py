@@ -30,9 +30,9 @@ from torchvision.ops import roi_align  # noqa: E402
 from benchmarks.common import machine  # noqa: E402
 from stn_cli.coloc.config import TrainConfig  # noqa: E402
 from stn_cli.coloc.localiser import Localiser  # noqa: E402
+from stn_cli.coloc.metrics import read_metrics  # noqa: E402
 from stn_cli.coloc.trainer import train  # noqa: E402
 from stn_cli.geometry import box_to_matrix, normalised_to_pixels  # noqa: E402
-from stn_cli.report.page import read_metrics  # noqa: E402
 from stn_cli.runfolder import read_images  # noqa: E402
 from stn_cli.stn import Pyramid, affine_grid, sample, sample_reduced  # noqa: E402
 

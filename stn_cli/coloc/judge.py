@@ -1,8 +1,7 @@
 """The triplet margin as a judge: how much more a crop is like the object than like a random patch.
 
 A judge keeps what the search found in a form that can be stored and asked about any crop of any image, and that
-gradients pass through. The margin of a crop is d(crop, random) - d(crop, object); its calibration to a score in [0, 1] has
-0.5 where crops and random patches of the training images are equally likely.
+gradients pass through. The margin of a crop is d(crop, random) - d(crop, object).
 """
 
 from __future__ import annotations
@@ -168,44 +167,13 @@ def _mean_in(values: Tensor, matrices: Tensor) -> Tensor:
     return read.view(B, R, -1).mean(-1)
 
 
-class Calibration(nn.Module):
-    """Margin -> score: a logistic curve through 0.5 where object and random patch are equally likely."""
+def dimensions(judge: Judge) -> list[int]:
+    """What `make_judge` needs to build a judge of the same shape."""
+    return [judge.prototype.numel()] if isinstance(judge, TemplateJudge) else list(judge.words.shape)
 
-    slope: Tensor
-    middle: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("slope", torch.ones(()))
-        self.register_buffer("middle", torch.zeros(()))
-
-    def fit(self, positive: Tensor, random: Tensor, rounds: int = 60) -> None:
-        """Platt's logistic fit by Newton's method, both sides weighing the same.
-
-        Args:
-            positive: (N,) margins of crops.
-            random: (M,) margins of random patches.
-        """
-        x = torch.cat([positive, random]).double().cpu()
-        scale = x.std().clamp(min=1e-9)
-        offset = x.mean()
-        x = (x - offset) / scale
-        n, m = len(positive), len(random)
-        target = torch.cat([torch.full((n,), (n + 1) / (n + 2)), torch.full((m,), 1 / (m + 2))]).double()
-        weight = torch.cat([torch.full((n,), 0.5 / n), torch.full((m,), 0.5 / m)]).double()
-        design = torch.stack([x, torch.ones_like(x)], 1)
-        beta = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        ridge = torch.diag(torch.tensor([1e-3, 0.0], dtype=torch.float64))
-        for _ in range(rounds):
-            p = torch.sigmoid(design @ beta)
-            gradient = design.T @ (weight * (p - target)) + ridge @ beta
-            curve = (design * (weight * p * (1 - p)).clamp(min=1e-9)[:, None]).T @ design + ridge
-            step = torch.linalg.solve(curve, gradient)
-            beta = beta - step.clamp(-2, 2)
-        slope = float(beta[0].clamp(min=1e-3))
-        self.slope.fill_(slope / float(scale))
-        self.middle.fill_(float(offset) - float(beta[1]) / slope * float(scale))
-
-    def forward(self, margin: Tensor) -> Tensor:
-        """Margins (...) -> scores (...) in [0, 1], rising."""
-        return torch.sigmoid(self.slope * (margin - self.middle))
+def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:
+    """An empty judge of a kind, to load a state into."""
+    if kind == TemplateJudge.kind:
+        return TemplateJudge(encoder, *dimensions)
+    return RegionJudge(encoder, *dimensions)

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc import checkpoint
+from stn_cli.coloc.calibration import Calibration
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoder import make_encoder
-from stn_cli.coloc.judge import Calibration, Judge
+from stn_cli.coloc.judge import Judge, make_judge
 from stn_cli.coloc.network import build_transformer
 from stn_cli.coloc.patches import cut
-from stn_cli.coloc.trainer import make_judge
 from stn_cli.errors import CheckpointError, ResourceError
 from stn_cli.geometry import Frame, clip_boxes, matrix_to_quad, normalised_to_pixels, quad_to_box, theta_in_part
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place

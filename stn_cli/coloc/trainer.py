@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 import stn_cli
 from stn_cli.coloc import checkpoint
+from stn_cli.coloc.calibration import PATCHES, calibrate, collapse
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoder import Encoder, make_encoder
-from stn_cli.coloc.judge import Calibration, Judge, RegionJudge, TemplateJudge
+from stn_cli.coloc.judge import dimensions, make_judge
+from stn_cli.coloc.metrics import Metrics
 from stn_cli.coloc.network import ImageLocalisation, build_transformer
 from stn_cli.coloc.patches import random_boxes
+from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.search import SearchResult, search
 from stn_cli.coloc.stopping import StopRequest
 from stn_cli.coloc.training import (
@@ -35,9 +36,9 @@ from stn_cli.coloc.training import (
 )
 from stn_cli.errors import CheckpointError, InputError, ResourceError
 from stn_cli.files import prepare_folder, write_text
-from stn_cli.geometry import box_area, box_iou, box_to_matrix
+from stn_cli.geometry import box_iou, box_to_matrix
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
-from stn_cli.media.scan import ImageFile, Scan, require_images, scan
+from stn_cli.media.scan import Scan, require_images, scan
 from stn_cli.records import Skipped
 from stn_cli.runfolder import read_images, write_images, write_skipped
 from stn_cli.stn import SpatialTransformer, by_name
@@ -51,33 +52,6 @@ LATE = 0.75
 AGREED = 0.9
 LEAST_GAIN = 0.004
 SAVE_EVERY = 50
-CALIBRATION_PATCHES = 8
-
-
-class Reporter(Protocol):
-    """What a caller may want to hear while a training runs."""
-
-    def stage(self, name: str, total: int | None) -> None:
-        """A stage begins; `total` steps if known."""
-
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """Steps were done."""
-
-    def warn(self, text: str) -> None:
-        """Something the user should know."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def stage(self, name: str, total: int | None) -> None:
-        """Nothing."""
-
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """Nothing."""
-
-    def warn(self, text: str) -> None:
-        """Nothing."""
 
 
 @dataclass(slots=True)
@@ -192,7 +166,7 @@ class _Training:
         self.transformer.to(self.device)
         self.encoder.to(self.device)
         self.result: SearchResult
-        self.calibration = Calibration()
+        self.metrics = Metrics(folder)
         self.state = state
         self.amp = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         self._optimiser: torch.optim.Optimizer | None = None
@@ -203,7 +177,7 @@ class _Training:
         self.cache.settle(self.device)
         if self.state is None:
             write_text(self.folder / "config.toml", f"# stn-coloc {stn_cli.__version__}\n" + self.config.toml())
-            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
+            self.metrics.clear()
             (self.folder / checkpoint.MODEL).unlink(missing_ok=True)
             self._save()
         else:
@@ -270,8 +244,8 @@ class _Training:
         with torch.no_grad():
             self.result = search(self.cache, self.encoder, self.config, self.device, heard)
         for side, loss in self.result.curve:
-            self._log({"stage": "search", "side": round(side, 4), "loss": loss})
-        self._log(
+            self.metrics.log({"stage": "search", "side": round(side, 4), "loss": loss})
+        self.metrics.log(
             {
                 "stage": "search",
                 "kind": self.result.kind,
@@ -332,7 +306,7 @@ class _Training:
                 gained = agreement > self.progress.best + LEAST_GAIN
                 self.progress.stale = 0 if gained else self.progress.stale + 1
                 self.progress.best = max(agreement, self.progress.best)
-            self._log(record)
+            self.metrics.log(record)
             self.reporter.advance(1, note)
             if self.progress.best >= AGREED or (self.progress.stale >= PATIENCE and self.progress.step >= LATE * steps):
                 break
@@ -375,12 +349,14 @@ class _Training:
             loss = finetune_loss(self.transformer, self.result.judge, sample, g, self.config.margin)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1
-            self._log({"stage": "finetune", "step": step, "loss": value, "gradient": norm})
+            self.metrics.log({"stage": "finetune", "step": step, "loss": value, "gradient": norm})
             self.reporter.advance(1, f"loss {value:.3f}")
             self._checkpoint()
         after = self._objective()
         kept = after <= self.objective_before
-        self._log({"stage": "finetune", "objective_before": self.objective_before, "objective_after": after, "kept": kept})
+        self.metrics.log(
+            {"stage": "finetune", "objective_before": self.objective_before, "objective_after": after, "kept": kept}
+        )
         if not kept:
             self.transformer.load_state_dict(self.before)
         self._next_stage("calibrate")
@@ -395,44 +371,21 @@ class _Training:
         images = probe.batch(torch.arange(len(probe)), self.device)
         box = boxes_of(self.transformer, theta)
         g = torch.Generator().manual_seed(self.config.seed)
-        random = box_to_matrix(random_boxes(rectangles, CALIBRATION_PATCHES, box[:, 2:] - box[:, :2], g))
+        random = box_to_matrix(random_boxes(rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
         return float(self.result.judge.loss(images, rectangles, matrix, random, self.config.margin))
 
-    @torch.no_grad()
     def _calibrate(self) -> None:
-        """Margins of the crops against those of random patches that do not overlap them."""
         self.reporter.stage("calibration", None)
-        judge = self.result.judge
-        theta = predict(self.transformer, self.cache, self.device)
-        matrices = self.grid.matrix(theta)[:, None]
-        boxes = boxes_of(self.transformer, theta)
-        rectangles = self.cache.rectangles().to(self.device)
-        g = torch.Generator().manual_seed(self.config.seed)
-        patches = random_boxes(rectangles, CALIBRATION_PATCHES, boxes[:, 2:] - boxes[:, :2], g)
-        clear = box_iou(patches, boxes[:, None]) < 0.2
-        everything = torch.cat([matrices, box_to_matrix(patches)], 1)
-        chunks = torch.arange(len(self.cache)).split(64)
-        if isinstance(judge, TemplateJudge):
-            few = chunks[:8]
-            e = torch.cat([judge.embed(self.cache.batch(i, self.device), everything[i]) for i in few])
-            judge.observe(e[:, :1], e[:, 1:])
-        margins = torch.cat([judge.margins(self.cache.batch(i, self.device), rectangles[i], everything[i]) for i in chunks])
-        positive, random = margins[:, 0], margins[:, 1:][clear]
-        if len(random) == 0:
-            random = margins[:, 1:].flatten()
-        self.calibration.fit(positive, random)
-        self._notice_collapse(boxes, rectangles)
-
-    def _notice_collapse(self, boxes: Tensor, rectangles: Tensor) -> None:
-        said = collapse(boxes, rectangles)
+        self.calibration, boxes = calibrate(self.transformer, self.result.judge, self.cache, self.device, self.config.seed)
+        said = collapse(boxes, self.cache.rectangles().to(self.device))
+        self.progress.warnings = [said] if said else []
         if said:
-            self.progress.warnings.append(said)
             self.reporter.warn(said)
-            self._log({"stage": "calibrate", "warning": said})
+            self.metrics.log({"stage": "calibrate", "warning": said})
 
     def _finish(self) -> float:
         agreement = self._agreement()
-        self._log({"stage": "done", "agreement": agreement})
+        self.metrics.log({"stage": "done", "agreement": agreement})
         judge = self.result.judge
         tensors = {f"transformer.{k}": v for k, v in self.transformer.state_dict().items()}
         tensors |= {f"judge.{k}": v for k, v in judge.state_dict().items()}
@@ -445,7 +398,7 @@ class _Training:
             "canvas": self.cache.canvas,
             "crop": CROP,
             "kind": judge.kind,
-            "judge": _dimensions(judge),
+            "judge": dimensions(judge),
             "images": len(self.cache),
             "agreement": agreement,
             "warnings": self.progress.warnings,
@@ -477,7 +430,7 @@ class _Training:
             r = self.result
             state["search"] = {
                 "kind": r.kind,
-                "dimensions": _dimensions(r.judge),
+                "dimensions": dimensions(r.judge),
                 "judge": r.judge.state_dict(),
                 "boxes": r.boxes,
                 "curve": [list(pair) for pair in r.curve],
@@ -508,59 +461,4 @@ class _Training:
         if "before" in state:
             self.before = {k: v.to(self.device) for k, v in state["before"]["weights"].items()}
             self.objective_before = state["before"]["objective"]
-        self._trim_log()
-
-    def _trim_log(self) -> None:
-        """Drop what was logged after the last checkpoint: those steps are done again."""
-        path = self.folder / "metrics.jsonl"
-        if not path.is_file():
-            return
-        stages = ["search", "regression", "finetune", "calibrate", "done"]
-        now = stages.index(self.progress.stage)
-        kept = []
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            place = stages.index(record.get("stage", "search"))
-            if place < now or (place == now and record.get("step", 10**9) < self.progress.step):
-                kept.append(line)
-        write_text(path, "".join(line + "\n" for line in kept))
-
-    def _log(self, record: dict[str, Any]) -> None:
-        clean = {k: (round(v, 6) if math.isfinite(v) else None) if isinstance(v, float) else v for k, v in record.items()}
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(clean) + "\n")
-
-
-def _dimensions(judge: Judge) -> list[int]:
-    return [judge.prototype.numel()] if isinstance(judge, TemplateJudge) else list(judge.words.shape)
-
-
-def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:
-    """An empty judge of a kind, to load a state into."""
-    if kind == TemplateJudge.kind:
-        return TemplateJudge(encoder, *dimensions)
-    return RegionJudge(encoder, *dimensions)
-
-
-def collapse(boxes: Tensor, rectangles: Tensor) -> str:
-    """What is suspicious about a set of boxes (N, 4) on images at (N, 4); empty when nothing is."""
-    if len(boxes) < 8:
-        return ""
-    centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    if float(centre.std(0).max()) < 0.02 and float((sides.std(0) / sides.mean(0)).max()) < 0.05:
-        return "all boxes are alike: the transformer may have learnt a place, not an object"
-    inner = torch.cat([torch.maximum(boxes[:, :2], rectangles[:, :2]), torch.minimum(boxes[:, 2:], rectangles[:, 2:])], 1)
-    if float((box_area(inner) < 0.5 * box_area(boxes)).float().mean()) > 0.2:
-        return "many crops lie half off their image: the transformer has not found the object"
-    wide = rectangles[:, 2:] - rectangles[:, :2]
-    gap = torch.minimum(boxes[:, :2] - rectangles[:, :2], rectangles[:, 2:] - boxes[:, 2:]) / wide
-    small = (sides / wide).prod(1) < 0.5
-    if float(((gap.amin(1) < 0.01) & small).float().mean()) > 0.8:
-        return "nearly all boxes touch the border: the transformer may have learnt background"
-    return ""
-
-
-__all__ = ["ImageFile", "Reporter", "Silent", "TrainResult", "collapse", "make_judge", "train"]
+        self.metrics.trim(self.progress.stage, self.progress.step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
@@ -14,7 +13,9 @@ import jinja2
 
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.localiser import Localiser
-from stn_cli.coloc.trainer import Reporter, Silent
+from stn_cli.coloc.metrics import NAME as METRICS
+from stn_cli.coloc.metrics import read_metrics
+from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.errors import InputError, printable
 from stn_cli.files import write_text
 from stn_cli.media.cache import default_workers, load_canvas, ordered_map
@@ -97,7 +98,7 @@ def square(picture: Pixels, side: int) -> Pixels:
 
 
 def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[Skipped], total: int) -> str:
-    metrics = read_metrics(run / "metrics.jsonl")
+    metrics = read_metrics(run / METRICS)
     ranked = sorted(shown, key=lambda s: -s.found.score)
     mean_crop = figures.mean_picture([s.crop for s in shown])
     mean_whole = figures.mean_picture([s.plain for s in shown])
@@ -119,19 +120,6 @@ def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[S
         reasons=Counter(s.reason.split(":")[0] for s in skipped).most_common(),
         skipped=[(printable(s.file), s.reason) for s in skipped[:500]],
     )
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl that are whole; a killed run may end in half a line."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
 
 
 def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from stn_cli.coloc.calibration import Calibration
 from stn_cli.coloc.encoder import GradientEncoder, embed_crops, embed_windows
 from stn_cli.coloc.features import blur, lab, opponent, orientation_bins, orientation_harmonics
-from stn_cli.coloc.judge import Calibration
 from stn_cli.coloc.objective import triplet_margin_loss
 
 

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from stn_cli.coloc import checkpoint
+from stn_cli.coloc.calibration import collapse
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.localiser import Localiser
-from stn_cli.coloc.trainer import Silent, collapse, train
+from stn_cli.coloc.reporting import Silent
+from stn_cli.coloc.trainer import train
 from stn_cli.coloc.training import draw, read_bilinear, step_generator
 from stn_cli.errors import CheckpointError, DivergedError, Interrupted
 from stn_cli.evaluate import score_boxes

@@ -1,0 +1,108 @@
+"""From margins to scores, and a look at whether the boxes make sense."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stn_cli.coloc.judge import Judge, TemplateJudge
+from stn_cli.coloc.patches import random_boxes
+from stn_cli.coloc.training import boxes_of, predict
+from stn_cli.geometry import box_area, box_iou, box_to_matrix
+from stn_cli.media.cache import Cache
+from stn_cli.stn import SpatialTransformer
+
+PATCHES = 8
+"""Random patches per image."""
+CHUNK = 64
+OBSERVED_CHUNKS = 8
+
+
+class Calibration(nn.Module):
+    """Margin -> score: a logistic curve through 0.5 where object and random patch are equally likely."""
+
+    slope: Tensor
+    middle: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.ones(()))
+        self.register_buffer("middle", torch.zeros(()))
+
+    def fit(self, positive: Tensor, random: Tensor, rounds: int = 60) -> None:
+        """Platt's logistic fit by Newton's method, both sides weighing the same.
+
+        Args:
+            positive: (N,) margins of crops.
+            random: (M,) margins of random patches.
+        """
+        x = torch.cat([positive, random]).double().cpu()
+        scale = x.std().clamp(min=1e-9)
+        offset = x.mean()
+        x = (x - offset) / scale
+        n, m = len(positive), len(random)
+        target = torch.cat([torch.full((n,), (n + 1) / (n + 2)), torch.full((m,), 1 / (m + 2))]).double()
+        weight = torch.cat([torch.full((n,), 0.5 / n), torch.full((m,), 0.5 / m)]).double()
+        design = torch.stack([x, torch.ones_like(x)], 1)
+        beta = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        ridge = torch.diag(torch.tensor([1e-3, 0.0], dtype=torch.float64))
+        for _ in range(rounds):
+            p = torch.sigmoid(design @ beta)
+            gradient = design.T @ (weight * (p - target)) + ridge @ beta
+            curve = (design * (weight * p * (1 - p)).clamp(min=1e-9)[:, None]).T @ design + ridge
+            step = torch.linalg.solve(curve, gradient)
+            beta = beta - step.clamp(-2, 2)
+        slope = float(beta[0].clamp(min=1e-3))
+        self.slope.fill_(slope / float(scale))
+        self.middle.fill_(float(offset) - float(beta[1]) / slope * float(scale))
+
+    def forward(self, margin: Tensor) -> Tensor:
+        """Margins (...) -> scores (...) in [0, 1], rising."""
+        return torch.sigmoid(self.slope * (margin - self.middle))
+
+
+@torch.no_grad()
+def calibrate(
+    transformer: SpatialTransformer, judge: Judge, cache: Cache, device: torch.device, seed: int
+) -> tuple[Calibration, Tensor]:
+    """Fit scores on the margins of the transformer's crops against those of random patches that do not overlap them.
+
+    A template judge also learns from both what crops and patches look like.
+
+    Returns:
+        The calibration, and the boxes (N, 4) of the crops, normalised canvas boxes.
+    """
+    theta = predict(transformer, cache, device)
+    boxes = boxes_of(transformer, theta)
+    rectangles = cache.rectangles().to(device)
+    generator = torch.Generator().manual_seed(seed)
+    patches = random_boxes(rectangles, PATCHES, boxes[:, 2:] - boxes[:, :2], generator)
+    clear = box_iou(patches, boxes[:, None]) < 0.2
+    matrices = torch.cat([transformer.grid.matrix(theta)[:, None], box_to_matrix(patches)], 1)
+    chunks = torch.arange(len(cache)).split(CHUNK)
+    if isinstance(judge, TemplateJudge):
+        e = torch.cat([judge.embed(cache.batch(i, device), matrices[i]) for i in chunks[:OBSERVED_CHUNKS]])
+        judge.observe(e[:, :1], e[:, 1:])
+    margins = torch.cat([judge.margins(cache.batch(i, device), rectangles[i], matrices[i]) for i in chunks])
+    positive, random = margins[:, 0], margins[:, 1:][clear]
+    calibration = Calibration()
+    calibration.fit(positive, random if len(random) else margins[:, 1:].flatten())
+    return calibration, boxes
+
+
+def collapse(boxes: Tensor, rectangles: Tensor) -> str:
+    """What is suspicious about a set of boxes (N, 4) on images at (N, 4); empty when nothing is."""
+    if len(boxes) < 8:
+        return ""
+    centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    if float(centre.std(0).max()) < 0.02 and float((sides.std(0) / sides.mean(0)).max()) < 0.05:
+        return "all boxes are alike: the transformer may have learnt a place, not an object"
+    inner = torch.cat([torch.maximum(boxes[:, :2], rectangles[:, :2]), torch.minimum(boxes[:, 2:], rectangles[:, 2:])], 1)
+    if float((box_area(inner) < 0.5 * box_area(boxes)).float().mean()) > 0.2:
+        return "many crops lie half off their image: the transformer has not found the object"
+    wide = rectangles[:, 2:] - rectangles[:, :2]
+    gap = torch.minimum(boxes[:, :2] - rectangles[:, :2], rectangles[:, 2:] - boxes[:, 2:]) / wide
+    small = (sides / wide).prod(1) < 0.5
+    if float(((gap.amin(1) < 0.01) & small).float().mean()) > 0.8:
+        return "nearly all boxes touch the border: the transformer may have learnt background"
+    return ""
