@@ -70,3 +70,24 @@ def test_offline_says_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "resnet18" in line.split("Download ")[1].split(" ")[0]  # the library's own URL
     assert "--weights" in line
     assert "--encoder gradient" in line
+
+
+@pytest.mark.parametrize("search", ["template", "region"])
+def test_a_run_with_a_network_carries_its_weights(weights: Path, tmp_path: Path, search: str) -> None:
+    """Trained with a weights file, moved elsewhere, used without it; all offline."""
+    from stn_cli.coloc.config import TrainConfig
+    from stn_cli.coloc.localiser import Localiser
+    from stn_cli.coloc.trainer import train
+    from tests.conftest import QUICK, make_folder
+
+    make_folder(tmp_path, 8)
+    own = tmp_path / "own.pth"
+    own.write_bytes(weights.read_bytes())
+    settings = {**QUICK, "steps": 4, "finetune": 2, "batch": 4, "size": (0.35, 0.45)}
+    train(tmp_path / "images", tmp_path / "run", TrainConfig(encoder="resnet18", weights=str(own), search=search, **settings))
+    own.unlink()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    localiser = Localiser.load(tmp_path / "moved")
+    found = localiser.localise(tmp_path / "images/000.png")
+    assert 0 <= found.score <= 1
+    assert localiser.facts["encoder"] == "resnet18"

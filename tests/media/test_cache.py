@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stn_cli.geometry import Frame
 from stn_cli.media.cache import build_cache, canvas_side, load_canvas, ordered_map, place
 from stn_cli.media.scan import ImageFile, scan
+from stn_cli.records import Skipped
 from tests.conftest import make_folder, make_image, write_image
 
 
@@ -77,3 +79,11 @@ def test_jpeg_on_the_canvas_does_not_depend_on_reduced_decoding(tmp_path: Path) 
     write_image(tmp_path / "a.jpg", image)
     a, b = (load_canvas(ImageFile(str(tmp_path / n), n), 64) for n in ("a.png", "a.jpg"))
     assert np.abs(a.pixels.astype(int) - b.pixels).mean() < 4  # type: ignore[union-attr]
+
+
+def test_11_an_animation_is_one_image_and_one_note(tmp_path: Path) -> None:
+    frames = [Image.fromarray(make_image(n)[0]) for n in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    canvas = load_canvas(ImageFile(str(tmp_path / "a.gif"), "a.gif"), 48)
+    assert not isinstance(canvas, Skipped)
+    assert canvas.note == "animated: first frame only"

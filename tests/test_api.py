@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import stn_cli
+
+
+def test_every_public_name_is_there() -> None:
+    for name in stn_cli.__all__:
+        assert getattr(stn_cli, name) is not None
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        stn_cli.trian  # noqa: B018
+
+
+def test_import_is_light() -> None:
+    code = "import sys, stn_cli; print([m for m in ('torch', 'cv2', 'numpy', 'rich', 'typer') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
