@@ -59,9 +59,15 @@ def need(path: Path) -> None:
         raise SystemExit(f"this benchmark needs {path.name}, which is not part of the project")
 
 
+def earlier(name: str) -> dict[str, Any]:
+    """The sets that an earlier run of a benchmark measured."""
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text())["sets"]) if path.is_file() else {}
+
+
 def save(name: str, result: dict[str, Any]) -> None:
     """Write results/NAME.json with the machine and the command."""
     RESULTS.mkdir(exist_ok=True)
-    command = " ".join(["python -m", f"benchmarks.{name}", *sys.argv[1:]])
+    command = f"python -m benchmarks.{name}"
     text = json.dumps({"machine": machine(), "command": command, **result}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import PROGRAM, SHARED, corloc, machine, need, save, timed
+from benchmarks.common import PROGRAM, SHARED, corloc, earlier, machine, need, save, timed
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
@@ -51,7 +51,7 @@ def best_centred_box(boxes: Path, truth: Path) -> float:
 
 def main() -> None:
     need(SHARED / "data" / "photos")
-    rows = {}
+    rows = earlier("gradient_photos")
     print(machine())
     print(f"{'set':16} {'CorLoc':>7} {'centred':>8} {'best half':>10} {'rest':>6} {'seconds':>8} {'GB':>5}")
     for name in sys.argv[1:] or SETS:
@@ -71,13 +71,12 @@ def main() -> None:
                 "seconds": round(seconds, 1),
                 "gigabytes": round(memory, 2),
             }
+        save("gradient_photos", {"sets": {n: rows[n] for n in SETS if n in rows}})
         r = rows[name]
         print(
             f"{name:16} {r['corloc']:7.1f} {r['centred']:8.1f} {best:10.1f} {rest:6.1f} {seconds:8.1f} {memory:5.2f}",
             flush=True,
         )
-    if len(rows) == len(SETS):
-        save("gradient_photos", {"sets": rows})
 
 
 if __name__ == "__main__":
