@@ -166,7 +166,7 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
     V = pyramid.read(grid, low)
     if bool((fraction > 0).any()):
         above = pyramid.read(grid, (low + 1).clamp(max=pyramid.count - 1))
-        V = torch.lerp(V, above, fraction)
+        V = torch.lerp(V, above, fraction.to(V.dtype))
     if padding == "zeros":
         V = V * _coverage(grid, pyramid.size)[:, None]
     elif padding != "border":
