@@ -65,9 +65,9 @@ def earlier(name: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text())["sets"]) if path.is_file() else {}
 
 
-def save(name: str, result: dict[str, Any]) -> None:
-    """Write results/NAME.json with the machine and the command."""
+def save(name: str, result: dict[str, Any], module: str | None = None) -> None:
+    """Write results/NAME.json with the machine and the command; `module` is the benchmark's, where it is not NAME."""
     RESULTS.mkdir(exist_ok=True)
-    command = f"python -m benchmarks.{name}"
+    command = f"python -m benchmarks.{module or name}"
     text = json.dumps({"machine": machine(), "command": command, **result}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")

@@ -41,14 +41,12 @@ class Frame:
         half = self.canvas / 2
         return left / half - 1, top / half - 1, (left + w) / half - 1, (top + h) / half - 1
 
-    def theta_to_image(self, matrix: Tensor) -> Tensor:
-        """A canvas theta as a theta of the image: (..., 2, 3) -> (..., 2, 3), both in normalised coordinates."""
+    def canvas_to_image(self) -> Tensor:
+        """The affine map (2, 3) from normalised canvas to normalised image coordinates, double precision."""
         x1, y1, x2, y2 = self.rectangle
-        scale = matrix.new_tensor([2 / (x2 - x1), 2 / (y2 - y1)])
-        offset = matrix.new_tensor([-(x1 + x2) / (x2 - x1), -(y1 + y2) / (y2 - y1)])
-        out = matrix * scale[:, None]
-        out[..., 2] += offset
-        return out
+        return torch.tensor(
+            [[2 / (x2 - x1), 0, -(x1 + x2) / (x2 - x1)], [0, 2 / (y2 - y1), -(y1 + y2) / (y2 - y1)]], dtype=torch.float64
+        )
 
     def boxes_from_canvas(self, boxes: Tensor) -> Tensor:
         """Normalised canvas boxes (..., 4) -> pixel boxes of the image (..., 4)."""
@@ -85,15 +83,9 @@ def index_to_normalised(index: Tensor, length: int) -> Tensor:
     return (index + 0.5) * (2 / length) - 1
 
 
-def matrix_to_quad(matrix: Tensor) -> Tensor:
-    """The outline of a crop: theta (..., 2, 3) -> its corners (..., 4, 2), clockwise from the upper left."""
-    corners = matrix.new_tensor([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
-    return corners @ matrix.transpose(-1, -2)
-
-
-def quad_to_box(quad: Tensor) -> Tensor:
-    """The upright box around a quad: (..., 4, 2) -> (..., 4)."""
-    return torch.cat([quad.amin(-2), quad.amax(-2)], -1)
+def points_to_box(points: Tensor) -> Tensor:
+    """The upright box around points: (..., N, 2) -> (..., 4)."""
+    return torch.cat([points.amin(-2), points.amax(-2)], -1)
 
 
 def box_to_matrix(box: Tensor) -> Tensor:
@@ -104,14 +96,12 @@ def box_to_matrix(box: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def theta_in_part(matrix: Tensor, size: tuple[int, ...], part: tuple[int, int, int, int]) -> Tensor:
-    """A theta (2, 3) of an image of `size` (H, W) as a theta of its part (x1, y1, x2, y2), pixels: the same crop."""
+def image_to_part(size: tuple[int, ...], part: tuple[int, int, int, int]) -> Tensor:
+    """The affine map (2, 3) from normalised coordinates of an image of `size` (H, W) to those of its part (x1, y1, x2, y2), pixels."""
     (h, w), (x1, y1, x2, y2) = size, part
-    scale = matrix.new_tensor([w / (x2 - x1), h / (y2 - y1)])
-    offset = matrix.new_tensor([(w - x1 - x2) / (x2 - x1), (h - y1 - y2) / (y2 - y1)])
-    out = matrix * scale[:, None]
-    out[:, 2] += offset
-    return out
+    return torch.tensor(
+        [[w / (x2 - x1), 0, (w - x1 - x2) / (x2 - x1)], [0, h / (y2 - y1), (h - y1 - y2) / (y2 - y1)]], dtype=torch.float64
+    )
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -17,7 +17,8 @@ class Localisation:
         width, height: size of the upright image, pixels.
         box: (x1, y1, x2, y2) in pixels of the upright image, continuous and 0-based, cut to the image.
         quad: the crop's four corners in pixels, clockwise from its own upper left; may reach outside the image.
-        theta: the crop's 2x3 matrix, row by row, from target to source in the image's normalised coordinates.
+        theta: the crop's M_theta row by row, from target to source in the image's normalised coordinates: the 2x3 matrix of an
+            affine family, the 3x3 of a projective one, 2xK of one that bends.
         score: confidence in [0, 1]; 0.5 is as much like the object as like a random patch.
     """
 
@@ -26,7 +27,7 @@ class Localisation:
     height: int
     box: Box
     quad: tuple[Point, Point, Point, Point]
-    theta: tuple[float, float, float, float, float, float]
+    theta: tuple[float, ...]
     score: float
 
 

@@ -11,6 +11,12 @@ import typer
 from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
 from stn_cli.errors import UsageError
 
+TRANSFORMS = (
+    "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
+    "thin_plate_spline", "structured",
+)  # fmt: skip
+"""Names of `stn_cli.stn.GRIDS`, written out because help must not wait for torch; a test holds them together."""
+
 
 def train(
     source: Annotated[
@@ -23,7 +29,13 @@ def train(
     encoder: Annotated[str | None, typer.Option(help="gradient, or a torchvision network.", show_default="gradient")] = None,
     weights: Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the encoder to take.", show_default="last of stride 16")] = None,
-    transform: Annotated[str | None, typer.Option(help="attention, box, similarity or affine.", show_default="box")] = None,
+    transform: Annotated[
+        str | None, typer.Option(help=f"What crops may do: {', '.join(TRANSFORMS)}.", show_default="box")
+    ] = None,
+    objects: Annotated[int | None, typer.Option(help="Objects to find in each image.", show_default="1")] = None,
+    cascade: Annotated[
+        int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
+    ] = None,
     search: Annotated[
         str | None, typer.Option(help="template (keeps its form), region (does not), or auto.", show_default="auto")
     ] = None,
@@ -53,7 +65,8 @@ def train(
 ) -> None:
     """Learn from a folder of images where their common object is; writes a run folder."""
     flags: dict[str, Any] = {
-        "encoder": encoder, "weights": weights, "layer": layer, "transform": transform, "search": search,
+        "encoder": encoder, "weights": weights, "layer": layer, "transform": transform, "objects": objects,
+        "cascade": cascade, "search": search,
         "size": None if size is None else parse_size(size), "imgsz": imgsz, "margin": margin, "steps": steps,
         "finetune": finetune, "search_images": search_images, "batch": batch, "lr": lr,
         "localisation_lr": localisation_lr, "seed": seed, "device": device, "workers": workers, "max_pixels": max_pixels,

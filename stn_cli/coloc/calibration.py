@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.coloc.judge import Judge, TemplateJudge
-from stn_cli.coloc.patches import random_boxes
-from stn_cli.coloc.training import boxes_of, predict
-from stn_cli.geometry import box_area, box_iou, box_to_matrix
+from stn_cli.coloc.network import Finder
+from stn_cli.coloc.patches import Crops, random_boxes
+from stn_cli.coloc.training import predict
+from stn_cli.geometry import box_area, box_iou
 from stn_cli.media.cache import Cache
-from stn_cli.stn import SpatialTransformer
 
 PATCHES = 8
 """Random patches per image."""
@@ -62,31 +62,32 @@ class Calibration(nn.Module):
 
 
 @torch.no_grad()
-def calibrate(
-    transformer: SpatialTransformer, judge: Judge, cache: Cache, device: torch.device, seed: int
-) -> tuple[Calibration, Tensor]:
-    """Fit scores on the margins of the transformer's crops against those of random patches that do not overlap them.
+def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, seed: int) -> tuple[Calibration, Tensor]:
+    """Fit scores on the margins of the first crops against those of random patches that overlap none of the crops.
 
     A template judge also learns from both what crops and patches look like.
 
     Returns:
-        The calibration, and the boxes (N, 4) of the crops, normalised canvas boxes.
+        The calibration, and the boxes (N, R, 4) of the crops, normalised canvas boxes.
     """
-    theta = predict(transformer, cache, device)
-    boxes = boxes_of(transformer, theta)
+    found = predict(finder, cache, device)
+    boxes = found.boxes()
     rectangles = cache.rectangles().to(device)
     generator = torch.Generator().manual_seed(seed)
-    patches = random_boxes(rectangles, PATCHES, boxes[:, 2:] - boxes[:, :2], generator)
-    clear = box_iou(patches, boxes[:, None]) < 0.2
-    matrices = torch.cat([transformer.grid.matrix(theta)[:, None], box_to_matrix(patches)], 1)
+    first = boxes[:, 0]
+    at = random_boxes(rectangles, PATCHES, first[:, 2:] - first[:, :2], generator)
+    clear = (box_iou(at[:, :, None], boxes[:, None]) < 0.2).all(-1)
+    crops, patches = found[:, :1], Crops.of_boxes(at)
     chunks = torch.arange(len(cache)).split(CHUNK)
     if isinstance(judge, TemplateJudge):
-        e = torch.cat([judge.embed(cache.batch(i, device), matrices[i]) for i in chunks[:OBSERVED_CHUNKS]])
-        judge.observe(e[:, :1], e[:, 1:])
-    margins = torch.cat([judge.margins(cache.batch(i, device), rectangles[i], matrices[i]) for i in chunks])
-    positive, random = margins[:, 0], margins[:, 1:][clear]
+        seen = chunks[:OBSERVED_CHUNKS]
+        e = [torch.cat([judge.embed(cache.batch(i, device), c[i]) for i in seen]) for c in (crops, patches)]
+        judge.observe(*e)
+    positive, random = (
+        torch.cat([judge.margins(cache.batch(i, device), rectangles[i], c[i]) for i in chunks]) for c in (crops, patches)
+    )
     calibration = Calibration()
-    calibration.fit(positive, random if len(random) else margins[:, 1:].flatten())
+    calibration.fit(positive[:, 0], random[clear] if bool(clear.any()) else random.flatten())
     return calibration, boxes
 
 

@@ -22,7 +22,9 @@ class TrainConfig:
         encoder: `gradient`, or the name of a torchvision classification network.
         weights: file with the encoder's weights; empty for the published ones.
         layer: layer of the encoder whose map is taken; empty for the last one of stride 16.
-        transform: `attention`, `box`, `similarity` or `affine`.
+        transform: T_theta of the crops, a name of `stn_cli.stn.GRIDS`; those that turn are searched for at all angles.
+        objects: how many objects are looked for in each image.
+        cascade: levels from coarse to fine; each sees twice the resolution of the one before.
         search: `template` (a thing that keeps its form), `region` (one that does not), or `auto`.
         size: smallest and largest side of the object as shares of the image's longer side; (0, 0) finds it.
         imgsz: longer side at which images are looked at, pixels.
@@ -43,6 +45,8 @@ class TrainConfig:
     weights: str = ""
     layer: str = ""
     transform: str = "box"
+    objects: int = 1
+    cascade: int = 1
     search: str = "auto"
     size: tuple[float, float] = (0.0, 0.0)
     imgsz: int = 128
@@ -135,6 +139,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
+    ("objects", 1, 16),
+    ("cascade", 1, 4),
     ("imgsz", 32, 2048),
     ("margin", 0.0, 100.0),
     ("steps", 0, 10_000_000),

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from stn_cli.coloc.encoder import Encoder, embed_crops
 from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
-from stn_cli.coloc.patches import cut
+from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.region import FADED_PRIOR, OUTSIDE, Region, Shares, Vocabulary, lay_out
 from stn_cli.coloc.template import Template
-from stn_cli.stn import affine_grid, sample
+from stn_cli.stn import Pyramid, sample
 
 PROBES = 12
 """Points along a side at which a crop reads the margin map."""
@@ -47,10 +47,10 @@ class TemplateJudge(nn.Module):
         judge.scale.fill_(template.scale)
         return judge
 
-    def embed(self, images: Tensor, matrices: Tensor) -> Tensor:
-        """e of crops: images (B, 3, S, S), thetas (B, R, 2, 3) -> (B, R, D)."""
-        crops = cut(images, matrices, self.encoder.patch)  # (B, R, 3, patch, patch)
-        return embed_crops(self.encoder, crops.flatten(0, 1)).view(*crops.shape[:2], -1) / self.scale
+    def embed(self, images: Tensor | Pyramid, crops: Crops) -> Tensor:
+        """e of R crops of each image: (B, 3, S, S) -> (B, R, D)."""
+        pictures = cut(images, crops, self.encoder.patch)  # (B, R, 3, patch, patch)
+        return embed_crops(self.encoder, pictures.flatten(0, 1)).view(*pictures.shape[:2], -1) / self.scale
 
     def observe(self, positive: Tensor, random: Tensor) -> None:
         """Learn from embeddings of crops (N, 1, D) and of random patches (N, R, D) what both look like."""
@@ -63,16 +63,17 @@ class TemplateJudge(nn.Module):
         away = -2 * e @ self.random_mean + self.random_square
         return away + 2 * e @ self.prototype - self.prototype.square().sum()
 
-    def margins(self, images: Tensor, rectangles: Tensor, matrices: Tensor) -> Tensor:
-        """Margins of crops: (B, 3, S, S), (B, 4), (B, R, 2, 3) -> (B, R)."""
+    def margins(self, images: Tensor, rectangles: Tensor, crops: Crops) -> Tensor:
+        """Margins of R crops of each image: (B, 3, S, S), (B, 4) -> (B, R)."""
         del rectangles
-        return self.margin_of(self.embed(images, matrices))
+        return self.margin_of(self.embed(images, crops))
 
-    def loss(self, images: Tensor, rectangles: Tensor, matrices: Tensor, random: Tensor, alpha: float) -> Tensor:
-        """The objective for one crop per image (B, 1, 2, 3) and random patches (B, R, 2, 3): a scalar."""
+    def loss(self, images: Tensor, rectangles: Tensor, crops: Crops, random: Crops, alpha: float) -> Tensor:
+        """The objective for one crop of each image (B, 3, S, S) and some random patches of it: a scalar."""
         del rectangles
-        e = self.embed(images, torch.cat([matrices, random], 1))
-        return triplet_margin_loss(e[:, 0], e[:, 1:], alpha) - SIZE_REWARD * log_area(matrices).mean()
+        pyramid = Pyramid(images)
+        positive, away = self.embed(pyramid, crops), self.embed(pyramid, random)
+        return triplet_margin_loss(positive[:, 0], away, alpha) - SIZE_REWARD * crops.log_area().mean()
 
 
 class RegionJudge(nn.Module):
@@ -130,41 +131,31 @@ class RegionJudge(nn.Module):
             margins = self.region().margin_map(self.encoder.appearance(images))
             return (margins - self.threshold) / self.map_spread
 
-    def margins(self, images: Tensor, rectangles: Tensor, matrices: Tensor) -> Tensor:
-        """Margins of crops: mean inside less mean in a ring around it; (B, 3, S, S), (B, 4), (B, R, 2, 3) -> (B, R)."""
+    def margins(self, images: Tensor, rectangles: Tensor, crops: Crops) -> Tensor:
+        """Margins of R crops of each image: mean inside less mean in a ring around it; (B, 3, S, S), (B, 4) -> (B, R)."""
         surplus = self.surplus(images)
-        inner = _mean_in(surplus, matrices)
-        wide = matrices.clone()
-        wide[..., :2] *= 1.6
-        whole = _mean_in(surplus, wide)
+        inner = _mean_in(surplus, crops)
+        whole = _mean_in(surplus, crops, 1.6)
         ring = (whole * 1.6**2 - inner) / (1.6**2 - 1)
         return inner - 0.5 * ring
 
-    def loss(self, images: Tensor, rectangles: Tensor, matrices: Tensor, random: Tensor, alpha: float) -> Tensor:
+    def loss(self, images: Tensor, rectangles: Tensor, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
         surplus = self.surplus(images)
         cells = lay_out(torch.zeros(surplus.shape, dtype=torch.long, device=surplus.device), rectangles)
         wanted = surplus - FADED_PRIOR[bool(self.guided)] * cells.off_centre + (ALPHA - alpha)
-        mean = _mean_in(wanted.masked_fill(~cells.valid, OUTSIDE), matrices)
-        return -(mean * log_area(matrices).exp()).mean()
+        mean = _mean_in(wanted.masked_fill(~cells.valid, OUTSIDE), crops)
+        return -(mean * crops.log_area().exp()).mean()
 
 
 Judge = TemplateJudge | RegionJudge
 
 
-def log_area(matrices: Tensor) -> Tensor:
-    """Log of a crop's area as a share of the canvas: (..., 2, 3) -> (...)."""
-    a, b, c, d = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 1, 1]
-    return (a * d - b * c).abs().clamp(min=1e-8).log()
-
-
-def _mean_in(values: Tensor, matrices: Tensor) -> Tensor:
-    """Mean of a map (B, h, w) over crops (B, R, 2, 3) -> (B, R)."""
-    B, R = matrices.shape[:2]
-    grid = affine_grid(matrices, (PROBES, PROBES)).view(B, R * PROBES, PROBES, 2)
-    read = sample(values[:, None], grid, padding="border")[:, 0]
-    return read.view(B, R, -1).mean(-1)
+def _mean_in(values: Tensor, crops: Crops, zoom: float = 1.0) -> Tensor:
+    """Mean of a map (B, h, w) over R crops of each, `zoom` times as large -> (B, R)."""
+    points = crops.points((PROBES, PROBES), zoom)  # (B, R, PROBES, PROBES, 2)
+    return sample(values[:, None], points.flatten(1, 2), padding="border")[:, 0].unflatten(1, points.shape[1:3]).mean((-2, -1))
 
 
 def dimensions(judge: Judge) -> list[int]:

@@ -18,17 +18,28 @@ from stn_cli.coloc.calibration import Calibration
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoder import make_encoder
 from stn_cli.coloc.judge import Judge, make_judge
-from stn_cli.coloc.network import build_transformer
-from stn_cli.coloc.patches import cut
-from stn_cli.errors import CheckpointError, ResourceError
-from stn_cli.geometry import Frame, clip_boxes, matrix_to_quad, normalised_to_pixels, quad_to_box, theta_in_part
+from stn_cli.coloc.network import Finder
+from stn_cli.coloc.patches import Crops, cut
+from stn_cli.errors import CheckpointError, ResourceError, UsageError
+from stn_cli.geometry import Frame, box_iou, clip_boxes, image_to_part, normalised_to_pixels, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Localisation, Point, Skipped
-from stn_cli.stn import SpatialTransformer, by_name
+from stn_cli.stn import Transformation, by_name
 
 BATCH = 64
+SAME_OBJECT = 0.5
+"""IoU above which two crops have found one object."""
+
+
+@dataclass(slots=True)
+class Part:
+    """What finds and judges one kind of object."""
+
+    finder: Finder
+    judge: Judge
+    calibration: Calibration
 
 
 @dataclass(slots=True)
@@ -39,15 +50,15 @@ class Localiser:
         run: the run folder.
         canvas: longer side at which images are looked at, pixels.
         facts: what model.safetensors says of itself.
+        device: that it works on.
+        parts: one for each kind of object.
     """
 
     run: Path
     canvas: int
     facts: dict[str, Any]
     device: torch.device
-    transformer: SpatialTransformer
-    judge: Judge
-    calibration: Calibration
+    parts: list[Part]
 
     @classmethod
     def load(cls, run: str | os.PathLike[str] = "stn-coloc-run", device: str = "auto") -> Localiser:
@@ -60,31 +71,54 @@ class Localiser:
         folder = Path(run)
         target = pick_device(device)
         tensors, facts = checkpoint.load_model(folder)
+        parts = []
         try:
-            transformer = build_transformer(by_name(facts["transform"]), facts["crop"])
             encoder = make_encoder(facts["encoder"], None, facts["layer"], pretrained=False)
-            judge = make_judge(facts["kind"], facts["judge"], encoder)
+            for k in facts["kinds"]:
+                grid = by_name(facts["transform"], **k["options"])
+                finder = Finder(grid, int(k["in_each_image"]), int(facts["cascade"]))
+                parts.append(Part(finder, make_judge(k["kind"], k["judge"], encoder), Calibration()))
             canvas = int(facts["canvas"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, UsageError) as error:
             raise CheckpointError("model of another architecture", folder / checkpoint.MODEL, error) from error
-        calibration = Calibration()
-        modules = {"transformer": transformer, "judge": judge, "calibration": calibration}
+        modules: dict[str, torch.nn.Module] = {}
+        for number, part in enumerate(parts):
+            modules |= {
+                f"{number}.finder": part.finder,
+                f"{number}.judge": part.judge,
+                f"{number}.calibration": part.calibration,
+            }
         expected = {f"{p}.{k}": v for p, m in modules.items() for k, v in m.state_dict().items()}
         checkpoint.check_fit(expected, tensors, folder / checkpoint.MODEL)
         for prefix, module in modules.items():
             module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
-            module.to(target).eval()
-        return cls(folder, canvas, facts, target, transformer, judge, calibration)
+            module.to(target).eval().requires_grad_(False)
+        return cls(folder, canvas, facts, target, parts)
+
+    @property
+    def grid(self) -> Transformation:
+        """T_theta of the run."""
+        return self.parts[0].finder.transformer().grid
 
     @torch.inference_mode()
-    def look(self, images: Tensor, rectangles: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvases (B, 3, S, S) in [0, 1] and outlines (B, 4) -> thetas (B, 2, 3) on the canvas and scores (B,)."""
-        matrix = self.transformer.grid.matrix(self.transformer.localisation(images, rectangles))
-        margin = self.judge.margins(images, rectangles, matrix[:, None])[:, 0]
-        return matrix, self.calibration(margin)
+    def look(self, images: Tensor, rectangles: Tensor) -> list[tuple[Crops, Tensor]]:
+        """Find every object.
+
+        Args:
+            images: canvases (B, 3, S, S) in [0, 1].
+            rectangles: (B, 4) the images' outlines on them.
+
+        Returns:
+            For each kind of object its crops, R of each image, and their scores (B, R).
+        """
+        found = []
+        for part in self.parts:
+            crops = part.finder(images, rectangles)
+            found.append((crops, part.calibration(part.judge.margins(images, rectangles, crops))))
+        return found
 
     def localise(self, image: Pixels | str | os.PathLike[str], file: str = "") -> Localisation:
-        """Find the object in one image.
+        """Find the object in one image: the best one, where the run looks for several.
 
         Args:
             image: (H, W, 3) uint8 RGB, or a path.
@@ -102,8 +136,12 @@ class Localiser:
         return self.localise_canvas(Canvas(ImageFile("", file), frame, place(image, frame)))
 
     def localise_canvas(self, canvas: Canvas) -> Localisation:
-        """Find the object in an image that is on its canvas already."""
-        return self._records([canvas])[0].objects[0]
+        """Find the best object in an image that is on its canvas already."""
+        return self.record(canvas).objects[0]
+
+    def record(self, canvas: Canvas) -> ImageRecord:
+        """Find every object in an image that is on its canvas already."""
+        return self._records([canvas])[0]
 
     def localise_files(
         self,
@@ -156,28 +194,38 @@ class Localiser:
     def _records(self, canvases: list[Canvas]) -> list[ImageRecord]:
         pixels = torch.from_numpy(np.stack([c.pixels for c in canvases])).to(self.device)
         rectangles = torch.tensor([c.frame.rectangle for c in canvases], device=self.device)
-        matrices, scores = self.look(pixels.permute(0, 3, 1, 2).float() / 255, rectangles)
-        return [
-            _record(c.file.name, c.frame, matrix, score)
-            for c, matrix, score in zip(canvases, matrices.double().cpu(), scores.double().cpu().tolist(), strict=True)
-        ]
+        found = self.look(pixels.permute(0, 3, 1, 2).float() / 255, rectangles)
+        records = []
+        for i, canvas in enumerate(canvases):
+            objects = []
+            for kind, (crops, scores) in enumerate(found):
+                one = Crops(self.parts[kind].finder.transformer().grid, crops.matrix[i].double().cpu())
+                objects += _objects(canvas, one, scores[i].double().cpu().tolist())
+            records.append(ImageRecord(canvas.file.name, canvas.frame.width, canvas.frame.height, best_apart(objects)))
+        return records
 
     def crop(self, image: Pixels, found: Localisation, side: int = 256) -> Pixels:
         """Cut the pose-normalised crop out of the record's image at any size: (H, W, 3) uint8 -> (side', side'', 3) uint8.
 
         Its longer side has `side` pixels, its shape is the quad's.
         """
-        theta = torch.tensor(found.theta).view(2, 3)
-        quad = normalised_to_pixels(matrix_to_quad(theta), image.shape[:2])
+        crops = self._crops_of(found)
+        quad = normalised_to_pixels(crops.quads()[0, 0], image.shape[:2])
         width, height = float((quad[1] - quad[0]).norm()), float((quad[3] - quad[0]).norm())
         longest = max(width, height, 1e-6)
         size = max(1, round(side * height / longest)), max(1, round(side * width / longest))
-        x1, y1, x2, y2 = _clear_of(quad_to_box(quad), image)
-        part = np.ascontiguousarray(image[y1:y2, x1:x2])
-        tensor = torch.from_numpy(part).permute(2, 0, 1)[None].float()
-        matrix = theta_in_part(theta, image.shape[:2], (x1, y1, x2, y2))
-        crop = cut(tensor, matrix[None, None], size)[0, 0]
+        reach = normalised_to_pixels(crops.points((16, 16), 16 / 15)[0, 0].flatten(0, 1), image.shape[:2])
+        part = _clear_of(points_to_box(reach), image)
+        x1, y1, x2, y2 = part
+        pixels = torch.from_numpy(np.ascontiguousarray(image[y1:y2, x1:x2])).permute(2, 0, 1)[None].float()
+        crop = cut(pixels, crops.after(image_to_part(image.shape[:2], part)), size)[0, 0]
         return cast(Pixels, crop.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+
+    def _crops_of(self, found: Localisation) -> Crops:
+        """A record's crop, in the image's normalised coordinates: theta is M_theta row by row."""
+        grid = self.parts[0].finder.transformer().grid
+        rows = grid.matrix(grid.identity()).shape[-2]
+        return Crops(grid, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
 
 
 def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
@@ -187,21 +235,35 @@ def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
     return x1, y1, max(x1 + 1, min(w, int(box[2]) + 3)), max(y1 + 1, min(h, int(box[3]) + 3))
 
 
-def _record(name: str, frame: Frame, matrix: Tensor, score: float) -> ImageRecord:
-    theta = frame.theta_to_image(matrix)
-    quad = normalised_to_pixels(matrix_to_quad(theta), (frame.height, frame.width))
-    box = clip_boxes(quad_to_box(quad), (frame.height, frame.width))
-    corners = tuple((float(x), float(y)) for x, y in quad)
-    found = Localisation(
-        name,
-        frame.width,
-        frame.height,
-        cast(tuple[float, float, float, float], tuple(box.tolist())),
-        cast(tuple[Point, Point, Point, Point], corners),
-        cast(tuple[float, float, float, float, float, float], tuple(theta.flatten().tolist())),
-        min(1.0, max(0.0, score)),
-    )
-    return ImageRecord(name, frame.width, frame.height, (found,))
+def _objects(canvas: Canvas, crops: Crops, scores: list[float]) -> list[Localisation]:
+    """Records of R crops (R, d, k) of one canvas."""
+    frame = canvas.frame
+    size = frame.height, frame.width
+    moved = crops.after(frame.canvas_to_image())
+    quads = normalised_to_pixels(moved.quads(), size)
+    boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), size).flatten(-2), size)
+    return [
+        Localisation(
+            canvas.file.name,
+            frame.width,
+            frame.height,
+            cast(tuple[float, float, float, float], tuple(box.tolist())),
+            cast(tuple[Point, Point, Point, Point], tuple((float(x), float(y)) for x, y in quad)),
+            tuple(matrix.flatten().tolist()),
+            min(1.0, max(0.0, score)),
+        )
+        for box, quad, matrix, score in zip(boxes, quads, moved.matrix, scores, strict=True)
+    ]
+
+
+def best_apart(objects: list[Localisation]) -> tuple[Localisation, ...]:
+    """Objects by falling score, without those that lie on a better one."""
+    kept: list[Localisation] = []
+    for found in sorted(objects, key=lambda o: -o.score):
+        box = torch.tensor(found.box)
+        if all(float(box_iou(box, torch.tensor(other.box))) <= SAME_OBJECT for other in kept):
+            kept.append(found)
+    return tuple(kept)
 
 
 def _above(record: ImageRecord, min_score: float) -> ImageRecord:

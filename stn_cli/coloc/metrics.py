@@ -33,15 +33,21 @@ class Metrics:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(clean) + "\n")
 
-    def trim(self, stage: str, step: int) -> None:
+    def trim(self, stage: str, number: int, level: int, step: int) -> None:
         """Drop what was logged after a checkpoint: those steps are done again."""
-        now = STAGES.index(stage)
-        kept = []
-        for record in read_metrics(self.path):
-            place = STAGES.index(record["stage"])
-            if place < now or (place == now and record.get("step", math.inf) < step):
-                kept.append(json.dumps(record) + "\n")
-        write_text(self.path, "".join(kept))
+        now = _order(stage, number, level, step)
+        kept = [
+            r for r in read_metrics(self.path) if _order(r["stage"], r.get("object", 0), r.get("level", 0), r.get("step")) < now
+        ]
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _order(stage: str, number: int, level: int, step: int | None) -> tuple[float, ...]:
+    """When a line is written: the search; then each object's levels and its fine-tuning; then the calibration."""
+    last = math.inf if step is None else step
+    if stage in ("regression", "finetune"):
+        return 1, number, stage == "finetune", level, last
+    return (0, 0, 0, 0, 0) if stage == "search" else (2, 0, 0, 0, last)
 
 
 def _plain(value: Any) -> Any:

@@ -1,11 +1,84 @@
-"""Random patches I_n^rand, cut on the device in one batched call."""
+"""Crops of images and random patches I_n^rand, cut on the device in one batched call."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stn_cli.stn import Pyramid, affine_grid, sample_reduced
+from stn_cli.geometry import box_to_matrix, points_to_box
+from stn_cli.stn import Affine, Pyramid, Transformation, regular_lattice, sample_reduced
+
+OUTLINE = 64
+"""Points on the ellipse that a crop's upright box is drawn around; a multiple of 4, so that upright crops are exact."""
+EDGE = 8
+"""Points along a side of the polygon that a crop's area is taken of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """R crops of each of B images, of any transformation.
+
+    Attributes:
+        grid: T_theta.
+        matrix: M_theta (B, R, d, k), from the crop to normalised canvas coordinates.
+    """
+
+    grid: Transformation
+    matrix: Tensor
+
+    @classmethod
+    def of_boxes(cls, boxes: Tensor) -> Crops:
+        """Upright crops of boxes (B, R, 4)."""
+        return cls(Affine(), box_to_matrix(boxes))
+
+    def __getitem__(self, index: Tensor | slice | tuple[slice, slice]) -> Crops:
+        """Some of the images, or of their crops."""
+        return Crops(self.grid, self.matrix[index])
+
+    def detach(self) -> Crops:
+        """The same crops, without gradients."""
+        return Crops(self.grid, self.matrix.detach())
+
+    def after(self, affine: Tensor) -> Crops:
+        """Every crop moved by an affine map (..., 2, 3) of the canvas."""
+        return Crops(self.grid, self.grid.after(affine.to(self.matrix.dtype), self.matrix))
+
+    def at(self, targets: Tensor) -> Tensor:
+        """Where points (N, 2) of a crop lie: (B, R, N, 2)."""
+        return self.grid.combine(self.matrix, self.grid.basis(targets.to(self.matrix)))
+
+    def points(self, size: tuple[int, int], zoom: float = 1.0) -> Tensor:
+        """T_theta(G), `zoom` times as large about the middle: (B, R, H', W', 2)."""
+        lattice = regular_lattice(size, device=self.matrix.device, dtype=self.matrix.dtype).view(-1, 2)
+        return self.at(zoom * lattice).unflatten(-2, size)
+
+    def quads(self) -> Tensor:
+        """Corners (B, R, 4, 2), clockwise from the crop's own upper left."""
+        return self.at(self.matrix.new_tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]]))
+
+    def centres(self) -> Tensor:
+        """(B, R, 2)."""
+        return self.at(self.matrix.new_zeros(1, 2))[..., 0, :]
+
+    def boxes(self) -> Tensor:
+        """Upright boxes (B, R, 4) around the ellipse inscribed in each crop.
+
+        An upright crop's own box. A tilted crop's corners seldom hold any of the object: the box around them would be up to 1.4 times too large.
+        """
+        angle = torch.arange(OUTLINE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 * math.pi / OUTLINE)
+        return points_to_box(self.at(torch.stack([angle.cos(), angle.sin()], -1)))
+
+    def log_area(self) -> Tensor:
+        """Log of each crop's area as a share of the canvas (B, R), by the polygon of its outline."""
+        t = torch.arange(EDGE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 / EDGE) - 1
+        one = torch.ones_like(t)
+        edge = torch.cat([torch.stack(side, -1) for side in ((t, -one), (one, t), (-t, one), (-one, -t))])
+        x, y = self.at(edge).unbind(-1)
+        doubled = (x * y.roll(-1, -1) - y * x.roll(-1, -1)).sum(-1)
+        return (doubled.abs() / 8).clamp(min=1e-8).log()
 
 
 def random_boxes(rectangles: Tensor, count: int, sides: Tensor, generator: torch.Generator) -> Tensor:
@@ -27,16 +100,16 @@ def random_boxes(rectangles: Tensor, count: int, sides: Tensor, generator: torch
     return torch.cat([corner, corner + wide], -1)
 
 
-def cut(images: Tensor | Pyramid, matrices: Tensor, size: int | tuple[int, int]) -> Tensor:
+def cut(images: Tensor | Pyramid, crops: Crops, size: int | tuple[int, int]) -> Tensor:
     """Cut R crops out of each image.
 
     Args:
         images: (B, 3, S, S), or a pyramid of them.
-        matrices: (B, R, 2, 3) thetas.
+        crops: R of each.
         size: of the crops, (H', W') or the side of square ones, pixels.
 
     Returns:
-        (B, R, 3, H', W'), differentiable in the matrices.
+        (B, R, 3, H', W'), differentiable in the crops' matrices.
     """
     pyramid = images if isinstance(images, Pyramid) else Pyramid(images)
-    return sample_reduced(pyramid, affine_grid(matrices, (size, size) if isinstance(size, int) else size))
+    return sample_reduced(pyramid, crops.points((size, size) if isinstance(size, int) else size))

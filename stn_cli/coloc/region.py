@@ -101,6 +101,16 @@ class Cells:
     border: Tensor
     off_centre: Tensor
 
+    def close(self, taken: Tensor | None) -> None:
+        """Take cells in boxes (N, K, 4), normalised canvas boxes, for no part of the images."""
+        if taken is None:
+            return
+        h, w = self.words.shape[-2:]
+        scale = taken.new_tensor([w / 2, h / 2, w / 2, h / 2])
+        for box in ((taken + 1) * scale).unbind(1):
+            self.valid &= ~inside_mask(box, (h, w))
+        self.border &= self.valid
+
 
 def lay_out(words: Tensor, rectangles: Tensor) -> Cells:
     """Place words (N, h, w) on images that lie at `rectangles` (N, 4) of their canvases."""
@@ -244,7 +254,14 @@ def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def search_region(
-    encoder: Encoder, appearance: Tensor, rectangles: Tensor, *, seed: int, words: int = WORDS, sides: Sides = None
+    encoder: Encoder,
+    appearance: Tensor,
+    rectangles: Tensor,
+    *,
+    seed: int,
+    words: int = WORDS,
+    sides: Sides = None,
+    taken: Tensor | None = None,
 ) -> Region:
     """Search from several starts; the plainest is kept unless another's criterion is clearly higher.
 
@@ -255,6 +272,7 @@ def search_region(
         seed: of the k-means.
         words: K.
         sides: smallest and largest allowed longer side of a window, shares of the canvas.
+        taken: (N, K, 4) boxes of objects that were found before, where this one is not.
     """
     generator = torch.Generator().manual_seed(seed)
     N, _, h, w = appearance.shape
@@ -262,6 +280,7 @@ def search_region(
     every = appearance.movedim(1, -1)[blank.valid]  # (M, C)
     vocabulary = learn_words(every, encoder.groups(every), words, generator)
     cells = lay_out(vocabulary.assign(appearance), rectangles)
+    cells.close(taken)
     centre = -2 * cells.off_centre
     best = iterate(vocabulary, cells, centre, guided=False, sides=sides)
     guided = iterate(vocabulary, cells, centre, guided=True, sides=sides)
@@ -343,9 +362,12 @@ def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
     return float((mean_i - mean_o).mean() / margins[valid].std().clamp(min=1e-6))
 
 
-def apply_region(region: Region, appearance: Tensor, rectangles: Tensor, sides: Sides = None) -> Tensor:
-    """The window of each image: (N, C, h, w), (N, 4) -> normalised canvas boxes (N, 4)."""
+def apply_region(
+    region: Region, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
+) -> Tensor:
+    """The window of each image: (N, C, h, w), (N, 4) -> normalised canvas boxes (N, 4); `taken` as for `search_region`."""
     cells = lay_out(region.vocabulary.assign(appearance), rectangles)
+    cells.close(taken)
     size = (cells.words.shape[-2], cells.words.shape[-1])
     margins = margin_map(region.shares.margins(), cells.words)
     prior = FADED_PRIOR[region.guided]

@@ -1,7 +1,8 @@
-"""The search that seeds the transformer: is the common thing rigid or loose, how large, and where in each image?"""
+"""The search that seeds the transformers: what is common, is it rigid or loose, how large, and where in each image?"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,11 +12,20 @@ from torch import Tensor
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.encoder import Encoder
 from stn_cli.coloc.judge import Judge, RegionJudge, TemplateJudge
-from stn_cli.coloc.patches import random_boxes
+from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.region import Region, apply_region, search_region
-from stn_cli.coloc.template import RANDOM_PATCHES, STRETCHES, Template, apply_template, search_template
-from stn_cli.geometry import box_to_matrix
+from stn_cli.coloc.template import (
+    LADDER,
+    RANDOM_PATCHES,
+    STRETCHES,
+    TURNS,
+    UPRIGHT,
+    Template,
+    apply_template,
+    search_template,
+)
 from stn_cli.media.cache import Cache
+from stn_cli.stn import Affine, by_name
 
 CONTRAST_WEIGHT = 0.1
 RIGID_BELOW = 1.04
@@ -24,26 +34,88 @@ STRETCH_GAIN = 0.02
 TIGHTEN = 1 / 1.122
 """The size rule stops where the margin begins to break; the crop that is kept lies one step of the ladder inside."""
 CHUNK = 64
+TURNED_IMAGES = 64
+"""Images that a search over angles looks at: its windows are sixteen times as many."""
+REFINE_TURNS = tuple(math.radians(a) for a in (-12, -8, -4, 0, 4, 8, 12))
+REFINE_SHIFTS = (-0.12, 0.0, 0.12)
+"""Around the best turned window: finer angles, and shifts in half sides."""
+SAME_KIND = 0.5
+"""A further object is of a kind that was found before when in this share of the images its best place scores as that kind."""
 
 
 @dataclass(slots=True)
-class SearchResult:
-    """Where the search places the common thing.
+class Kind:
+    """One kind of common thing, and where the search places it.
 
     Attributes:
         kind: `template` or `region`.
-        judge: what it learnt, ready to judge crops.
-        boxes: (N, 4) in every image of the set, normalised canvas boxes.
+        judge: what the search learnt, ready to judge crops.
+        boxes: (N, R, 4) in every image of the set, normalised canvas boxes before they are turned about their centres; R
+            is how many of this kind are looked for in each image.
+        angles: (N, R) radians.
+        present: (N, R) whether the object is believed to be there; the first one always is.
         curve: (side, triplet loss) of rigid crops of every side that was tried.
-        template_objective, contrast: what the choice between the two was made by.
+        template_objective, contrast: what the choice between rigid and loose was made by.
     """
 
     kind: str
     judge: Judge
     boxes: Tensor
+    angles: Tensor
+    present: Tensor
     curve: list[tuple[float, float]]
     template_objective: float | None
     contrast: float | None
+
+    def crops(self) -> Crops:
+        """The search's crops, R of each image."""
+        return turned_crops(self.boxes, self.angles)
+
+    def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
+        """One more object of this kind in each image."""
+        self.boxes = torch.cat([self.boxes, boxes[:, None]], 1)
+        self.angles = torch.cat([self.angles, angles[:, None]], 1)
+        self.present = torch.cat([self.present, present[:, None]], 1)
+
+
+def turned_crops(boxes: Tensor, angles: Tensor) -> Crops:
+    """Boxes (N, R, 4) turned about their centres by angles (N, R)."""
+    half, centre = (boxes[..., 2:] - boxes[..., :2]) / 2, (boxes[..., 2:] + boxes[..., :2]) / 2
+    shape = torch.cat([half.clamp(min=1e-6).log(), angles[..., None], torch.zeros_like(angles)[..., None]], -1)
+    return Crops(Affine(), Affine().matrix(Affine().theta(centre, shape)))
+
+
+@dataclass(slots=True)
+class _Set:
+    """What a search works on: the whole set, and the images of it that the search looks at."""
+
+    cache: Cache
+    encoder: Encoder
+    config: TrainConfig
+    device: torch.device
+    chosen: Tensor
+    images: Tensor
+    rectangles: Tensor
+    progress: Callable[[str], None]
+
+    @property
+    def sides(self) -> tuple[float, float] | None:
+        """The sides that were asked for."""
+        return None if self.config.size == (0.0, 0.0) else self.config.size
+
+    @property
+    def ladder(self) -> tuple[float, ...]:
+        """Sides that are tried: with a cascade also smaller ones, for the angles only every second."""
+        step = LADDER[1] / LADDER[0]
+        count = round(math.log(2) / math.log(step)) * (self.config.cascade - 1)
+        smaller = tuple(LADDER[0] / step**i for i in range(count, 0, -1))
+        whole = smaller + LADDER
+        return whole if self.angles == UPRIGHT else whole[::2]
+
+    @property
+    def angles(self) -> tuple[float, ...]:
+        """Angles that are tried: all around where the transformation turns."""
+        return UPRIGHT if by_name(self.config.transform).angle is None else TURNS
 
 
 def search(
@@ -52,52 +124,158 @@ def search(
     config: TrainConfig,
     device: torch.device,
     progress: Callable[[str], None] = lambda _: None,
-) -> SearchResult:
-    """Search a set of images.
+) -> list[Kind]:
+    """Search a set of images for `config.objects` objects in each.
 
-    The search looks at `config.search_images` of them; the rest are labelled with what it found.
+    The search looks at `config.search_images` of them; the rest are labelled with what it found. A further object is looked for where none was
+    found yet: another one of a kind that is known, where most images hold one, or another kind.
 
     Args:
         cache: the images.
         encoder: gives the embeddings.
-        config: `search`, `size`, `search_images` and `seed` are used.
+        config: `search`, `size`, `search_images`, `transform`, `objects`, `cascade` and `seed` are used.
         device: to work on.
         progress: told what is being done.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    chosen = torch.randperm(len(cache), generator=generator)[: config.search_images].sort().values
+    most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
+    chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
     images = cache.batch(chosen, device)
-    rectangles = cache.rectangles().to(device)
-    seen = rectangles[chosen]
-    sides = None if config.size == (0.0, 0.0) else config.size
+    seen = _Set(cache, encoder, config, device, chosen, images, cache.rectangles().to(device)[chosen], progress)
+    found = [_search_kind(seen, None)]
+    for number in range(1, config.objects):
+        progress(f"object {number + 1}")
+        taken = torch.cat([f.kind.crops().boxes() for f in found], 1)
+        if not any(_another(seen, f, taken) for f in found):
+            found.append(_search_kind(seen, taken))
+    return [f.kind for f in found]
+
+
+@dataclass(slots=True)
+class _Found:
+    """A kind, and how it was found: what is needed to look for another one."""
+
+    kind: Kind
+    template: Template | None
+    stretches: tuple[float, ...]
+    likely: float = 0.0
+    """The margin half-way between random patches and the first object."""
+
+
+def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
+    """What is common outside of the boxes (N, K, 4) that are taken."""
+    config, encoder = seen.config, seen.encoder
+    held = None if taken is None else taken[seen.chosen]
     template = region = None
     if config.search != "region":
-        template = search_template(encoder, images, seen, seed=config.seed, sides=sides, progress=progress)
+        template = search_template(
+            encoder, seen.images, seen.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
+            angles=seen.angles, taken=held, progress=seen.progress,
+        )  # fmt: skip
     if config.search != "template" or template is None:
-        progress("regions")
-        appearance = torch.cat([encoder.appearance(part) for part in images.split(CHUNK)])
-        region = search_region(encoder, appearance, seen, seed=config.seed, sides=sides)
+        seen.progress("regions")
+        appearance = torch.cat([encoder.appearance(part) for part in seen.images.split(CHUNK)])
+        region = search_region(encoder, appearance, seen.rectangles, seed=config.seed, sides=seen.sides, taken=held)
     judge: Judge
+    stretches: tuple[float, ...] = (1.0,)
     if region is None or (template is not None and is_rigid(template, region)):
         assert template is not None
         judge = TemplateJudge.of(template, encoder)
-        stretches = choose_stretches(judge, template, images, seen, config)
-        boxes = _label(cache, rectangles, device, lambda x, r: apply_template(template, encoder, x, r, stretches)[0])
-        boxes = tighten(boxes, TIGHTEN)
-        positive = judge.embed(images, box_to_matrix(boxes[chosen])[:, None])
-        judge.prototype.copy_(positive.mean((0, 1)))
+        if len(template.angles) == 1:
+            stretches = choose_stretches(judge, template, seen, held)
     else:
-        found = region
-        judge = RegionJudge.of(found, encoder)
-        boxes = _label(cache, rectangles, device, lambda x, r: apply_region(found, encoder.appearance(x), r, sides))
-    return SearchResult(
-        judge.kind,
-        judge,
-        boxes,
-        template.curve if template else [],
-        template.objective if template else None,
-        region.contrast if region else None,
-    )
+        judge = RegionJudge.of(region, encoder)
+    curve = template.curve if template else []
+    contrast = region.contrast if region else None
+    none = torch.zeros((len(seen.cache), 0), device=seen.device)
+    kind = Kind(
+        judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve,
+        template.objective if template else None, contrast,
+    )  # fmt: skip
+    found = _Found(kind, template, stretches)
+    boxes, angles = _place(seen, found, taken)
+    if isinstance(judge, TemplateJudge):
+        angles = centred(angles)
+        crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
+        judge.prototype.copy_(judge.embed(seen.images, crops).mean((0, 1)))
+    kind.add(boxes, angles, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device))
+    if config.objects > 1:
+        found.likely = _half_way(seen, kind)
+    return found
+
+
+def _place(seen: _Set, found: _Found, taken: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Boxes (N, 4) and angles (N,) of a kind in every image of the set, outside of boxes (N, K, 4) that are taken."""
+    judge, template = found.kind.judge, found.template
+    rectangles = seen.cache.rectangles().to(seen.device)
+    boxes, angles = [], []
+    for index in torch.arange(len(seen.cache)).split(CHUNK):
+        images, frames = seen.cache.batch(index, seen.device), rectangles[index]
+        held = None if taken is None else taken[index]
+        if isinstance(judge, RegionJudge):
+            box = apply_region(judge.region(), seen.encoder.appearance(images), frames, seen.sides, held)
+            angle = torch.zeros_like(box[:, 0])
+        else:
+            assert template is not None
+            box, angle = apply_template(template, seen.encoder, images, frames, found.stretches, held)
+            box = tighten(box, TIGHTEN)
+            if len(template.angles) > 1:
+                box, angle = _refine(judge, images, box, angle)
+        boxes.append(box)
+        angles.append(angle)
+    return torch.cat(boxes), torch.cat(angles)
+
+
+def _refine(judge: TemplateJudge, images: Tensor, boxes: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+    """The best of finer angles and small shifts around turned boxes (N, 4): those that agree best with what the boxes have in common."""
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    shifts = torch.cartesian_prod(torch.tensor(REFINE_SHIFTS), torch.tensor(REFINE_SHIFTS)).to(boxes)
+    turns = torch.tensor(REFINE_TURNS).to(boxes)
+    move = (shifts[None] * half[:, None]).repeat(1, 1, 2)  # (N, 9, 4)
+    tried = (boxes[:, None] + move).repeat_interleave(len(turns), 1)
+    angle = angles[:, None] + turns.repeat(len(shifts))
+    e = judge.embed(images, turned_crops(tried, angle))
+    common = judge.embed(images, turned_crops(boxes[:, None], angles[:, None])).mean((0, 1))
+    best = (e - common).square().sum(-1).argmin(1)
+    rows = torch.arange(len(boxes), device=boxes.device)
+    return tried[rows, best], angle[rows, best]
+
+
+def _half_way(seen: _Set, kind: Kind) -> float:
+    """The margin half-way between the middle one of random patches and the middle one of a kind's first objects."""
+    crops = kind.crops()[seen.chosen]
+    box = kind.boxes[seen.chosen, 0]
+    generator = torch.Generator().manual_seed(seen.config.seed)
+    patches = Crops.of_boxes(random_boxes(seen.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], generator))
+    if isinstance(kind.judge, TemplateJudge):
+        kind.judge.observe(kind.judge.embed(seen.images, crops), kind.judge.embed(seen.images, patches))
+    margins = [kind.judge.margins(seen.images, seen.rectangles, c) for c in (crops, patches)]
+    return float(sum(m.median() for m in margins)) / 2
+
+
+def _another(seen: _Set, found: _Found, taken: Tensor) -> bool:
+    """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
+    boxes, angles = _place(seen, found, taken)
+    rectangles = seen.cache.rectangles().to(seen.device)
+    crops = turned_crops(boxes[:, None], angles[:, None])
+    margins = [
+        found.kind.judge.margins(seen.cache.batch(i, seen.device), rectangles[i], crops[i])[:, 0]
+        for i in torch.arange(len(seen.cache)).split(CHUNK)
+    ]
+    present = torch.cat(margins) > found.likely
+    if float(present.float().mean()) < SAME_KIND:
+        return False
+    found.kind.add(boxes, angles, present)
+    return True
+
+
+def centred(angles: Tensor) -> Tensor:
+    """Angles (N,) turned so that their mean direction is 0: crops come upright when most objects stand upright; in (-pi, pi]."""
+    middle = torch.atan2(angles.sin().mean(), angles.cos().mean())
+    if float(torch.hypot(angles.sin().mean(), angles.cos().mean())) < 0.3:
+        middle = torch.zeros_like(middle)  # they point everywhere: no direction is upright
+    turned = angles - middle
+    return torch.atan2(turned.sin(), turned.cos())
 
 
 def tighten(boxes: Tensor, share: float) -> Tensor:
@@ -113,23 +291,16 @@ def is_rigid(template: Template, region: Region) -> bool:
     return template.objective + CONTRAST_WEIGHT * region.contrast < RIGID_BELOW
 
 
-def choose_stretches(
-    judge: TemplateJudge, template: Template, images: Tensor, rectangles: Tensor, config: TrainConfig
-) -> tuple[float, ...]:
+def choose_stretches(judge: TemplateJudge, template: Template, seen: _Set, taken: Tensor | None) -> tuple[float, ...]:
     """Whether single images may take crops a little larger or smaller than the common side: only if the objective gains by it."""
-    low, high = (0.0, 1.0) if config.size == (0.0, 0.0) else config.size
+    low, high = seen.sides or (0.0, 1.0)
     stretches = tuple(s for s in STRETCHES if low <= s * template.side <= high) or (1.0,)
-    generator = torch.Generator().manual_seed(config.seed)
-    full = rectangles.new_tensor([2 * template.side, 2 * template.side])
-    random = box_to_matrix(random_boxes(rectangles, RANDOM_PATCHES, full, generator))
+    generator = torch.Generator().manual_seed(seen.config.seed)
+    full = seen.rectangles.new_tensor([2 * template.side, 2 * template.side])
+    random = Crops.of_boxes(random_boxes(seen.rectangles, RANDOM_PATCHES, full, generator))
     losses = []
     for choice in ((1.0,), stretches):
-        boxes, _ = apply_template(template, judge.encoder, images, rectangles, choice)
-        losses.append(float(judge.loss(images, rectangles, box_to_matrix(boxes)[:, None], random, config.margin)))
+        boxes, _ = apply_template(template, judge.encoder, seen.images, seen.rectangles, choice, taken)
+        crops = Crops.of_boxes(boxes[:, None])
+        losses.append(float(judge.loss(seen.images, seen.rectangles, crops, random, seen.config.margin)))
     return stretches if losses[1] < losses[0] - STRETCH_GAIN else (1.0,)
-
-
-def _label(cache: Cache, rectangles: Tensor, device: torch.device, find: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Boxes (N, 4) of every image of the set, in chunks."""
-    parts = [find(cache.batch(i, device), rectangles[i]) for i in torch.arange(len(cache)).split(CHUNK)]
-    return torch.cat(parts)

@@ -17,31 +17,54 @@ from torch import Tensor
 
 from stn_cli.coloc.encoder import Encoder, embed_windows
 from stn_cli.coloc.objective import SIZE_REWARD, triplet_margin_loss
+from stn_cli.stn import Pyramid, Similarity, sample_reduced
 
 RESTARTS = 32
 ROUNDS = 20
 RANDOM_PATCHES = 16
 LADDER = tuple(0.125 * 1.122**i for i in range(17))
 """Sides that are tried, as shares of the canvas: .125 to .79, six to a doubling."""
+UPRIGHT = (0.0,)
+TURNS = tuple(i * math.pi / 8 for i in range(16))
+"""Angles that crops are tried at where the transformation turns."""
+MOST, MOST_TURNED = 40, 24
+"""Windows along a side; turned ones are sixteen times as many."""
 STRETCHES = (0.79, 0.89, 1.0, 1.12, 1.26)
 """Sides around the common one that single images may take."""
 
 
 @dataclass(slots=True)
 class Windows:
-    """Every window of one side in every image.
+    """Every window of one side in every image, upright and at some angles.
 
     Attributes:
         z: (N, P, D) embeddings, mean squared norm 1 over the data set.
-        boxes: (P, 4) normalised canvas boxes, the same for every image.
+        centres: (P, 2) normalised canvas coordinates, the same for every image.
+        angles: (P,) radians, clockwise as seen on the screen.
+        half: half side, a share of the canvas.
         inside: (N, P) whether the window lies on the image.
         scale: what the embeddings were divided by.
     """
 
     z: Tensor
-    boxes: Tensor
+    centres: Tensor
+    angles: Tensor
+    half: float
     inside: Tensor
     scale: float
+
+    def poses(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows (N,) -> their boxes before they are turned about their centres (N, 4), and angles (N,)."""
+        centre = self.centres[chosen]
+        return torch.cat([centre - self.half, centre + self.half], 1), self.angles[chosen]
+
+    def close(self, taken: Tensor) -> None:
+        """Close windows whose centre lies in, or that cover the centre of, boxes (N, K, 4) that are taken."""
+        low, high = taken[:, None, :, :2], taken[:, None, :, 2:]  # (N, 1, K, 2)
+        c = self.centres[None, :, None]  # (1, P, 1, 2)
+        in_box = ((c > low) & (c < high)).all(-1).any(-1)
+        covers = (((low + high) / 2 - c).abs() < self.half).all(-1).any(-1)
+        self.inside &= ~(in_box | covers)
 
     def margin_terms(self) -> Tensor:
         """(N, P) |z|^2 - mean_r |z - r|^2 with r all windows of the same image: the part of the cost that no prototype changes."""
@@ -61,8 +84,7 @@ class Template:
         loss: the triplet margin loss of the chosen crops.
         prototype: (D,) their mean, in units in which the data set's mean squared norm is 1.
         scale: embeddings are divided by this.
-        boxes: (N, 4) the chosen crops, normalised canvas boxes.
-        margins: (N,) mean_r |z - r|^2 - |z - p|^2 of each: positive where the crop is more like the others than like its own image.
+        angles: that crops were tried at.
         curve: (side, loss) for every side that was tried.
     """
 
@@ -70,8 +92,7 @@ class Template:
     loss: float
     prototype: Tensor
     scale: float
-    boxes: Tensor
-    margins: Tensor
+    angles: tuple[float, ...]
     curve: list[tuple[float, float]]
 
     @property
@@ -80,26 +101,44 @@ class Template:
         return self.loss - SIZE_REWARD * 2 * math.log(self.side)
 
 
-def windows(encoder: Encoder, images: Tensor, rectangles: Tensor, side: float, scale: float | None = None) -> Windows:
-    """Embed all windows of one side (share of the canvas): the images are scaled so that a window has `patch` pixels."""
+def windows(
+    encoder: Encoder,
+    images: Tensor,
+    rectangles: Tensor,
+    side: float,
+    scale: float | None = None,
+    angles: tuple[float, ...] = UPRIGHT,
+) -> Windows:
+    """Embed all windows of one side (share of the canvas): the images are scaled so that a window has `patch` pixels, and turned."""
     S = images.shape[-1]
-    L = max(encoder.patch, round(encoder.patch / side))
-    z_parts = []
-    for part in images.split(32):
-        scaled = F.interpolate(part, size=(L, L), mode="bilinear", antialias=L < S, align_corners=False)
-        z, left = embed_windows(encoder, scaled)
-        z_parts.append(z)
-    z = torch.cat(z_parts)
-    at = left * (2 / L) - 1
-    wide = 2 * encoder.patch / L
-    x, y = at.repeat(len(at)), at.repeat_interleave(len(at))
-    boxes = torch.stack([x, y, x + wide, y + wide], -1)
+    z_parts, centre_parts, angle_parts = [], [], []
+    for angle in angles:
+        cos, sin = math.cos(angle), math.sin(angle)
+        wide = abs(cos) + abs(sin)  # a turned canvas fits into one this much larger
+        L = max(encoder.patch, round(encoder.patch * wide / side))
+        rows = []
+        for part in images.split(32):
+            if angle == 0:
+                turned = F.interpolate(part, size=(L, L), mode="bilinear", antialias=L < S, align_corners=False)
+            else:
+                theta = part.new_tensor([wide * cos, wide * sin, 0, 0]).expand(len(part), 4)
+                turned = sample_reduced(Pyramid(part), Similarity().grid(theta, (L, L))[:, None])[:, 0]
+            z, left = embed_windows(encoder, turned, MOST if angles == UPRIGHT else MOST_TURNED)
+            rows.append(z)
+        z_parts.append(torch.cat(rows))
+        at = wide * ((left + encoder.patch / 2) * (2 / L) - 1)
+        x, y = at.repeat(len(at)), at.repeat_interleave(len(at))
+        centre_parts.append(torch.stack([cos * x - sin * y, sin * x + cos * y], -1))
+        angle_parts.append(torch.full_like(x, angle))
+    z, centres = torch.cat(z_parts, 1), torch.cat(centre_parts)
+    half = encoder.patch / max(encoder.patch, round(encoder.patch / side))
     slack = 2 / S  # a pixel
-    inside = (boxes[None, :, :2] >= rectangles[:, None, :2] - slack).all(-1)
-    inside &= (boxes[None, :, 2:] <= rectangles[:, None, 2:] + slack).all(-1)
+    # of a turned window the inscribed circle must lie on the image: its corners seldom hold any of the object
+    inside = (centres[None] - half >= rectangles[:, None, :2] - slack).all(-1)
+    inside &= (centres[None] + half <= rectangles[:, None, 2:] + slack).all(-1)
     if scale is None:
         scale = float(z.square().sum(-1)[inside].mean().sqrt().clamp(min=1e-6)) if bool(inside.any()) else 1.0
-    return Windows(z / scale, boxes, inside, scale)
+    return Windows(z / scale, centres, torch.cat(angle_parts), half, inside, scale)
 
 
 def search_side(found: Windows, generator: torch.Generator, restarts: int = RESTARTS) -> tuple[float, Tensor, Tensor]:
@@ -136,9 +175,12 @@ def search_template(
     *,
     seed: int,
     sides: tuple[float, float] | None = None,
+    ladder: tuple[float, ...] = LADDER,
+    angles: tuple[float, ...] = UPRIGHT,
+    taken: Tensor | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Template | None:
-    """Try every side of the ladder; keep the one with the best loss less size reward; then let single images stretch.
+    """Try every side of the ladder; keep the one with the best loss less size reward.
 
     Args:
         encoder: gives the structure.
@@ -146,6 +188,9 @@ def search_template(
         rectangles: (N, 4) the images on them.
         seed: of the restarts.
         sides: the smallest and the largest side to try, shares of the canvas.
+        ladder: sides that are tried, shares of the canvas.
+        angles: that crops are tried at, radians.
+        taken: (N, K, 4) boxes of objects that were found before, where this one is not.
         progress: told what is being done.
 
     Returns:
@@ -153,19 +198,19 @@ def search_template(
     """
     generator = torch.Generator().manual_seed(seed)
     low, high = sides or (0.0, 1.0)
-    ladder = [s for s in LADDER if low <= s <= high] or [math.sqrt(low * high)]
+    steps = [s for s in ladder if low <= s <= high] or [math.sqrt(low * high)]
     best: Template | None = None
     curve: list[tuple[float, float]] = []
-    for side in ladder:
-        found = windows(encoder, images, rectangles, side)
+    for side in steps:
+        found = windows(encoder, images, rectangles, side, angles=angles)
+        if taken is not None:
+            found.close(taken)
         if not bool(found.inside.any(1).all()):
             continue
-        loss, chosen, prototype = search_side(found, generator)
+        loss, _, prototype = search_side(found, generator)
         curve.append((side, loss))
         progress(f"crops of {side:.2f}: loss {loss:.3f}")
-        rows = torch.arange(len(images), device=images.device)
-        margin = -(found.margin_terms()[rows, chosen] - 2 * found.z[rows, chosen] @ prototype + prototype.square().sum())
-        template = Template(side, loss, prototype, found.scale, found.boxes[chosen], margin, curve)
+        template = Template(side, loss, prototype, found.scale, angles, curve)
         if best is None or template.objective < best.objective:
             best = template
     return best
@@ -177,17 +222,26 @@ def apply_template(
     images: Tensor,
     rectangles: Tensor,
     stretches: tuple[float, ...] = (1.0,),
+    taken: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The window of each image that fits the template best, over a few sides around the common one.
 
+    Args:
+        template: what is looked for.
+        encoder, images, rectangles, taken: as for `search_template`.
+        stretches: sides that are tried, in units of the template's.
+
     Returns:
-        boxes (N, 4) and margins (N,).
+        boxes (N, 4) before they are turned about their centres, and angles (N,).
     """
     best_cost = torch.full((len(images),), math.inf, device=images.device)
     boxes = images.new_zeros((len(images), 4))
-    margins = images.new_zeros(len(images))
+    angles = images.new_zeros(len(images))
     for stretch in stretches:
-        found = windows(encoder, images, rectangles, min(1.0, template.side * stretch), template.scale)
+        side = min(1.0, template.side * stretch)
+        found = windows(encoder, images, rectangles, side, template.scale, template.angles)
+        if taken is not None:
+            found.close(taken)
         if found.z.shape[1] == 0:
             continue
         cost = found.margin_terms() - 2 * found.z @ template.prototype + template.prototype.square().sum()
@@ -195,6 +249,7 @@ def apply_template(
         rewarded = value - SIZE_REWARD * 2 * math.log(stretch)
         better = rewarded < best_cost
         best_cost = torch.where(better, rewarded, best_cost)
-        boxes = torch.where(better[:, None], found.boxes[at], boxes)
-        margins = torch.where(better, -value, margins)
-    return boxes, margins
+        box, angle = found.poses(at)
+        boxes = torch.where(better[:, None], box, boxes)
+        angles = torch.where(better, angle, angles)
+    return boxes, angles

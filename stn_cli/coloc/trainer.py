@@ -14,37 +14,27 @@ import torch
 
 import stn_cli
 from stn_cli.coloc import checkpoint
-from stn_cli.coloc.calibration import PATCHES, calibrate, collapse
+from stn_cli.coloc.calibration import PATCHES, Calibration, calibrate, collapse
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoder import Encoder, make_encoder
 from stn_cli.coloc.judge import dimensions, make_judge
 from stn_cli.coloc.metrics import Metrics
-from stn_cli.coloc.network import ImageLocalisation, build_transformer
-from stn_cli.coloc.patches import random_boxes
+from stn_cli.coloc.network import Finder, ImageLocalisation, options_for
+from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.reporting import Reporter, Silent
-from stn_cli.coloc.search import SearchResult, search
+from stn_cli.coloc.search import Kind, search
 from stn_cli.coloc.stopping import StopRequest
-from stn_cli.coloc.training import (
-    boxes_of,
-    descend,
-    draw,
-    finetune_loss,
-    predict,
-    regression_loss,
-    step_generator,
-)
+from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, predict, regression_loss, step_generator
 from stn_cli.errors import CheckpointError, InputError, ResourceError
 from stn_cli.files import prepare_folder, write_text
-from stn_cli.geometry import box_iou, box_to_matrix
+from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.scan import Scan, require_images, scan
 from stn_cli.records import Skipped
 from stn_cli.runfolder import read_images, write_images, write_skipped
 from stn_cli.stn import SpatialTransformer, by_name
 
-CROP = 64
-"""Side of the transformer's crops, pixels."""
 CHECK_EVERY = 25
 PATIENCE = 3
 LATE = 0.75
@@ -59,10 +49,11 @@ class Progress:
     """Where a training stands; all of it is in state.pt."""
 
     stage: str = "search"
+    number: int = 0
+    level: int = 0
     step: int = 0
     best: float = -1.0
     stale: int = 0
-    regression_steps: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
@@ -74,7 +65,7 @@ class TrainResult:
         run: the run folder.
         images: how many were learnt from.
         skipped: what was left out.
-        kind: `template` or `region`.
+        kind: `template` or `region`, of each kind of object.
         agreement: mean IoU of the transformer's boxes with the search's.
         warnings: collapse and the like.
         seconds: spent in this process.
@@ -143,7 +134,7 @@ def train(
 
 
 class _Training:
-    """One training; an object because its stages share cache, network and progress."""
+    """One training; an object because its stages share cache, networks and progress."""
 
     def __init__(
         self,
@@ -159,13 +150,10 @@ class _Training:
         self.reporter, self.stop = reporter, stop
         self.device = pick_device(config.device)
         self.progress = Progress()
-        torch.manual_seed(config.seed)
-        self.grid = by_name(config.transform)
-        self.transformer: SpatialTransformer = build_transformer(self.grid, CROP)
         self.encoder: Encoder = make_encoder(config.encoder, Path(config.weights) if config.weights else None, config.layer)
-        self.transformer.to(self.device)
         self.encoder.to(self.device)
-        self.result: SearchResult
+        self.kinds: list[Kind] = []
+        self.finders: list[Finder] = []
         self.metrics = Metrics(folder)
         self.state = state
         self.amp = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
@@ -184,17 +172,18 @@ class _Training:
             self._restore(self.state)
         if self.progress.stage == "search":
             self._search()
-        if self.progress.stage == "regression":
-            self._regress()
-        if self.progress.stage == "finetune":
-            self._finetune()
-        self._calibrate()
-        agreement = self._finish()
+        while self.progress.stage in ("regression", "finetune"):
+            if self.progress.stage == "regression":
+                self._regress()
+            else:
+                self._finetune()
+        calibrations = self._calibrate()
+        agreement = self._finish(calibrations)
         return TrainResult(
             self.folder,
             len(self.cache),
             self.cache.skipped,
-            self.result.kind,
+            ", ".join(kind.kind for kind in self.kinds),
             agreement,
             self.progress.warnings,
             time.monotonic() - self.begun,
@@ -203,7 +192,8 @@ class _Training:
     def _decode(self) -> Cache:
         files = self.found.images
         self.reporter.stage("decode", len(files))
-        side = canvas_side(files, self.config.imgsz)
+        finest = 2 ** (self.config.cascade - 1)
+        side = canvas_side(files, self.config.imgsz * finest, multiple=4 * finest)
         big = len(files) * side * side * 3 > 512 << 20
         path = self.folder / "cache.npy" if big else None
         cache = build_cache(
@@ -242,30 +232,62 @@ class _Training:
             self._check_stop()
 
         with torch.no_grad():
-            self.result = search(self.cache, self.encoder, self.config, self.device, heard)
-        for side, loss in self.result.curve:
-            self.metrics.log({"stage": "search", "side": round(side, 4), "loss": loss})
-        self.metrics.log(
-            {
-                "stage": "search",
-                "kind": self.result.kind,
-                "template_objective": self.result.template_objective,
-                "contrast": self.result.contrast,
-            }
-        )
+            self.kinds = search(self.cache, self.encoder, self.config, self.device, heard)
+        for number, kind in enumerate(self.kinds):
+            for side, loss in kind.curve:
+                self.metrics.log({"stage": "search", "object": number, "side": round(side, 4), "loss": loss})
+            self.metrics.log(
+                {
+                    "stage": "search",
+                    "object": number,
+                    "kind": kind.kind,
+                    "in_each_image": kind.boxes.shape[1],
+                    "template_objective": kind.template_objective,
+                    "contrast": kind.contrast,
+                }
+            )
+        self._build([options_for(self.config.transform, kind.boxes) for kind in self.kinds])
         self._warm_start()
         self._next_stage("regression")
 
-    def _warm_start(self) -> None:
-        localisation = self._localisation()
-        index = torch.arange(len(self.cache))[:: max(1, len(self.cache) // 64)]
-        localisation.standardise(self.cache.batch(index, self.device))
-        sides = (self.result.boxes[:, 2:] - self.result.boxes[:, :2]) / 2
-        localisation.begin_at(sides.clamp(min=1e-3).log().mean(0).exp())
+    def _build(self, options: list[dict[str, float]]) -> None:
+        torch.manual_seed(self.config.seed)
+        self.options = options
+        for kind, option in zip(self.kinds, options, strict=True):
+            grid = by_name(self.config.transform, **option)
+            finder = Finder(grid, kind.boxes.shape[1], self.config.cascade)
+            self.finders.append(finder.to(self.device))
 
-    def _localisation(self) -> ImageLocalisation:
-        assert isinstance(self.transformer.localisation, ImageLocalisation)
-        return self.transformer.localisation
+    def _warm_start(self) -> None:
+        index = torch.arange(len(self.cache))[:: max(1, len(self.cache) // 64)]
+        for number, finder in enumerate(self.finders):
+            for level in range(len(finder.levels)):
+                plan, localisation = self._plan(number, level), finder.localisation(level)
+                if plan.fine:
+                    sample = draw(plan, step_generator(self.config.seed, 0))
+                    localisation.standardise(sample.images)
+                    half = sample.half_sides[:, 0]
+                else:
+                    localisation.standardise(finder.coarse(self.cache.batch(index, self.device)))
+                    boxes = self.kinds[number].boxes[:, 0]
+                    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+                localisation.begin_at(half.clamp(min=1e-3).log().mean(0).exp())
+
+    def _plan(self, number: int, level: int) -> Plan:
+        finder = self.finders[number]
+        grid = finder.transformer(level).grid
+        return Plan(self.cache, self.kinds[number], grid, finder.reduction, level > 0, self.config.batch)
+
+    def _now(self) -> tuple[SpatialTransformer, Plan, ImageLocalisation]:
+        """The transformer that is being trained, its plan and its f_loc."""
+        number, level = self.progress.number, self.progress.level
+        finder = self.finders[number]
+        return finder.transformer(level), self._plan(number, level), finder.localisation(level)
+
+    def _named(self, stage: str) -> str:
+        """A stage's name for people: which of several objects and levels it is about."""
+        of = [(self.progress.number, len(self.finders), "kind"), (self.progress.level, self.config.cascade, "level")]
+        return stage + "".join(f", {what} {i + 1} of {n}" for i, n, what in of if n > 1)
 
     def _next_stage(self, name: str) -> None:
         self.progress.stage, self.progress.step = name, 0
@@ -275,7 +297,8 @@ class _Training:
 
     def _optimise_with(self, share: float) -> torch.optim.Optimizer:
         if self._optimiser is None:
-            groups = self.transformer.parameter_groups(self.config.lr * share, self.config.localisation_lr)
+            transformer, _, _ = self._now()
+            groups = transformer.parameter_groups(self.config.lr * share, self.config.localisation_lr)
             self._optimiser = torch.optim.AdamW(groups, weight_decay=1e-4)
             for group in self._optimiser.param_groups:
                 group["full"] = group["lr"]
@@ -283,24 +306,24 @@ class _Training:
 
     def _regress(self) -> None:
         steps = self.config.steps
-        self.reporter.stage("regression", steps)
+        transformer, plan, localisation = self._now()
+        self.reporter.stage(self._named("regression"), steps)
         self.reporter.advance(self.progress.step)
         optimiser = self._optimise_with(1.0)
-        parameters = list(self.transformer.parameters())
-        mirror = self.result.kind == "region"
+        parameters = list(transformer.parameters())
         while self.progress.step < steps:
             step = self.progress.step
             self._set_rate(optimiser, min(1.0, (step + 1) / 20) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
-            g = step_generator(self.config.seed, step)
             with self.amp:
-                sample = draw(self.cache, self.result.boxes, self.transformer, self.config.batch, g, mirror=mirror)
-                loss = regression_loss(self._localisation().look(sample.images, sample.rectangles), sample)
+                sample = draw(plan, step_generator(self.config.seed, step))
+                seen = localisation.look(sample.images, sample.rectangles)
+                loss = regression_loss(localisation.body, seen, sample)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1
-            record: dict[str, Any] = {"stage": "regression", "step": step, "loss": value, "gradient": norm}
+            record: dict[str, Any] = {**self._where("regression"), "step": step, "loss": value, "gradient": norm}
             note = f"loss {value:.3f}"
             if self.progress.step % CHECK_EVERY == 0:
-                agreement = self._agreement()
+                agreement = self._agreement(self.progress.number, self.progress.level + 1)
                 record["agreement"] = agreement
                 note += f", agrees with the search {agreement:.2f}"
                 gained = agreement > self.progress.best + LEAST_GAIN
@@ -311,18 +334,29 @@ class _Training:
             if self.progress.best >= AGREED or (self.progress.stale >= PATIENCE and self.progress.step >= LATE * steps):
                 break
             self._checkpoint()
-        self.progress.regression_steps = self.progress.step
-        self._next_stage("finetune")
+        if self.progress.level + 1 < self.config.cascade:
+            self.progress.level += 1
+            self._next_stage("regression")
+        else:
+            self._next_stage("finetune")
+
+    def _where(self, stage: str) -> dict[str, Any]:
+        """What a line of metrics is about."""
+        return {"stage": stage, "object": self.progress.number, "level": self.progress.level}
 
     def _set_rate(self, optimiser: torch.optim.Optimizer, share: float) -> None:
         for group in optimiser.param_groups:
             group["lr"] = group["full"] * share
 
     @torch.no_grad()
-    def _agreement(self) -> float:
-        theta = predict(self.transformer, self._probe(), self.device)
-        boxes = self.result.boxes[: len(theta)]
-        return float(box_iou(boxes_of(self.transformer, theta), boxes).mean())
+    def _agreement(self, number: int, depth: int | None = None) -> float:
+        """Mean IoU of a finder's boxes with the search's, each of the search's with the nearest."""
+        probe = self._probe()
+        found = predict(self.finders[number], probe, self.device, depth).boxes()  # (n, R, 4)
+        kind = self.kinds[number]
+        wanted, present = kind.crops()[: len(probe)].boxes(), kind.present[: len(probe)]
+        overlap = box_iou(wanted[:, :, None], found[:, None]).amax(-1)
+        return float(overlap[present].mean())
 
     def _probe(self) -> Cache:
         """The first images of the set: enough to see whether the network agrees with the search."""
@@ -333,72 +367,95 @@ class _Training:
 
     def _finetune(self) -> None:
         steps = self.config.finetune
-        self.reporter.stage("fine-tuning", steps)
+        transformer, plan, localisation = self._now()
+        judge = self.kinds[self.progress.number].judge
+        self.reporter.stage(self._named("fine-tuning"), steps)
         self.reporter.advance(self.progress.step)
         optimiser = self._optimise_with(0.1)
-        parameters = list(self.transformer.parameters())
-        mirror = self.result.kind == "region"
+        parameters = list(transformer.parameters())
         if self.progress.step == 0:
-            self.before = {k: v.clone() for k, v in self.transformer.state_dict().items()}
+            self.before = {k: v.clone() for k, v in transformer.state_dict().items()}
             self.objective_before = self._objective()
         while self.progress.step < steps:
             step = self.progress.step
             self._set_rate(optimiser, 1 - step / steps)
             g = step_generator(self.config.seed + 1, step)
-            sample = draw(self.cache, self.result.boxes, self.transformer, self.config.batch, g, mirror=mirror)
-            loss = finetune_loss(self.transformer, self.result.judge, sample, g, self.config.margin)
+            sample = draw(plan, g)
+            loss = finetune_loss(localisation, judge, sample, g, self.config.margin)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1
-            self.metrics.log({"stage": "finetune", "step": step, "loss": value, "gradient": norm})
+            self.metrics.log({**self._where("finetune"), "step": step, "loss": value, "gradient": norm})
             self.reporter.advance(1, f"loss {value:.3f}")
             self._checkpoint()
         after = self._objective()
         kept = after <= self.objective_before
         self.metrics.log(
-            {"stage": "finetune", "objective_before": self.objective_before, "objective_after": after, "kept": kept}
+            {
+                **self._where("finetune"),
+                "objective_before": self.objective_before,
+                "objective_after": after,
+                "kept": kept,
+            }
         )
         if not kept:
-            self.transformer.load_state_dict(self.before)
-        self._next_stage("calibrate")
+            transformer.load_state_dict(self.before)
+        if self.progress.number + 1 < len(self.finders):
+            self.progress.number, self.progress.level = self.progress.number + 1, 0
+            self._next_stage("regression")
+        else:
+            self._next_stage("calibrate")
 
     @torch.no_grad()
     def _objective(self) -> float:
-        """The triplet objective of the transformer's crops over the first images, with the same random patches every time."""
+        """The triplet objective of a finder's first crops over the first images, with the same random patches every time."""
         probe = self._probe()
-        theta = predict(self.transformer, probe, self.device)
-        matrix = self.grid.matrix(theta)[:, None]
+        finder, kind = self.finders[self.progress.number], self.kinds[self.progress.number]
+        crops = predict(finder, probe, self.device)[:, :1]
         rectangles = probe.rectangles().to(self.device)
         images = probe.batch(torch.arange(len(probe)), self.device)
-        box = boxes_of(self.transformer, theta)
+        box = crops.boxes()[:, 0]
         g = torch.Generator().manual_seed(self.config.seed)
-        random = box_to_matrix(random_boxes(rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
-        return float(self.result.judge.loss(images, rectangles, matrix, random, self.config.margin))
+        random = Crops.of_boxes(random_boxes(rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
+        return float(kind.judge.loss(images, rectangles, crops, random, self.config.margin))
 
-    def _calibrate(self) -> None:
+    def _calibrate(self) -> list[Calibration]:
         self.reporter.stage("calibration", None)
-        self.calibration, boxes = calibrate(self.transformer, self.result.judge, self.cache, self.device, self.config.seed)
-        said = collapse(boxes, self.cache.rectangles().to(self.device))
-        self.progress.warnings = [said] if said else []
-        if said:
-            self.reporter.warn(said)
-            self.metrics.log({"stage": "calibrate", "warning": said})
+        calibrations = []
+        self.progress.warnings = []
+        for finder, kind in zip(self.finders, self.kinds, strict=True):
+            calibration, boxes = calibrate(finder, kind.judge, self.cache, self.device, self.config.seed)
+            calibrations.append(calibration)
+            said = collapse(boxes[:, 0], self.cache.rectangles().to(self.device))
+            if said:
+                self.progress.warnings.append(said)
+                self.reporter.warn(said)
+                self.metrics.log({"stage": "calibrate", "warning": said})
+        return calibrations
 
-    def _finish(self) -> float:
-        agreement = self._agreement()
+    def _finish(self, calibrations: list[Calibration]) -> float:
+        agreement = sum(self._agreement(i) for i in range(len(self.finders))) / len(self.finders)
         self.metrics.log({"stage": "done", "agreement": agreement})
-        judge = self.result.judge
-        tensors = {f"transformer.{k}": v for k, v in self.transformer.state_dict().items()}
-        tensors |= {f"judge.{k}": v for k, v in judge.state_dict().items()}
-        tensors |= {f"calibration.{k}": v for k, v in self.calibration.state_dict().items()}
+        tensors: dict[str, torch.Tensor] = {}
+        for number, parts in enumerate(zip(self.finders, self.kinds, calibrations, strict=True)):
+            finder, kind, calibration = parts
+            for name, module in (("finder", finder), ("judge", kind.judge), ("calibration", calibration)):
+                tensors |= {f"{number}.{name}.{k}": v for k, v in module.state_dict().items()}
         facts = {
             "version": stn_cli.__version__,
             "transform": self.config.transform,
             "encoder": self.config.encoder,
             "layer": self.config.layer,
             "canvas": self.cache.canvas,
-            "crop": CROP,
-            "kind": judge.kind,
-            "judge": dimensions(judge),
+            "cascade": self.config.cascade,
+            "kinds": [
+                {
+                    "kind": kind.kind,
+                    "judge": dimensions(kind.judge),
+                    "in_each_image": finder.ranks,
+                    "options": option,
+                }
+                for finder, kind, option in zip(self.finders, self.kinds, self.options, strict=True)
+            ],
             "images": len(self.cache),
             "agreement": agreement,
             "warnings": self.progress.warnings,
@@ -423,19 +480,22 @@ class _Training:
         state: dict[str, Any] = {
             "version": stn_cli.__version__,
             "names": self.cache.names,
-            "progress": [p.stage, p.step, p.best, p.stale, p.regression_steps, p.warnings],
-            "transformer": self.transformer.state_dict(),
+            "progress": [p.stage, p.number, p.level, p.step, p.best, p.stale, p.warnings],
         }
         if p.stage != "search":
-            r = self.result
-            state["search"] = {
-                "kind": r.kind,
-                "dimensions": dimensions(r.judge),
-                "judge": r.judge.state_dict(),
-                "boxes": r.boxes,
-                "curve": [list(pair) for pair in r.curve],
-                "choice": [r.template_objective, r.contrast],
-            }
+            state["kinds"] = [
+                {
+                    "kind": k.kind,
+                    "dimensions": dimensions(k.judge),
+                    "judge": k.judge.state_dict(),
+                    "places": [k.boxes, k.angles, k.present],
+                    "curve": [list(pair) for pair in k.curve],
+                    "choice": [k.template_objective, k.contrast],
+                    "options": option,
+                    "finder": finder.state_dict(),
+                }
+                for k, option, finder in zip(self.kinds, self.options, self.finders, strict=True)
+            ]
         if self._optimiser is not None:
             state["optimiser"] = self._optimiser.state_dict()
         if p.stage == "finetune" and p.step > 0:
@@ -448,17 +508,21 @@ class _Training:
                 "the images are not those that the run began with", self.folder, None, "Start anew with --overwrite"
             )
         self.progress = Progress(*state["progress"])
-        self.transformer.load_state_dict(state["transformer"])
-        if "search" in state:
-            s = state["search"]
-            judge = make_judge(s["kind"], s["dimensions"], self.encoder).to(self.device)
-            judge.load_state_dict(s["judge"])
-            curve = [(float(a), float(b)) for a, b in s["curve"]]
-            self.result = SearchResult(s["kind"], judge, s["boxes"].to(self.device), curve, *s["choice"])
+        for k in state.get("kinds", []):
+            judge = make_judge(k["kind"], k["dimensions"], self.encoder).to(self.device)
+            judge.load_state_dict(k["judge"])
+            curve = [(float(a), float(b)) for a, b in k["curve"]]
+            boxes, angles, present = (t.to(self.device) for t in k["places"])
+            objective, contrast = k["choice"]
+            self.kinds.append(Kind(k["kind"], judge, boxes, angles, present, curve, objective, contrast))
+        if self.kinds:
+            self._build([k["options"] for k in state["kinds"]])
+            for finder, k in zip(self.finders, state["kinds"], strict=True):
+                finder.load_state_dict(k["finder"])
         if "optimiser" in state:
             optimiser = self._optimise_with(1.0)
             optimiser.load_state_dict(state["optimiser"])
         if "before" in state:
             self.before = {k: v.to(self.device) for k, v in state["before"]["weights"].items()}
             self.objective_before = state["before"]["objective"]
-        self.metrics.trim(self.progress.stage, self.progress.step)
+        self.metrics.trim(self.progress.stage, self.progress.number, self.progress.level, self.progress.step)

@@ -11,15 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.judge import Judge
-from stn_cli.coloc.network import ImageLocalisation
-from stn_cli.coloc.patches import cut, random_boxes
+from stn_cli.coloc.network import CONTEXT, FINE, Finder, ImageLocalisation
+from stn_cli.coloc.patches import Crops, cut, random_boxes
+from stn_cli.coloc.search import Kind
 from stn_cli.errors import DivergedError
-from stn_cli.geometry import box_to_matrix, matrix_to_quad, pixel_index, quad_to_box
+from stn_cli.geometry import pixel_index, points_to_box
 from stn_cli.media.cache import Cache
-from stn_cli.stn import SpatialTransformer
+from stn_cli.stn import Affine, HeatmapLocalisation, Transformation
+from stn_cli.stn.localisation import Seen
 
 SCALE_JITTER = 0.2
 SHIFT_JITTER = 0.5
+FINE_JITTER = 0.35
+"""How far off the middle of its window a fine level must find the object."""
+SMALL_TURN = 0.2
+"""Radians that pictures of upright things are turned by at most."""
 COLOUR_JITTER = 0.15
 RANDOM_PATCHES = 8
 ANCHOR = 0.5
@@ -28,13 +34,24 @@ ANCHOR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch: images (B, 3, S, S), their outlines (B, 4), the pose of the object, centre (B, 2) and shape (B, k), and names."""
+    """A batch, and where R objects of a kind lie in it.
+
+    Attributes:
+        images: (B, 3, S, S).
+        rectangles: (B, 4) the images' outlines.
+        centre: (B, R, 2) of the objects.
+        shape: (B, R, k) in the transformation's terms.
+        half_sides: (B, R, 2).
+        present: (B, R) whether there is an object to learn from.
+        names: of the images.
+    """
 
     images: Tensor
     rectangles: Tensor
     centre: Tensor
     shape: Tensor
     half_sides: Tensor
+    present: Tensor
     names: list[str]
 
 
@@ -43,49 +60,127 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step * 7919 + 1) % (2**63))
 
 
-def draw(
-    cache: Cache, boxes: Tensor, transformer: SpatialTransformer, batch: int, g: torch.Generator, *, mirror: bool
-) -> Sample:
-    """Images with the crops that the search chose, moved, scaled, tinted and (if `mirror`) mirrored at random."""
-    device = boxes.device
-    index = torch.randint(len(cache), (batch,), generator=g)
-    images = cache.batch(index, device)
-    rectangles = cache.rectangles()[index].to(device)
-    box = boxes[index.to(device)]
-    centre, half = (box[:, :2] + box[:, 2:]) / 2, ((box[:, 2:] - box[:, :2]) / 2).clamp(min=1e-3)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a level of a finder learns from.
+
+    Attributes:
+        cache: the images.
+        kind: where the search places the objects.
+        grid: the level's transformation.
+        reduction: by how much the level's images are smaller than the canvases; ignored by fine levels.
+        fine: whether the level looks through windows around the objects instead of at whole canvases.
+        batch: images per step.
+    """
+
+    cache: Cache
+    kind: Kind
+    grid: Transformation
+    reduction: int
+    fine: bool
+    batch: int
+
+
+def draw(plan: Plan, g: torch.Generator) -> Sample:
+    """Images with the crops that the search chose: moved, scaled, tinted, mirrored where the thing is loose, turned where the crops turn.
+
+    A fine level sees a window around one object, off by what a coarse level may miss it by.
+    """
+    kind, cache = plan.kind, plan.cache
+    device = kind.boxes.device
+    index = torch.randint(len(cache), (plan.batch,), generator=g)
+    at = index.to(device)
+    n = len(index)
+    images, rectangles = cache.batch(index, device), cache.rectangles()[index].to(device)
+    boxes, angles, present = kind.boxes[at], kind.angles[at], kind.present[at]
 
     def uniform(*shape: int) -> Tensor:
         return (torch.rand(shape, generator=g) * 2 - 1).to(device)
 
-    zoom = (uniform(batch, 1) * SCALE_JITTER).exp().expand(batch, 2).clone()
-    if mirror:
-        zoom[:, 0] *= uniform(batch).sign()
-    reach = (1 - 0.6 * half / zoom.abs()).clamp(min=0.0)
-    moved = centre / zoom + uniform(batch, 2) * SHIFT_JITTER
-    moved = torch.maximum(torch.minimum(moved, reach), -reach)
-    shift = centre - zoom * moved  # x_source = zoom x_target + shift
-    matrix = torch.cat([torch.diag_embed(zoom), shift[..., None]], -1)
-    images = cut(images, matrix[:, None], images.shape[-1])[:, 0]
-    gain = 1 + COLOUR_JITTER * (uniform(batch, 1, 1, 1) + 0.5 * uniform(batch, 3, 1, 1))
-    images = (images * gain + 0.5 * COLOUR_JITTER * uniform(batch, 1, 1, 1)).clamp(0, 1)
-    corners = (rectangles.view(-1, 2, 2) - shift[:, None]) / zoom[:, None]
-    half = half / zoom.abs()
-    shape = transformer.grid.shape_of_box(half)
+    if plan.fine:
+        pick = (torch.rand((n, boxes.shape[1]), generator=g).to(device) * present).argmax(1)
+        rows = torch.arange(n, device=device)
+        boxes, angles, present = boxes[rows, pick][:, None], angles[rows, pick][:, None], present[rows, pick][:, None]
+    centre, half = (boxes[..., :2] + boxes[..., 2:]) / 2, ((boxes[..., 2:] - boxes[..., :2]) / 2).clamp(min=1e-3)
+    zoom = (uniform(n, 1) * SCALE_JITTER).exp().expand(n, 2).clone()
+    if plan.fine:
+        zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
+    if kind.kind == "region":
+        zoom[:, 0] *= uniform(n).sign()
+    turn = uniform(n) * turning(kind) if plan.grid.angle is not None else torch.zeros(n, device=device)
+    # the picture's own linear map, x_source = linear x_target + shift, is chosen so that the first object lands at `moved`
+    cos, sin = turn.cos(), turn.sin()
+    linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2) * zoom[:, None]
+    size = half[:, 0] / zoom.abs()
+    if plan.fine:
+        moved = uniform(n, 2) * FINE_JITTER
+    else:
+        reach = (1 - 0.6 * size).clamp(min=0.0)
+        moved = torch.linalg.solve(linear, centre[:, 0]) + uniform(n, 2) * SHIFT_JITTER
+        moved = torch.maximum(torch.minimum(moved, reach), -reach)
+    shift = centre[:, 0] - (linear @ moved[..., None])[..., 0]
+    side = FINE if plan.fine else images.shape[-1] // plan.reduction
+    affine = torch.cat([linear, shift[..., None]], -1)
+    images = cut(images, Crops(Affine(), affine[:, None]), side)[:, 0]
+    gain = 1 + COLOUR_JITTER * (uniform(n, 1, 1, 1) + 0.5 * uniform(n, 3, 1, 1))
+    images = (images * gain + 0.5 * COLOUR_JITTER * uniform(n, 1, 1, 1)).clamp(0, 1)
+
+    def back(points: Tensor) -> Tensor:  # (B, P, 2) of the source -> of the drawn picture
+        return torch.linalg.solve(linear, (points - shift[:, None]).transpose(-1, -2)).transpose(-1, -2)
+
+    low, high = rectangles[:, :2], rectangles[:, 2:]
+    corners = torch.stack([low, torch.stack([high[:, 0], low[:, 1]], -1), high, torch.stack([low[:, 0], high[:, 1]], -1)], 1)
+    targets = back(centre)
+    half = half / zoom.abs()[:, None]
+    shape = plan.grid.shape_of_box(half)
+    if plan.grid.angle is not None:
+        flip = zoom[:, :1].sign()
+        angle = flip * angles - turn[:, None]
+        shape = torch.cat([shape[..., : plan.grid.angle], angle[..., None], shape[..., plan.grid.angle + 1 :]], -1)
+    if not plan.fine:  # what was moved off the picture cannot be learnt
+        present = present & (targets.abs() < 1).all(-1)
     names = [cache.names[i] for i in index.tolist()]
-    return Sample(images, torch.cat([corners.amin(1), corners.amax(1)], 1), moved, shape, half, names)
+    return Sample(images, points_to_box(back(corners)), targets, shape, half, present, names)
 
 
-Look = tuple[Tensor, Tensor, Tensor]
-"""What f_loc sees: centre (B, 2), shape (B, k), log of the heatmap (B, h, w)."""
+def turning(kind: Kind) -> float:
+    """How far pictures are turned at random: all around where the search found objects at all angles, else a little."""
+    steady = torch.hypot(kind.angles.cos().mean(), kind.angles.sin().mean())
+    return math.pi if float(steady) < 0.7 else SMALL_TURN
 
 
-def regression_loss(seen: Look, sample: Sample) -> Tensor:
-    """Cross-entropy of the heatmap at the object's centre, and the pose's error in units of the object's size."""
-    centre, shape, log_heat = seen
-    at_centre = -read_bilinear(log_heat, sample.centre)
-    place = F.smooth_l1_loss((centre - sample.centre) / sample.half_sides, torch.zeros_like(centre), beta=0.2)
-    form = F.smooth_l1_loss(shape, sample.shape, beta=0.2)
-    return at_centre.mean() / math.log(log_heat[0].numel()) + place + form
+def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Tensor:
+    """Cross-entropy of the heatmap at the objects' centres, and the poses' errors in units of the objects' sizes.
+
+    One object's pose is read off the whole heatmap; of several, each is read around its own place.
+    """
+    ranks = sample.centre.shape[1]
+    total = seen.logits.new_zeros(())
+    count = sample.present.sum().clamp(min=1)
+    for r in range(ranks):
+        target, here = sample.centre[:, r], sample.present[:, r].to(seen.logits)
+        centre, shape, log_heat = body.read(seen, None if ranks == 1 else body.around(target, seen.logits))
+        if ranks > 1:
+            log_heat = seen.logits.flatten(1).log_softmax(1).view_as(seen.logits)
+        at_centre = -read_bilinear(log_heat, target) / math.log(log_heat[0].numel())
+        place = F.smooth_l1_loss(
+            (centre - target) / sample.half_sides[:, r], torch.zeros_like(centre), beta=0.2, reduction="none"
+        )
+        form = shape_error(body.grid, shape, sample.shape[:, r])
+        total = total + (here * (at_centre + place.mean(1) + form)).sum()
+    return total / count
+
+
+def shape_error(grid: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
+    """Smooth absolute error of shapes (B, k), averaged over what they hold; angles the short way round: (B,)."""
+    if shape.shape[1] == 0:
+        return shape.sum(1)
+    off = shape - wanted
+    if grid.angle is not None:
+        a = grid.angle
+        turn = torch.atan2(off[:, a].sin(), off[:, a].cos())
+        off = torch.cat([off[:, :a], turn[:, None], off[:, a + 1 :]], 1)
+    return F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.2, reduction="none").mean(1)
 
 
 def read_bilinear(maps: Tensor, points: Tensor) -> Tensor:
@@ -105,20 +200,21 @@ def read_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     return total / weights.clamp(min=1e-6)
 
 
-def finetune_loss(transformer: SpatialTransformer, judge: Judge, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
+def finetune_loss(localisation: ImageLocalisation, judge: Judge, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search."""
-    localisation = transformer.localisation
-    assert isinstance(localisation, ImageLocalisation)
     seen = localisation.look(sample.images, sample.rectangles)
-    centre, shape, _ = seen
+    body = localisation.body
+    anchor = regression_loss(body, seen, sample)
+    ranks = sample.centre.shape[1]
+    where = None if ranks == 1 else body.around(sample.centre[:, 0], seen.logits)
+    centre, shape, _ = body.read(seen, where)
     if not judge.free_size:
-        n = transformer.grid.log_sides
+        n = body.grid.log_sides
         shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
-    matrix = transformer.grid.matrix(transformer.grid.theta(centre, shape))[:, None]  # (B, 1, 2, 3)
-    box = quad_to_box(matrix_to_quad(matrix.detach()))[:, 0]
-    random = box_to_matrix(random_boxes(sample.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
-    triplet = judge.loss(sample.images, sample.rectangles, matrix, random, margin)
-    return triplet + ANCHOR * regression_loss(seen, sample)
+    crops = Crops(body.grid, body.grid.matrix(body.grid.theta(centre, shape))[:, None])
+    box = crops.detach().boxes()[:, 0]
+    random = Crops.of_boxes(random_boxes(sample.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
+    return judge.loss(sample.images, sample.rectangles, crops, random, margin) + ANCHOR * anchor
 
 
 def descend(
@@ -146,13 +242,8 @@ def descend(
 
 
 @torch.no_grad()
-def predict(transformer: SpatialTransformer, cache: Cache, device: torch.device, chunk: int = 64) -> Tensor:
-    """theta of every image, (N, theta_dim)."""
+def predict(finder: Finder, cache: Cache, device: torch.device, depth: int | None = None, chunk: int = 64) -> Crops:
+    """The crops (N, R) of every image, by the first `depth` levels."""
     rectangles = cache.rectangles().to(device)
-    parts = [transformer.localisation(cache.batch(i, device), rectangles[i]) for i in torch.arange(len(cache)).split(chunk)]
-    return torch.cat(parts)
-
-
-def boxes_of(transformer: SpatialTransformer, theta: Tensor) -> Tensor:
-    """theta (N, theta_dim) -> normalised canvas boxes around the crops (N, 4)."""
-    return quad_to_box(matrix_to_quad(transformer.grid.matrix(theta)))
+    parts = [finder(cache.batch(i, device), rectangles[i], depth) for i in torch.arange(len(cache)).split(chunk)]
+    return Crops(parts[0].grid, torch.cat([p.matrix for p in parts]))

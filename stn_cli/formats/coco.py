@@ -128,7 +128,7 @@ def read_coco(path: Path) -> list[ImageRecord]:
                     height,
                     (x, y, x + w, y + h),
                     tuple((float(p), float(q)) for p, q in quad),  # type: ignore[arg-type]
-                    tuple(float(v) for v in theta),  # type: ignore[arg-type]
+                    tuple(float(v) for v in theta),
                     float(a.get("score", 1.0)),
                 )
             )

@@ -81,10 +81,10 @@ def load_canvas(file: ImageFile, canvas: int, max_pixels: int = MAX_PIXELS) -> C
     return Canvas(file, frame, place(pixels, frame), "animated: first frame only" if header.animated else None)
 
 
-def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64) -> int:
+def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, multiple: int = 4) -> int:
     """The canvas for a set: `imgsz`, or the longest side found among a few of its images where all are smaller.
 
-    Enlarging small images costs time and adds nothing. Rounded up to a multiple of 4.
+    Enlarging small images costs time and adds nothing. Rounded up to a multiple of `multiple`, at least eight of them.
     """
     longest = 0
     step = max(1, len(files) // probe)
@@ -93,7 +93,7 @@ def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64) -> int:
         if header is not None:
             longest = max(longest, header.width, header.height)
     side = min(imgsz, longest or imgsz)
-    return max(32, -(-side // 4) * 4)
+    return max(8, -(-side // multiple)) * multiple
 
 
 def _peek(file: ImageFile) -> Header | None:

@@ -1,26 +1,74 @@
 """Spatial transformers (Jaderberg et al. 2015, arXiv 1506.02025, section 3) in pure torch."""
 
-from stn_cli.stn.grids import GRIDS, Affine, Attention, Box, Similarity, Transformation, by_name
-from stn_cli.stn.lattice import affine_grid, regular_lattice
-from stn_cli.stn.localisation import CnnLocalisation, FcnLocalisation, HeatmapLocalisation
-from stn_cli.stn.sampler import Pyramid, sample, sample_reduced
-from stn_cli.stn.transformer import SpatialTransformer
+from stn_cli.stn.cascade import Cascade
+from stn_cli.stn.grids import (
+    GRIDS,
+    GRIDS_3D,
+    Affine,
+    Affine3d,
+    Attention,
+    Attention3d,
+    Box,
+    Euclidean,
+    FixedAttention,
+    PiecewiseAffine,
+    Projective,
+    Similarity,
+    Structured,
+    ThinPlateSpline,
+    Transformation,
+    by_name,
+)
+from stn_cli.stn.grids.affine import affine_grid
+from stn_cli.stn.kernels import KERNELS, Bicubic, Bilinear, Custom, Gaussian, Integer, Kernel, Lanczos
+from stn_cli.stn.lattice import regular_lattice
+from stn_cli.stn.localisation import CnnLocalisation, FcnLocalisation, HeatmapLocalisation, TrunkLocalisation
+from stn_cli.stn.parallel import ParallelTransformers, diversity_loss, spread_starts
+from stn_cli.stn.reduction import Pyramid, sample_reduced
+from stn_cli.stn.sampler import sample
+from stn_cli.stn.transformer import SpatialTransformer, TransformerPool, append_theta
+from stn_cli.stn.volume import flatten_volume
 
 __all__ = [
     "GRIDS",
+    "GRIDS_3D",
+    "KERNELS",
     "Affine",
+    "Affine3d",
     "Attention",
+    "Attention3d",
+    "Bicubic",
+    "Bilinear",
     "Box",
+    "Cascade",
     "CnnLocalisation",
+    "Custom",
+    "Euclidean",
     "FcnLocalisation",
+    "FixedAttention",
+    "Gaussian",
     "HeatmapLocalisation",
+    "Integer",
+    "Kernel",
+    "Lanczos",
+    "ParallelTransformers",
+    "PiecewiseAffine",
+    "Projective",
     "Pyramid",
     "Similarity",
     "SpatialTransformer",
+    "Structured",
+    "ThinPlateSpline",
     "Transformation",
+    "TransformerPool",
+    "TrunkLocalisation",
     "affine_grid",
+    "append_theta",
     "by_name",
+    "diversity_loss",
+    "flatten_volume",
     "regular_lattice",
     "sample",
     "sample_reduced",
+    "spread_starts",
 ]

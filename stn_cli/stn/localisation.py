@@ -6,13 +6,17 @@ unless told otherwise.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.geometry import index_to_normalised
 from stn_cli.stn.grids import Transformation
-from stn_cli.stn.grids.transformation import identity
+
+NOWHERE = -1e4
+"""Logit of a cell where nothing may be found."""
 
 
 def regression_layer(inputs: int, start: Tensor) -> nn.Linear:
@@ -40,7 +44,7 @@ class FcnLocalisation(nn.Module):
         for n in (inputs, width, width):
             layers += [nn.Linear(n, width), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.head = regression_layer(width, identity(grid) if start is None else start)
+        self.head = regression_layer(width, grid.identity() if start is None else start)
 
     def forward(self, U: Tensor) -> Tensor:
         """(B, C, H, W) -> theta (B, theta_dim)."""
@@ -72,7 +76,7 @@ class CnnLocalisation(nn.Module):
             nn.Linear(width * 16, width),
             nn.ReLU(),
         )
-        self.head = regression_layer(width, identity(grid) if start is None else start)
+        self.head = regression_layer(width, grid.identity() if start is None else start)
 
     def forward(self, U: Tensor) -> Tensor:
         """(B, C, H, W) -> theta (B, theta_dim)."""
@@ -80,11 +84,54 @@ class CnnLocalisation(nn.Module):
         return theta
 
 
+class TrunkLocalisation(nn.Module):
+    """f_loc that shares its weights with the network behind the transformer: theta = head(trunk(U)).
+
+    Give the same `trunk` to the network behind, and to `SpatialTransformer.parameter_groups` as `shared`. It works on pictures and on volumes.
+
+    Args:
+        grid: the transformation whose theta is regressed.
+        trunk: (B, C, H, W) -> maps (B, F, h, w).
+        channels: F.
+        cells: the maps are pooled to cells x cells before the head.
+        start: theta at the start, (theta_dim,); the identity when left out.
+    """
+
+    def __init__(
+        self, grid: Transformation, trunk: nn.Module, channels: int, cells: int = 4, start: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.cells = cells
+        self.head = regression_layer(channels * cells**grid.dims, grid.identity() if start is None else start)
+
+    def forward(self, U: Tensor) -> Tensor:
+        """(B, C, H, W) -> theta (B, theta_dim)."""
+        maps = self.trunk(U)
+        pool = F.adaptive_avg_pool2d if maps.ndim == 4 else F.adaptive_avg_pool3d
+        theta: Tensor = self.head(pool(maps, self.cells).flatten(1))
+        return theta
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a heatmap localisation sees before it decides.
+
+    Attributes:
+        logits: (B, h, w) of the heatmap; very low where nothing may be found.
+        shapes: (B, n, h, w) the crop's shape, cell by cell.
+    """
+
+    logits: Tensor
+    shapes: Tensor
+
+
 class HeatmapLocalisation(nn.Module):
     """A translation-equivariant f_loc: a heatmap, whose spatial soft-argmax is the crop's centre.
 
     Where a fully connected f_loc must see an object at every place to find it there, this one finds it anywhere after seeing it
-    once. The crop's shape (log sides, angle) is regressed at every cell and averaged under the heatmap.
+    once. The crop's shape (log sides, angle) is regressed at every cell and averaged under the heatmap; an angle as
+    a vector (cos, sin), because angles do not average.
     The last layer starts at zero: the heatmap is flat, the centre is the image's middle, the shape is `start`.
 
     Args:
@@ -96,6 +143,7 @@ class HeatmapLocalisation(nn.Module):
     """
 
     start: Tensor
+    grid: Transformation
 
     def __init__(
         self,
@@ -106,35 +154,87 @@ class HeatmapLocalisation(nn.Module):
         depth: int = 4,
     ) -> None:
         super().__init__()
-        self.grid = grid
+        object.__setattr__(self, "grid", grid)  # not as a part: a learned basis belongs to the transformer alone
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
         dilations = [2**i for i in range(depth)]
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in dilations)
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in dilations)
-        self.head = nn.Conv2d(width, 1 + grid.shape_dim, 1)
+        self.head = nn.Conv2d(width, 1 + grid.shape_dim + (grid.angle is not None), 1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.register_buffer("start", grid.shape_of_box(torch.tensor(start)))
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Map (B, C, h, w), cells that belong to the image (B, h, w) -> theta (B, theta_dim)."""
-        centre, shape, _ = self.look(x, valid)
+        centre, shape, _ = self.read(self.see(x, valid))
         return self.grid.theta(centre, shape)
 
-    def look(self, x: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """As `forward`, but returns (centre (B, 2), shape (B, shape_dim), log of the heatmap (B, h, w))."""
+    def see(self, x: Tensor, valid: Tensor | None = None) -> Seen:
+        """Map (B, C, h, w), cells that belong to the image (B, h, w) -> heatmap and shapes."""
         x = F.relu(self.stem(x))
         for conv, norm in zip(self.body, self.norms, strict=True):
             x = x + F.relu(norm(conv(x)))
-        out = self.head(x)  # (B, 1 + shape_dim, h, w)
+        out = self.head(x)  # (B, 1 + n, h, w)
         logits = out[:, 0]
-        if valid is not None:
-            logits = logits.masked_fill(~valid, -1e4)
+        return Seen(logits if valid is None else logits.masked_fill(~valid, NOWHERE), out[:, 1:])
+
+    def read(self, seen: Seen, where: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The soft-argmax.
+
+        Args:
+            seen: from `see`.
+            where: (B, h, w) cells that may be averaged over; all when left out.
+
+        Returns:
+            centre (B, 2), shape (B, shape_dim), log of the heatmap (B, h, w).
+        """
+        logits = seen.logits if where is None else seen.logits.masked_fill(~where, NOWHERE)
         h, w = logits.shape[-2:]
         log_heat = logits.flatten(1).log_softmax(1)
         heat = log_heat.exp().view_as(logits)  # (B, h, w)
-        xs = index_to_normalised(torch.arange(w, device=x.device, dtype=x.dtype), w)
-        ys = index_to_normalised(torch.arange(h, device=x.device, dtype=x.dtype), h)
+        xs, ys = self._cells(logits)
         centre = torch.stack([(heat.sum(1) * xs).sum(1), (heat.sum(2) * ys).sum(1)], -1)  # (B, 2)
-        shape = (out[:, 1:] * heat[:, None]).sum((-2, -1)) + self.start
-        return centre, shape, log_heat.view_as(logits)
+        raw = (seen.shapes * heat[:, None]).sum((-2, -1))  # (B, n)
+        if self.grid.angle is None:
+            return centre, raw + self.start, log_heat.view(-1, h, w)
+        at = self.grid.angle
+        angle = torch.atan2(raw[:, -1], raw[:, at] + 1)  # starts at the vector (1, 0)
+        shape = torch.cat([(raw[:, :-1] + self.start)[:, :at], angle[:, None], (raw[:, :-1] + self.start)[:, at + 1 :]], 1)
+        return centre, shape, log_heat.view(-1, h, w)
+
+    def peaks(self, seen: Seen, count: int) -> list[tuple[Tensor, Tensor]]:
+        """The `count` highest peaks, highest first: (centre (B, 2), shape (B, shape_dim)) each.
+
+        Around a peak the soft-argmax runs over a crop's extent; then the crop's core is closed to the next peak.
+        """
+        free = torch.ones_like(seen.logits, dtype=torch.bool)
+        reach = self._reach()
+        poses = []
+        for _ in range(count):
+            logits = seen.logits.masked_fill(~free, NOWHERE)
+            top = logits.flatten(1).argmax(1)
+            _h, w = logits.shape[-2:]
+            xs, ys = self._cells(logits)
+            peak = torch.stack([xs[top % w], ys[top // w]], -1)
+            centre, shape, _ = self.read(seen, self.around(peak, seen.logits, 0.5 * reach) & free)
+            poses.append((centre, shape))
+            free = free & ~self.around(centre, seen.logits, reach)
+        return poses
+
+    def around(self, centre: Tensor, like: Tensor, reach: float | None = None) -> Tensor:
+        """Cells of maps `like` (B, h, w) within `reach` of a centre (B, 2) along both axes; half a crop unless given."""
+        reach = 0.5 * self._reach() if reach is None else reach
+        xs, ys = self._cells(like)
+        reach = max(reach, 1.5 * 2 / min(like.shape[-2:]))
+        across = (xs - centre[:, :1]).abs() <= reach  # (B, w)
+        down = (ys - centre[:, 1:]).abs() <= reach
+        return down[:, :, None] & across[:, None, :]
+
+    def _reach(self) -> float:
+        sides = self.grid.sides(self.grid.theta(torch.zeros(2).to(self.start), self.start.nan_to_num()))
+        return float(sides.mean())
+
+    def _cells(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        h, w = like.shape[-2:]
+        xs = index_to_normalised(torch.arange(w, device=like.device, dtype=like.dtype), w)
+        return xs, index_to_normalised(torch.arange(h, device=like.device, dtype=like.dtype), h)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,10 @@ import pytest
 import torch
 
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoder import GradientEncoder
-from stn_cli.coloc.patches import random_boxes
+from stn_cli.coloc.encoder import GradientEncoder, embed_crops
+from stn_cli.coloc.patches import cut, random_boxes
 from stn_cli.coloc.region import inside_mask, largest_windows, lay_out, otsu, search_region
-from stn_cli.coloc.search import search, tighten
+from stn_cli.coloc.search import search, tighten, turned_crops
 from stn_cli.coloc.template import search_template, windows
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side
@@ -45,9 +46,9 @@ def planted_glyphs(count: int = 24, side: int = 64) -> tuple[Cache, torch.Tensor
 
 def test_a_rigid_thing_is_found_with_its_size() -> None:
     cache, truth = planted_glyphs()
-    result = search(cache, GradientEncoder(), TrainConfig(), CPU)
+    (result,) = search(cache, GradientEncoder(), TrainConfig(), CPU)
     assert result.kind == "template"
-    right = (box_iou(result.boxes, truth) > 0.5).float().mean()
+    right = (box_iou(result.boxes[:, 0], truth) > 0.5).float().mean()
     assert float(right) >= 0.9
     assert len(result.curve) > 10
 
@@ -56,26 +57,26 @@ def test_a_loose_thing_is_found_with_its_size(tmp_path: Path) -> None:
     truth = make_folder(tmp_path, 24)
     files = scan(tmp_path / "images").images
     cache = build_cache(files, canvas_side(files, 128))
-    result = search(cache, GradientEncoder(), TrainConfig(search="region"), CPU)
+    (result,) = search(cache, GradientEncoder(), TrainConfig(search="region"), CPU)
     boxes = torch.stack(
         [f.boxes_to_canvas(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
     )
-    assert float((box_iou(result.boxes, boxes) > 0.5).float().mean()) >= 0.9
+    assert float((box_iou(result.boxes[:, 0], boxes) > 0.5).float().mean()) >= 0.9
 
 
 def test_search_is_the_same_every_time_and_labels_images_it_did_not_see() -> None:
     cache, truth = planted_glyphs(30)
     config = TrainConfig(search="template", search_images=18)
-    a, b = (search(cache, GradientEncoder(), config, CPU) for _ in range(2))
+    a, b = (search(cache, GradientEncoder(), config, CPU)[0] for _ in range(2))
     assert torch.equal(a.boxes, b.boxes)
     assert len(a.boxes) == 30
-    assert float((box_iou(a.boxes, truth) > 0.5).float().mean()) >= 0.85
+    assert float((box_iou(a.boxes[:, 0], truth) > 0.5).float().mean()) >= 0.85
 
 
 def test_a_stated_size_is_kept() -> None:
     cache, _ = planted_glyphs(16)
     config = TrainConfig(size=(0.5, 0.6))
-    boxes = search(cache, GradientEncoder(), config, CPU).boxes
+    boxes = search(cache, GradientEncoder(), config, CPU)[0].boxes[:, 0]
     longest = ((boxes[:, 2:] - boxes[:, :2]) / 2).amax(1)
     assert float(longest.min()) > 0.43
     assert float(longest.max()) < 0.64
@@ -85,11 +86,28 @@ def test_windows_keep_to_the_image_on_its_canvas() -> None:
     image = torch.rand(1, 3, 64, 64)
     rectangle = torch.tensor([[-1.0, -0.5, 1.0, 0.5]])
     found = windows(GradientEncoder(), image, rectangle, 0.3)
-    boxes = found.boxes[found.inside[0]]
+    boxes, angles = found.poses(found.inside[0].nonzero()[:, 0])
+    assert not bool(angles.any())
     assert len(boxes) > 0
     assert float(boxes[:, 1].min()) >= -0.54
     assert float(boxes[:, 3].max()) <= 0.54
     assert not bool(windows(GradientEncoder(), image, rectangle, 0.8).inside.any())  # no such window fits
+
+
+def test_turned_windows_embed_as_turned_crops() -> None:
+    """The quick way (turn the image, take every window) and the plain one (cut a turned crop) agree."""
+    torch.manual_seed(0)
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12), size=(96, 96), mode="bicubic").clamp(0, 1)
+    rectangle = torch.tensor([[-1.0, -1, 1, 1]])
+    encoder = GradientEncoder()
+    found = windows(encoder, image, rectangle, 32 / 96, scale=1.0, angles=(0.0, math.pi / 2, 0.7))
+    chosen = found.inside[0].nonzero()[::9, 0]
+    assert len(set(found.angles[chosen].tolist())) == 3
+    boxes, angles = found.poses(chosen)
+    crops = turned_crops(boxes[None], angles[None])
+    plain = embed_crops(encoder, cut(image, crops, encoder.patch)[0])
+    match = torch.cosine_similarity(plain, found.z[0, chosen])
+    assert float(match.min()) > 0.97
 
 
 def test_no_window_fits_gives_no_template() -> None:

@@ -23,6 +23,7 @@ from stn_cli.errors import CheckpointError, DivergedError, Interrupted
 from stn_cli.evaluate import score_boxes
 from stn_cli.media.scan import scan
 from stn_cli.records import ImageRecord
+from stn_cli.stn import GRIDS
 from tests.conftest import QUICK, QUICK_FLAGS, Trained, make_folder
 
 
@@ -153,24 +154,37 @@ def test_collapse_is_noticed() -> None:
     assert collapse(good[:3], whole) == ""  # too few to tell
 
 
-def test_augmented_poses_still_hold_the_object(trained: Trained) -> None:
+@pytest.mark.parametrize("fine", [False, True])
+@pytest.mark.parametrize("transform", ["box", "affine"])  # affine: pictures are turned too
+def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str, fine: bool) -> None:
     """The crop at the moved pose of the moved image is the crop at the old pose of the old one."""
-    from stn_cli.coloc.patches import cut
+    from stn_cli.coloc.patches import Crops, cut
+    from stn_cli.coloc.search import Kind
+    from stn_cli.coloc.training import Plan
     from stn_cli.media.cache import build_cache
+    from stn_cli.stn import by_name
 
     localiser = Localiser.load(trained.run)
     cache = build_cache(scan(trained.images).images, localiser.canvas)
     boxes = torch.stack(
         [f.boxes_to_canvas(torch.tensor(trained.truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
     )
-    g = step_generator(0, 5)
-    sample = draw(cache, boxes, localiser.transformer, 16, g, mirror=True)
-    index = torch.randint(len(cache), (16,), generator=step_generator(0, 5))
-    from stn_cli.geometry import box_to_matrix
-
-    before = cut(cache.batch(index, torch.device("cpu")), box_to_matrix(boxes[index])[:, None], 12)[:, 0]
-    theta = localiser.transformer.grid.theta(sample.centre, sample.shape)
-    after = cut(sample.images, localiser.transformer.grid.matrix(theta)[:, None], 12)[:, 0]
+    n = len(cache)
+    kind = Kind(
+        "region",
+        localiser.parts[0].judge,
+        boxes[:, None],
+        torch.zeros(n, 1),
+        torch.ones(n, 1, dtype=torch.bool),
+        [],
+        None,
+        None,
+    )
+    grid = by_name(transform)
+    sample = draw(Plan(cache, kind, grid, 1, fine, 16), step_generator(0, 5))
+    index = torch.randint(n, (16,), generator=step_generator(0, 5))
+    before = cut(cache.batch(index, torch.device("cpu")), Crops.of_boxes(boxes[index][:, None]), 12)[:, 0]
+    after = cut(sample.images, Crops(grid, grid.matrix(grid.theta(sample.centre, sample.shape))), 12)[:, 0]
 
     def red(x: torch.Tensor) -> torch.Tensor:
         return (x[:, 0] - x[:, 1]).flatten(1)
@@ -194,7 +208,7 @@ def test_metrics_are_valid_json_and_hold_every_stage(trained: Trained) -> None:
     assert {r["stage"] for r in records} == {"search", "regression", "finetune", "done"}
 
 
-@pytest.mark.parametrize("transform", ["attention", "similarity", "affine"])
+@pytest.mark.parametrize("transform", sorted(GRIDS))
 def test_every_transform_trains(trained: Trained, tmp_path: Path, transform: str) -> None:
     result = train(trained.images, tmp_path / "run", TrainConfig(**{**QUICK, "steps": 8, "finetune": 2}, transform=transform))
     assert result.images == 20

@@ -395,7 +395,7 @@ def test_39_another_version_or_architecture(run_copy: Path, cli: Call, tmp_path:
     checkpoint.save_model(run_copy, {k: v for k, v in tensors.items() if "stem" not in k}, facts)
     code, _, err = cli("localise", "-m", run_copy, "-o", tmp_path / "o", "-q")
     assert code == 5
-    assert "missing transformer.localisation.body.stem.bias" in err
+    assert "missing 0.finder.levels.0.localisation.body.stem.bias" in err
     checkpoint.save_model(run_copy, tensors, {**facts, "format": 99})
     assert "format 99" in cli("localise", "-m", run_copy, "-o", tmp_path / "o", "-q")[2]
     checkpoint.save_model(run_copy, tensors, {**facts, "transform": "bow"})

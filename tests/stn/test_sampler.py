@@ -7,7 +7,21 @@ import torch
 import torch.nn.functional as F
 
 from stn_cli.errors import UsageError
-from stn_cli.stn import Pyramid, affine_grid, regular_lattice, sample, sample_reduced
+from stn_cli.stn import (
+    Bicubic,
+    Bilinear,
+    Custom,
+    Gaussian,
+    Integer,
+    Kernel,
+    Lanczos,
+    Pyramid,
+    affine_grid,
+    by_name,
+    regular_lattice,
+    sample,
+    sample_reduced,
+)
 
 D = torch.float64
 
@@ -43,16 +57,18 @@ def test_equals_the_double_sum(case: tuple[torch.Tensor, torch.Tensor], kernel: 
     torch.testing.assert_close(sample(U, grid, kernel=kernel, backend="direct"), equation_3(U, grid, kernel))
 
 
-@pytest.mark.parametrize("padding", ["zeros", "border"])
-def test_torch_is_the_same_function(case: tuple[torch.Tensor, torch.Tensor], padding: str) -> None:
+@pytest.mark.parametrize("kernel", ["bilinear", "integer", "bicubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_torch_is_the_same_function(case: tuple[torch.Tensor, torch.Tensor], padding: str, kernel: str) -> None:
     U, grid = (t.clone().requires_grad_() for t in case)
-    direct = sample(U, grid, padding=padding, backend="direct")
-    fast = sample(U, grid, padding=padding, backend="torch")
+    direct = sample(U, grid, kernel=kernel, padding=padding, backend="direct")
+    fast = sample(U, grid, kernel=kernel, padding=padding, backend="torch")
     torch.testing.assert_close(direct, fast)
     weights = torch.rand_like(direct)
+    wanted = (U, grid) if kernel != "integer" else (U,)
     for a, b in zip(
-        torch.autograd.grad((direct * weights).sum(), (U, grid)),
-        torch.autograd.grad((fast * weights).sum(), (U, grid)),
+        torch.autograd.grad((direct * weights).sum(), wanted),
+        torch.autograd.grad((fast * weights).sum(), wanted),
         strict=True,
     ):
         torch.testing.assert_close(a, b)
@@ -158,9 +174,9 @@ def test_gradients_of_the_pyramid() -> None:
     ("change", "message"),
     [
         ({"kernel": "cubist"}, "unknown sampling kernel"),
-        ({"padding": "mirror"}, "unknown padding"),
+        ({"padding": "mirror"}, "unknown padding: 'mirror' .known: zeros, border, reflection"),
         ({"backend": "cuda"}, "unknown sampler backend"),
-        ({"kernel": "integer", "backend": "torch"}, "bilinearly only"),
+        ({"kernel": "lanczos", "backend": "torch"}, "cannot sample with this kernel"),
     ],
 )
 def test_wrong_arguments(case: tuple[torch.Tensor, torch.Tensor], change: dict[str, str], message: str) -> None:
@@ -176,3 +192,168 @@ def test_wrong_shapes(case: tuple[torch.Tensor, torch.Tensor]) -> None:
         sample(U, grid[:1])
     with pytest.raises(UsageError, match="floating-point"):
         sample(U.long(), grid)
+
+
+KERNEL_OBJECTS = [
+    Integer(),
+    Bilinear(),
+    Bicubic(),
+    Bicubic(-0.5),
+    Lanczos(2),
+    Lanczos(3),
+    Gaussian(0.8, 3),
+    Custom(lambda d: (1 - d.abs()).clamp(min=0) ** 2, 2, normalised=True),
+]
+
+
+def weights_at(kernel: Kernel, x: float) -> list[float]:
+    """The weights of ten pixels for a place x in the middle of them, by sampling ten unit pictures."""
+    U = torch.eye(10, dtype=D).view(10, 1, 1, 10)
+    grid = torch.tensor([(x + 0.5) / 5 - 1, 0.0], dtype=D).expand(10, 1, 1, 2)
+    return sample(U, grid, kernel=kernel, padding="border", backend="direct").flatten().tolist()
+
+
+@pytest.mark.parametrize("kernel", KERNEL_OBJECTS, ids=lambda k: k.name)
+def test_every_kernel_keeps_constants_and_whole_shifts(kernel: Kernel) -> None:
+    for x in (4.0, 4.2, 4.5, 4.9):
+        assert sum(weights_at(kernel, x)) == pytest.approx(1)
+    if kernel.name not in ("gaussian",):
+        assert weights_at(kernel, 4.0) == pytest.approx([0] * 4 + [1] + [0] * 5)
+
+
+# k at a place between pixels, from the formulas of its source
+WEIGHTS = [
+    (Integer(), 4.5, {5: 1.0}),  # a half goes upward (equation 4)
+    (Bilinear(), 4.25, {4: 0.75, 5: 0.25}),
+    (Bicubic(-0.5), 4.5, {3: -1 / 16, 4: 9 / 16, 5: 9 / 16, 6: -1 / 16}),  # Catmull-Rom
+    (Bicubic(), 4.5, {3: -3 / 32, 4: 19 / 32, 5: 19 / 32, 6: -3 / 32}),  # a = -3/4
+]
+
+
+@pytest.mark.parametrize(("kernel", "x", "expected"), WEIGHTS, ids=lambda v: getattr(v, "name", ""))
+def test_weights_closed_form(kernel: Kernel, x: float, expected: dict[int, float]) -> None:
+    assert weights_at(kernel, x) == pytest.approx([expected.get(m, 0.0) for m in range(10)])
+
+
+def test_catmull_rom_is_exact_for_quadratics() -> None:
+    x = torch.arange(12, dtype=D)
+    U = (x**2 - 3 * x).view(1, 1, 1, 12)
+    at = torch.linspace(2.1, 8.9, 7, dtype=D)
+    grid = torch.stack([(at + 0.5) / 6 - 1, torch.zeros_like(at)], -1).view(1, 1, 7, 2)
+    torch.testing.assert_close(sample(U, grid, kernel=Bicubic(-0.5)).flatten(), at**2 - 3 * at)
+
+
+@pytest.mark.parametrize("kernel", KERNEL_OBJECTS, ids=lambda k: k.name)
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_gradients_of_every_kernel(kernel: Kernel, padding: str) -> None:
+    torch.manual_seed(5)
+    U = torch.rand(1, 2, 6, 7, dtype=D, requires_grad=True)
+    grid = (torch.rand(1, 3, 4, 2, dtype=D) * 2.4 - 1.2).requires_grad_()
+    if kernel.name == "integer":
+        assert torch.autograd.gradcheck(lambda u: sample(u, grid.detach(), kernel=kernel, padding=padding, backend="direct"), U)
+        return
+    assert torch.autograd.gradcheck(lambda u, g: sample(u, g, kernel=kernel, padding=padding, backend="direct"), (U, grid))
+
+
+def test_a_learned_kernel_width_gets_a_gradient() -> None:
+    torch.manual_seed(6)
+    U, grid = torch.rand(1, 1, 8, 8, dtype=D), torch.rand(1, 3, 3, 2, dtype=D) - 0.5
+
+    def blurred(log_sigma: torch.Tensor) -> torch.Tensor:
+        kernel = Gaussian(1.0, 3)
+        return sample(
+            U, grid, kernel=Custom(lambda d: torch.exp(-0.5 * (d / log_sigma.exp()) ** 2), kernel.taps, normalised=True)
+        )
+
+    assert torch.autograd.gradcheck(blurred, torch.tensor(0.1, dtype=D, requires_grad=True))
+    kernel = Gaussian(1.0, 3)
+    sample(U, grid, kernel=kernel).sum().backward()
+    assert kernel.log_sigma.grad is not None
+    assert not list(Gaussian(learned=False).parameters())
+
+
+def test_sub_gradients_at_the_kinks_are_those_of_equation_7() -> None:
+    """On a pixel's centre: +1 from the pixel itself (m >= x), 0 from its neighbours (|m - x| >= 1); torch's is the slope to the right."""
+    U = torch.tensor([1.0, 4.0, 9.0, 16.0], dtype=D).view(1, 1, 1, 4)
+    for backend, expected in (("direct", 4.0), ("torch", 9.0 - 4.0)):
+        grid = torch.tensor([(1 + 0.5) / 2 - 1, 0.0], dtype=D).view(1, 1, 1, 2).requires_grad_()
+        (g,) = torch.autograd.grad(sample(U, grid, backend=backend).sum(), grid)
+        assert float(g[..., 0]) == pytest.approx(expected * 2)  # d x_pixels / d x_normalised = W / 2
+
+
+@pytest.mark.parametrize("backend", ["direct", "torch"])
+@pytest.mark.parametrize("kernel", ["integer", "trilinear"])
+def test_flat_volumes_agree_with_pictures(kernel: str, backend: str) -> None:
+    torch.manual_seed(7)
+    U = torch.rand(2, 3, 5, 6, dtype=D)
+    grid = torch.rand(2, 4, 3, 2, dtype=D) * 2.2 - 1.1
+    flat = sample(U, grid, kernel=kernel.replace("tri", "bi"), backend=backend)
+    deep = torch.cat([grid, torch.zeros_like(grid[..., :1])], -1)[:, None]
+    torch.testing.assert_close(sample(U[:, :, None], deep, kernel=kernel, backend=backend)[:, :, 0], flat)
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "lanczos", "gaussian"])
+def test_wide_kernels_work_in_volumes(kernel: str) -> None:
+    U = torch.rand(1, 1, 9, 9, 9, dtype=D)
+    grid = regular_lattice((9, 9, 9), dtype=D)[None]
+    out = sample(U, grid, kernel=kernel)
+    if kernel != "gaussian":  # at the pixels' centres the others return the pixels
+        torch.testing.assert_close(out, U)
+    assert bool(out.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["similarity", "affine", "projective", "thin_plate_spline"])
+def test_a_warp_and_its_inverse_return_the_image(name: str) -> None:
+    """Away from the border, for a smooth picture."""
+    y, x = torch.meshgrid(torch.arange(96, dtype=D), torch.arange(96, dtype=D), indexing="ij")
+    U = (torch.sin(x / 9) * torch.cos(y / 7))[None, None]
+    grid = by_name(name)
+    torch.manual_seed(8)
+    theta = grid.identity(D) + 0.06 * torch.randn(1, grid.theta_dim, dtype=D)
+    there = sample(U, grid.grid(theta, (96, 96)), kernel=Bicubic(-0.5))
+    back = grid.targets(theta, regular_lattice((96, 96), dtype=D).view(1, -1, 2)).view(1, 96, 96, 2)
+    again = sample(there, back, kernel=Bicubic(-0.5))
+    torch.testing.assert_close(again[..., 24:72, 24:72], U[..., 24:72, 24:72], atol=3e-3, rtol=0)
+
+
+def test_not_finite_coordinates_are_refused(case: tuple[torch.Tensor, torch.Tensor]) -> None:
+    U, grid = case[0], case[1].clone()
+    grid[1, 0, 0, 0] = float("nan")
+    for read in (lambda: sample(U, grid), lambda: sample_reduced(Pyramid(U), grid[:, None])):
+        with pytest.raises(UsageError, match="grid holds coordinates that are not finite"):
+            read()
+    huge = torch.full((2, 1, 1, 2), 1e30, dtype=D)
+    for backend in ("direct", "torch"):
+        assert not bool(sample(U, huge, backend=backend).any())  # far outside: zeros
+        torch.testing.assert_close(sample(U, huge, padding="border", backend=backend)[..., 0, 0], U[..., -1, -1])
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("kernel", ["integer", "bilinear", "bicubic", "lanczos", "gaussian"])
+def test_sizes_of_one_and_empty_batches(kernel: str, padding: str) -> None:
+    U = torch.full((2, 1, 1, 1), 3.0)
+    middle = torch.zeros(2, 1, 1, 2)
+    out = sample(U, middle, kernel=kernel, padding=padding)
+    if padding != "zeros" or kernel in ("integer", "bilinear", "bicubic"):
+        torch.testing.assert_close(out, U)
+    assert sample(U[:0], middle[:0], kernel=kernel, padding=padding).shape == (0, 1, 1, 1)
+    with pytest.raises(UsageError, match="sides of at least 1"):
+        sample(U[..., :0], middle, kernel=kernel)
+
+
+# the largest difference from float64 that is allowed, for pictures in [0, 1]
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("kernel", ["integer", "bilinear", "bicubic", "lanczos"])
+def test_precision_of_every_type(dtype: torch.dtype, kernel: str) -> None:
+    torch.manual_seed(9)
+    U = torch.rand(2, 3, 16, 16, dtype=D)
+    grid = affine_grid(torch.tensor([[0.5, 0.1, 0.013], [-0.1, 0.4, 0.017]], dtype=D).expand(2, 2, 3), (8, 8))
+    out = sample(U.to(dtype), grid.float(), kernel=kernel)
+    assert out.dtype == dtype
+    assert float((out.double() - sample(U, grid, kernel=kernel)).abs().max()) < TOLERANCE[dtype]
+    reduced = sample_reduced(Pyramid(U.to(dtype)), 1.9 * grid.float()[:, None])
+    assert reduced.dtype == dtype
+    assert float((reduced.double() - sample_reduced(Pyramid(U), 1.9 * grid[:, None])).abs().max()) < TOLERANCE[dtype]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stn_cli.stn.grids.transformation import matrix_from_rows
+from stn_cli.stn.grids.attention import diagonal
+from stn_cli.stn.grids.matrices import MatrixTransformation
 
 
-class Box:
+class Box(MatrixTransformation):
     """A_theta = [[sx, 0, tx], [0, sy, ty]].
 
     theta = (sx, sy, tx, ty): the crop's sides as shares of the image's, its centre in normalised coordinates.
@@ -22,9 +23,11 @@ class Box:
 
     def matrix(self, theta: Tensor) -> Tensor:
         """theta (..., 4) -> (..., 2, 3)."""
-        sx, sy, tx, ty = theta.unbind(-1)
-        zero = torch.zeros_like(sx)
-        return matrix_from_rows(sx, zero, tx, zero, sy, ty)
+        return diagonal(theta[..., :2], theta[..., 2:])
+
+    def of_matrix(self, matrix: Tensor) -> Tensor:
+        """The diagonal and the translation."""
+        return torch.cat([torch.diagonal(matrix[..., :2], dim1=-2, dim2=-1), matrix[..., -1]], -1)
 
     def theta(self, centre: Tensor, shape: Tensor) -> Tensor:
         """Centre (..., 2) and log sides (..., 2) -> theta (..., 4)."""

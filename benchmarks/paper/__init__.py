@@ -1,0 +1,1 @@
+"""The paper's own experiments, each printed beside the paper's figures."""
