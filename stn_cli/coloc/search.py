@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.encoder import Encoder
 from stn_cli.coloc.judge import Judge, RegionJudge, TemplateJudge
@@ -25,7 +26,7 @@ from stn_cli.coloc.template import (
     search_template,
 )
 from stn_cli.media.cache import Cache
-from stn_cli.stn import Affine, by_name
+from stn_cli.stn import by_name
 
 CONTRAST_WEIGHT = 0.1
 RIGID_BELOW = 1.04
@@ -36,9 +37,6 @@ TIGHTEN = 1 / 1.122
 CHUNK = 64
 TURNED_IMAGES = 64
 """Images that a search over angles looks at: its windows are sixteen times as many."""
-REFINE_TURNS = tuple(math.radians(a) for a in (-12, -8, -4, 0, 4, 8, 12))
-REFINE_SHIFTS = (-0.12, 0.0, 0.12)
-"""Around the best turned window: finer angles, and shifts in half sides."""
 SAME_KIND = 0.5
 """A further object is of a kind that was found before when in this share of the images its best place scores as that kind."""
 
@@ -76,13 +74,6 @@ class Kind:
         self.boxes = torch.cat([self.boxes, boxes[:, None]], 1)
         self.angles = torch.cat([self.angles, angles[:, None]], 1)
         self.present = torch.cat([self.present, present[:, None]], 1)
-
-
-def turned_crops(boxes: Tensor, angles: Tensor) -> Crops:
-    """Boxes (N, R, 4) turned about their centres by angles (N, R)."""
-    half, centre = (boxes[..., 2:] - boxes[..., :2]) / 2, (boxes[..., 2:] + boxes[..., :2]) / 2
-    shape = torch.cat([half.clamp(min=1e-6).log(), angles[..., None], torch.zeros_like(angles)[..., None]], -1)
-    return Crops(Affine(), Affine().matrix(Affine().theta(centre, shape)))
 
 
 @dataclass(slots=True)
@@ -158,6 +149,7 @@ class _Found:
     kind: Kind
     template: Template | None
     stretches: tuple[float, ...]
+    alignment: Alignment | None = None
     likely: float = 0.0
     """The margin half-way between random patches and the first object."""
 
@@ -193,6 +185,8 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
         template.objective if template else None, contrast,
     )  # fmt: skip
     found = _Found(kind, template, stretches)
+    if isinstance(judge, TemplateJudge) and template is not None and len(template.angles) > 1:
+        found.alignment = _align(seen, template, held)
     boxes, angles = _place(seen, found, taken)
     if isinstance(judge, TemplateJudge):
         angles = centred(angles)
@@ -219,26 +213,17 @@ def _place(seen: _Set, found: _Found, taken: Tensor | None) -> tuple[Tensor, Ten
             assert template is not None
             box, angle = apply_template(template, seen.encoder, images, frames, found.stretches, held)
             box = tighten(box, TIGHTEN)
-            if len(template.angles) > 1:
-                box, angle = _refine(judge, images, box, angle)
+            if found.alignment is not None:
+                box, angle = found.alignment.apply(images, box, angle)
         boxes.append(box)
         angles.append(angle)
     return torch.cat(boxes), torch.cat(angles)
 
 
-def _refine(judge: TemplateJudge, images: Tensor, boxes: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
-    """The best of finer angles and small shifts around turned boxes (N, 4): those that agree best with what the boxes have in common."""
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    shifts = torch.cartesian_prod(torch.tensor(REFINE_SHIFTS), torch.tensor(REFINE_SHIFTS)).to(boxes)
-    turns = torch.tensor(REFINE_TURNS).to(boxes)
-    move = (shifts[None] * half[:, None]).repeat(1, 1, 2)  # (N, 9, 4)
-    tried = (boxes[:, None] + move).repeat_interleave(len(turns), 1)
-    angle = angles[:, None] + turns.repeat(len(shifts))
-    e = judge.embed(images, turned_crops(tried, angle))
-    common = judge.embed(images, turned_crops(boxes[:, None], angles[:, None])).mean((0, 1))
-    best = (e - common).square().sum(-1).argmin(1)
-    rows = torch.arange(len(boxes), device=boxes.device)
-    return tried[rows, best], angle[rows, best]
+def _align(seen: _Set, template: Template, taken: Tensor | None) -> Alignment:
+    boxes, angles = apply_template(template, seen.encoder, seen.images, seen.rectangles, (1.0,), taken)
+    generator = torch.Generator().manual_seed(seen.config.seed)
+    return learn_alignment(seen.encoder, seen.images, seen.rectangles, tighten(boxes, TIGHTEN), angles, generator)
 
 
 def _half_way(seen: _Set, kind: Kind) -> float:

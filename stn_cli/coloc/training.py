@@ -167,20 +167,24 @@ def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Te
             (centre - target) / sample.half_sides[:, r], torch.zeros_like(centre), beta=0.2, reduction="none"
         )
         form = shape_error(body.grid, shape, sample.shape[:, r])
+        if body.grid.angle is not None:
+            # while the heatmap is still flat its mean angle says nothing: the cells around the object are taught
+            form = form + turn_error(body.turn(seen, body.around(target, seen.logits)), sample.shape[:, r, body.grid.angle])
         total = total + (here * (at_centre + place.mean(1) + form)).sum()
     return total / count
 
 
 def shape_error(grid: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
-    """Smooth absolute error of shapes (B, k), averaged over what they hold; angles the short way round: (B,)."""
-    if shape.shape[1] == 0:
-        return shape.sum(1)
-    off = shape - wanted
-    if grid.angle is not None:
-        a = grid.angle
-        turn = torch.atan2(off[:, a].sin(), off[:, a].cos())
-        off = torch.cat([off[:, :a], turn[:, None], off[:, a + 1 :]], 1)
-    return F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.2, reduction="none").mean(1)
+    """Smooth absolute error of shapes (B, k), averaged over what they hold but angles: (B,)."""
+    kept = [i for i in range(shape.shape[1]) if i != grid.angle]
+    if not kept:
+        return shape.sum(1) * 0
+    return F.smooth_l1_loss(shape[:, kept], wanted[:, kept], beta=0.2, reduction="none").mean(1)
+
+
+def turn_error(vector: Tensor, angle: Tensor) -> Tensor:
+    """Squared distance of vectors (B, 2) from (cos, sin) of angles (B,): unlike the angle's own error it is smooth all around."""
+    return (vector - torch.stack([angle.cos(), angle.sin()], -1)).square().sum(-1)
 
 
 def read_bilinear(maps: Tensor, points: Tensor) -> Tensor:

@@ -188,19 +188,29 @@ class HeatmapLocalisation(nn.Module):
         Returns:
             centre (B, 2), shape (B, shape_dim), log of the heatmap (B, h, w).
         """
-        logits = seen.logits if where is None else seen.logits.masked_fill(~where, NOWHERE)
-        h, w = logits.shape[-2:]
-        log_heat = logits.flatten(1).log_softmax(1)
-        heat = log_heat.exp().view_as(logits)  # (B, h, w)
-        xs, ys = self._cells(logits)
+        log_heat = self._log_heat(seen, where)
+        heat = log_heat.exp()
+        xs, ys = self._cells(heat)
         centre = torch.stack([(heat.sum(1) * xs).sum(1), (heat.sum(2) * ys).sum(1)], -1)  # (B, 2)
-        raw = (seen.shapes * heat[:, None]).sum((-2, -1))  # (B, n)
-        if self.grid.angle is None:
-            return centre, raw + self.start, log_heat.view(-1, h, w)
+        shape = (seen.shapes[:, : self.grid.shape_dim] * heat[:, None]).sum((-2, -1)) + self.start
+        if self.grid.angle is not None:
+            at, turn = self.grid.angle, self._turn(seen, heat)
+            shape = torch.cat([shape[:, :at], torch.atan2(turn[:, 1:], turn[:, :1]), shape[:, at + 1 :]], 1)
+        return centre, shape, log_heat
+
+    def turn(self, seen: Seen, where: Tensor | None = None) -> Tensor:
+        """The vector (B, 2) whose direction is the angle that `read` gives; its length says how far the cells agree."""
+        return self._turn(seen, self._log_heat(seen, where).exp())
+
+    def _turn(self, seen: Seen, heat: Tensor) -> Tensor:
         at = self.grid.angle
-        angle = torch.atan2(raw[:, -1], raw[:, at] + 1)  # starts at the vector (1, 0)
-        shape = torch.cat([(raw[:, :-1] + self.start)[:, :at], angle[:, None], (raw[:, :-1] + self.start)[:, at + 1 :]], 1)
-        return centre, shape, log_heat.view(-1, h, w)
+        assert at is not None
+        x, y = ((seen.shapes[:, i] * heat).sum((-2, -1)) for i in (at, -1))
+        return torch.stack([x + 1, y], -1)  # starts at the angle 0
+
+    def _log_heat(self, seen: Seen, where: Tensor | None) -> Tensor:
+        logits = seen.logits if where is None else seen.logits.masked_fill(~where, NOWHERE)
+        return logits.flatten(1).log_softmax(1).view_as(logits)
 
     def peaks(self, seen: Seen, count: int) -> list[tuple[Tensor, Tensor]]:
         """The `count` highest peaks, highest first: (centre (B, 2), shape (B, shape_dim)) each.

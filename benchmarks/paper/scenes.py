@@ -1,0 +1,86 @@
+"""Folders of scenes made from MNIST with their truth: digits among clutter, several of them, at any angle, or small in a large picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.common import SHARED, need
+
+PATCH = 28
+
+
+def write_scenes(
+    folder: Path,
+    digits: Sequence[int],
+    *,
+    count: int = 100,
+    side: int = 84,
+    clutter: int = 16,
+    piece: int = 6,
+    turned: bool = False,
+    split: str = "train",
+    seed: int = 0,
+) -> list[float]:
+    """Write `images/` and `boxes.json` ({name: [[x1, y1, x2, y2], ...]}, the digits' 28x28 patches).
+
+    Args:
+        folder: made.
+        digits: which digits each image shows, one patch each; they do not overlap.
+        count, side: images, and their side in pixels.
+        clutter, piece: pieces cut from other digits, and their side.
+        turned: each digit at a random angle.
+        split: of MNIST.
+        seed: of everything.
+
+    Returns:
+        The angle of the first digit of each image, radians clockwise.
+    """
+    path = SHARED / "data" / "mnist" / f"{split}.npz"
+    need(path)
+    with np.load(path) as data:
+        images, labels = data["images"], data["labels"]
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    truth, angles = {}, []
+    for i in range(count):
+        canvas = np.zeros((side, side), np.uint8)
+        for _ in range(clutter):
+            other = images[rng.integers(len(images))]
+            y, x = rng.integers(0, PATCH - piece, 2)
+            v, u = rng.integers(0, side - piece, 2)
+            part = canvas[v : v + piece, u : u + piece]
+            np.maximum(part, other[y : y + piece, x : x + piece], out=part)
+        boxes: list[list[int]] = []
+        for number, digit in enumerate(digits):
+            glyph = images[rng.choice(np.flatnonzero(labels == digit))]
+            angle = rng.uniform(-math.pi, math.pi) if turned else 0.0
+            if number == 0:
+                angles.append(angle)
+            boxes.append(_paste(canvas, _turned(glyph, angle), boxes, rng))
+        cv2.imwrite(str(folder / "images" / f"{i:03d}.png"), canvas)
+        truth[f"{i:03d}.png"] = boxes
+    (folder / "boxes.json").write_text(json.dumps(truth))
+    return angles
+
+
+def _turned(glyph: npt.NDArray[np.uint8], angle: float) -> npt.NDArray[np.uint8]:
+    matrix = cv2.getRotationMatrix2D((13.5, 13.5), -math.degrees(angle), 1.0)  # OpenCV counts the other way round
+    return np.asarray(cv2.warpAffine(glyph, matrix, (PATCH, PATCH), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _paste(canvas: npt.NDArray[np.uint8], glyph: npt.NDArray[np.uint8], taken: list[list[int]], rng: np.random.Generator) -> list[int]:
+    side = len(canvas)
+    while True:
+        x, y = (int(v) for v in rng.integers(0, side - PATCH + 1, 2))
+        if all(abs(x - t[0]) >= PATCH or abs(y - t[1]) >= PATCH for t in taken):
+            break
+    part = canvas[y : y + PATCH, x : x + PATCH]
+    np.maximum(part, glyph, out=part)
+    return [x, y, x + PATCH, y + PATCH]
