@@ -75,7 +75,9 @@ def _turned(glyph: npt.NDArray[np.uint8], angle: float) -> npt.NDArray[np.uint8]
     return np.asarray(cv2.warpAffine(glyph, matrix, (PATCH, PATCH), flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def _paste(canvas: npt.NDArray[np.uint8], glyph: npt.NDArray[np.uint8], taken: list[list[int]], rng: np.random.Generator) -> list[int]:
+def _paste(
+    canvas: npt.NDArray[np.uint8], glyph: npt.NDArray[np.uint8], taken: list[list[int]], rng: np.random.Generator
+) -> list[int]:
     side = len(canvas)
     while True:
         x, y = (int(v) for v in rng.integers(0, side - PATCH + 1, 2))

@@ -127,17 +127,17 @@ class Localiser:
         Raises:
             Unusable: the file cannot be decoded.
         """
+        return self.localise_all(image, file).objects[0]
+
+    def localise_all(self, image: Pixels | str | os.PathLike[str], file: str = "") -> ImageRecord:
+        """Find every object in one image, best first; as `localise` otherwise."""
         if not isinstance(image, np.ndarray):
             from stn_cli.media.decode import load
 
             file = file or os.path.basename(os.fspath(image))
             image = load(image)
         frame = Frame(image.shape[1], image.shape[0], self.canvas)
-        return self.localise_canvas(Canvas(ImageFile("", file), frame, place(image, frame)))
-
-    def localise_canvas(self, canvas: Canvas) -> Localisation:
-        """Find the best object in an image that is on its canvas already."""
-        return self.record(canvas).objects[0]
+        return self.record(Canvas(ImageFile("", file), frame, place(image, frame)))
 
     def record(self, canvas: Canvas) -> ImageRecord:
         """Find every object in an image that is on its canvas already."""

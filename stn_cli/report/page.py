@@ -85,11 +85,15 @@ def _show(localiser: Localiser, file: ImageFile) -> Shown | Skipped:
         return small
     if isinstance(large, Skipped):
         return large
-    found = localiser.localise_canvas(small)
+    record = localiser.record(small)
+    found = record.objects[0]
     left, top, w, h = large.frame.content
     thumb = large.pixels[top : top + h, left : left + w]
     crop = localiser.crop(thumb, found, CROP)
-    return Shown(found, square(thumb, CROP), figures.draw(thumb, found), square(crop, CROP))
+    drawn = thumb
+    for other in reversed(record.objects):
+        drawn = figures.draw(drawn, other)
+    return Shown(found, square(thumb, CROP), drawn, square(crop, CROP))
 
 
 def square(picture: Pixels, side: int) -> Pixels:
@@ -122,32 +126,26 @@ def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[S
     )
 
 
-def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    def points(stage: str, x: str, y: str) -> list[tuple[float, float]]:
-        rows = (m for m in metrics if m.get("stage") == stage and m.get(x) is not None and m.get(y) is not None)
-        return [(m[x], m[y]) for m in rows]
+COLOURS = ("#0969da", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#57606a")
 
+
+def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    def series(stage: str, x: str, y: str, name: str) -> list[Series]:
+        """One line, or one for each kind of object and level of a cascade."""
+        rows = [m for m in metrics if m.get("stage") == stage and m.get(x) is not None and m.get(y) is not None]
+        parts = sorted({(m.get("object", 0), m.get("level", 0)) for m in rows})
+        out = []
+        for i, (number, level) in enumerate(parts):
+            points = [(m[x], m[y]) for m in rows if (m.get("object", 0), m.get("level", 0)) == (number, level)]
+            label = name if len(parts) == 1 else f"{name}, kind {number + 1}, level {level + 1}"
+            out.append(Series(label, points, COLOURS[(i + (name != "loss")) % len(COLOURS)]))
+        return out
+
+    regression = series("regression", "step", "loss", "loss") + series("regression", "step", "agreement", "IoU with the search")
     charts = [
-        (
-            "Search: triplet loss of rigid crops by size",
-            figures.line_chart(
-                [Series("loss", points("search", "side", "loss"), "#0969da")], "side, share of the image", "loss"
-            ),
-        ),
-        (
-            "Regression: the transformer learns what the search found",
-            figures.line_chart(
-                [
-                    Series("loss", points("regression", "step", "loss"), "#0969da"),
-                    Series("IoU with the search", points("regression", "step", "agreement"), "#1a7f37"),
-                ],
-                "step",
-                "loss",
-            ),
-        ),
-        (
-            "Fine-tuning: triplet loss through the sampler",
-            figures.line_chart([Series("loss", points("finetune", "step", "loss"), "#0969da")], "step", "loss"),
-        ),
+        ("Search: triplet loss of rigid crops by size", series("search", "side", "loss", "loss"), "side, share of the image"),
+        ("Regression: the transformer learns what the search found", regression, "step"),
+        ("Fine-tuning: triplet loss through the sampler", series("finetune", "step", "loss", "loss"), "step"),
     ]
-    return [(title, svg) for title, svg in charts if svg]
+    drawn = [(title, figures.line_chart(lines, x_label, "loss")) for title, lines, x_label in charts]
+    return [(title, svg) for title, svg in drawn if svg]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.geometry import index_to_normalised, pixel_index
+from stn_cli.geometry import pixel_index
 from stn_cli.stn.kernels import Bicubic, Bilinear, Integer, Kernel, kernel_by_name
 
 PADDINGS = ("zeros", "border", "reflection")
@@ -57,9 +57,10 @@ def sample(
         raise UsageError("backend 'torch' cannot sample with this kernel", kernel.name)
     if mode is None or backend == "direct":
         return _direct(U, grid, kernel, padding)
-    if mode == "nearest":  # torch rounds halves to even, equation 4 upward: snapped to the pixel's centre there is no half left
-        sizes = U.shape[:1:-1]
-        grid = torch.stack([_snapped(grid[..., a], n) for a, n in enumerate(sizes)], -1)
+    if (
+        mode == "nearest"
+    ):  # torch rounds halves to even, equation 4 upward: moved by the last bit of a coordinate a half is above itself
+        grid = grid.detach() + 2 * torch.finfo(grid.dtype).eps
     return F.grid_sample(U, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
@@ -72,10 +73,6 @@ def _torch_mode(kernel: Kernel, dims: int) -> str | None:
     if isinstance(kernel, Bicubic) and kernel.a == -0.75 and dims == 2:
         return "bicubic"
     return None
-
-
-def _snapped(coordinates: Tensor, length: int) -> Tensor:
-    return index_to_normalised(torch.floor(pixel_index(coordinates, length) + 0.5), length)
 
 
 def _check(U: Tensor, grid: Tensor, padding: str, backend: str) -> None:

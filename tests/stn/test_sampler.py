@@ -235,6 +235,20 @@ def test_weights_closed_form(kernel: Kernel, x: float, expected: dict[int, float
     assert weights_at(kernel, x) == pytest.approx([expected.get(m, 0.0) for m in range(10)])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, D], ids=str)
+@pytest.mark.parametrize("side", [10, 37, 1000])
+def test_halves_go_upward_everywhere(side: int, dtype: torch.dtype) -> None:
+    """Half-way between every two pixels the right one is read, by both backends (torch's own rule is the even one)."""
+    U = torch.arange(side, dtype=dtype).view(1, 1, 1, side)
+    x = torch.arange(side - 1, dtype=dtype) + 0.5
+    grid = torch.stack([(x + 0.5) * (2 / side) - 1, torch.zeros_like(x)], -1).view(1, 1, -1, 2)
+    for backend in ("direct", "torch"):
+        out = sample(U, grid, kernel="integer", backend=backend).flatten()
+        exact = (grid[0, 0, :, 0] + 1) * (side / 2) - 0.5 == x  # where the coordinate itself could be written down exactly
+        assert bool(exact.any())
+        torch.testing.assert_close(out[exact], x[exact] + 0.5)
+
+
 def test_catmull_rom_is_exact_for_quadratics() -> None:
     x = torch.arange(12, dtype=D)
     U = (x**2 - 3 * x).view(1, 1, 1, 12)

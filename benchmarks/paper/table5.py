@@ -1,0 +1,130 @@
+"""Co-localisation (paper, table 5): T and TC, ten digits each, with the paper's encoder and with ours.
+
+    python -m benchmarks.paper.table5 [SET ...] [--quick]
+
+The paper's e() is a network that was trained to classify digits, with their labels. Ours here is `gradient`, which knows nothing.
+What is scored are the crops of the search; the last column is a whole run's transformer, from the results of benchmarks.digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.common import SHARED, earlier, machine, need, save
+from benchmarks.paper.mnist import load
+from stn_cli.coloc.config import TrainConfig
+from stn_cli.coloc.encoder import GRID, Encoder, GradientEncoder, embed_crops
+from stn_cli.coloc.search import search
+from stn_cli.geometry import box_iou
+from stn_cli.media.cache import build_cache, canvas_side
+from stn_cli.media.scan import scan
+
+PAPER = {"T": "100", "TC": "75-93"}
+"""CorLoc over the ten digits, percent."""
+
+
+class DigitEncoder(nn.Module):
+    """The paper's own kind of e(): a convolutional digit classifier, trained with labels; its last map, 4 x 4 cells to a digit."""
+
+    name = "digit classifier"
+    patch = 28
+    stride = 4
+    spread = 2
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, channels, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        )  # fmt: skip
+        self.head = nn.Linear(channels * GRID * GRID, 10)
+        self.plain = GradientEncoder()
+
+    def structure(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 32, H / 4, W / 4)."""
+        out: Tensor = self.body(images.mean(1, keepdim=True))
+        return out
+
+    def appearance(self, images: Tensor) -> Tensor:
+        """As the gradient encoder's; not used by a search for rigid things."""
+        return self.plain.appearance(images)
+
+    def groups(self, cells: Tensor) -> Tensor:
+        """As the gradient encoder's."""
+        return self.plain.groups(cells)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Digits (B, 3, 28, 28) -> logits (B, 10)."""
+        out: Tensor = self.head(embed_crops(self, images))
+        return out
+
+
+def trained(steps: int) -> DigitEncoder:
+    """The classifier, trained on MNIST's 60,000."""
+    torch.manual_seed(0)
+    encoder = DigitEncoder()
+    images, labels = load("train", torch.device("cpu"))
+    optimiser = torch.optim.Adam(encoder.parameters(), lr=2e-3)
+    g = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        index = torch.randint(len(images), (128,), generator=g)
+        x = images[index].float().div(255).expand(-1, 3, -1, -1)
+        x = F.pad(x, (2, 2, 2, 2))  # a little off the centre, as crops are
+        dx, dy = torch.randint(5, (2,), generator=g).tolist()
+        optimiser.zero_grad()
+        F.cross_entropy(encoder(x[..., dy : dy + 28, dx : dx + 28]), labels[index]).backward()
+        optimiser.step()
+    with torch.no_grad():
+        x, y = load("test", torch.device("cpu"))
+        logits = torch.cat([encoder(part.float().div(255).expand(-1, 3, -1, -1)) for part in x.split(1000)])
+        print(f"the classifier's own error: {100 * float((logits.argmax(1) != y).float().mean()):.1f} %")
+    return encoder.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def searched(name: str, encoder: Encoder) -> float:
+    """CorLoc of the search, percent."""
+    folder = SHARED / "data" / "digits" / name
+    files = scan(folder / "images").images
+    truth = json.loads((folder / "boxes.json").read_text())
+    cache = build_cache(files, canvas_side(files, 128))
+    (kind,) = search(cache, encoder, TrainConfig(search="template"), torch.device("cpu"))
+    right = 0
+    for frame, file, box in zip(cache.frames, cache.names, kind.crops().boxes()[:, 0], strict=True):
+        right += bool((box_iou(frame.boxes_from_canvas(box), torch.tensor(truth[file]).float()) > 0.5).any())
+    return 100 * right / len(cache)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("sets", nargs="*", default=[])
+    arguments.add_argument("--quick", action="store_true", help="two sets, 100 steps of the classifier, nothing saved")
+    options = arguments.parse_args()
+    need(SHARED / "data" / "digits")
+    names = options.sets or (["T3", "TC3"] if options.quick else [f"{kind}{d}" for kind in PAPER for d in range(10)])
+    print(machine())
+    classifier = trained(100 if options.quick else 1500)
+    runs = earlier("digits")
+    rows: dict[str, dict[str, float | str | None]] = {}
+    print(f"{'set':5} {'paper':>6} {'search, digit classifier':>25} {'search, gradient':>17} {'whole run, gradient':>20}")
+    for name in names:
+        kind = name.rstrip("0123456789")
+        row = {
+            "paper": PAPER[kind],
+            "classifier": searched(name, classifier),
+            "gradient": searched(name, GradientEncoder()),
+        }
+        rows[name] = {**row, "run": runs.get(name, {}).get("corloc")}
+        run = rows[name]["run"] or ""
+        print(f"{name:5} {row['paper']:>6} {row['classifier']:25.0f} {row['gradient']:17.0f} {run:>20}", flush=True)
+        if not options.quick:
+            save("paper_table5", {"rows": rows}, "paper.table5")
+
+
+if __name__ == "__main__":
+    main()
