@@ -2,11 +2,13 @@
 
     python benchmarks/gpu/run_all.py [--device cuda|cpu] [--quick] [--out FILE.json]
 
-1. Agreement: the sampler on the device against the CPU in float64, by a table of tolerances per dtype.
+1. Agreement: every transformation, kernel and the pyramid on the device against the CPU in float64, by a table of tolerances per dtype.
 2. Crop sampler: crops per second, forward and backward, beside `grid_sample` (which aliases) and `torchvision.ops.roi_align`;
    share of the device's measured copy bandwidth that the forward pass reaches.
 3. Localiser: images per second of the trained network and judge on canvases that are already on the device.
 4. Trainings on sample_data: CorLoc, seconds, optimiser steps per second.
+
+The paper's tables take a device too: `python -m benchmarks.paper.table1 --device cuda --epochs 640`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from stn_cli.coloc.metrics import read_metrics  # noqa: E402
 from stn_cli.coloc.trainer import train  # noqa: E402
 from stn_cli.geometry import box_to_matrix, normalised_to_pixels  # noqa: E402
 from stn_cli.runfolder import read_images  # noqa: E402
-from stn_cli.stn import Pyramid, affine_grid, sample, sample_reduced  # noqa: E402
+from stn_cli.stn import GRIDS, GRIDS_3D, KERNELS, Pyramid, affine_grid, by_name, sample, sample_reduced  # noqa: E402
 
 TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
@@ -65,22 +67,45 @@ def clock(device: torch.device, run: Callable[[], Any], seconds: float) -> float
 
 
 def agreement(device: torch.device) -> list[dict[str, Any]]:
-    """Largest difference from the CPU in float64, per dtype of the picture; coordinates are float32."""
-    torch.manual_seed(0)
-    U = torch.rand(2, 3, 64, 80, dtype=torch.float64)
-    matrix = torch.eye(2, 3, dtype=torch.float64) * 0.5 + 0.1 * torch.rand(2, 4, 2, 3, dtype=torch.float64)
-    grid = affine_grid(matrix, (16, 16))
-    true = sample_reduced(Pyramid(U), grid)
-    plain = sample(U, grid[:, 0])
+    """Largest difference from the CPU in float64: every transformation and kernel, per dtype of the picture; coordinates are float32."""
     rows = []
     for dtype, tolerance in TOLERANCES.items():
         if device.type == "cpu" and dtype == torch.float16:
             continue
-        moved, points = U.to(device, dtype), grid.to(device, torch.float32)
-        a = float((sample_reduced(Pyramid(moved), points).double().cpu() - true).abs().max())
-        b = float((sample(moved, points[:, 0]).double().cpu() - plain).abs().max())
-        rows.append({"dtype": str(dtype), "reduced": a, "sample": b, "tolerance": tolerance, "ok": max(a, b) <= tolerance})
+        for name, (theirs, mine) in readings(device, dtype).items():
+            off = float((mine.double().cpu() - theirs).abs().max())
+            rows.append({"dtype": str(dtype), "what": name, "off": off, "tolerance": tolerance, "ok": off <= tolerance})
     return rows
+
+
+@torch.no_grad()
+def readings(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """What -> (on the CPU in float64, on the device)."""
+    torch.manual_seed(0)
+    U = F.interpolate(torch.rand(2, 3, 16, 20, dtype=torch.float64), size=(64, 80), mode="bicubic").clamp(0, 1)
+    volume = F.interpolate(torch.rand(2, 1, 6, 6, 6, dtype=torch.float64), size=(24, 24, 24), mode="trilinear")
+    out = {}
+    for name in GRIDS | GRIDS_3D:
+        grid, there = by_name(name), by_name(name)
+        if isinstance(grid, torch.nn.Module) and isinstance(there, torch.nn.Module):
+            grid.double()
+            there.to(device)
+        theta = grid.identity(torch.float64) * 0.8 + 0.02 * torch.rand(2, grid.theta_dim, dtype=torch.float64)
+        source, size = (U, (16, 16)) if grid.dims == 2 else (volume, (8, 8, 8))
+        points = there.grid(theta.float().to(device), size)
+        out[name] = sample(source, grid.grid(theta, size)), sample(source.to(device, dtype), points)
+    points = affine_grid(torch.eye(2, 3, dtype=torch.float64).repeat(2, 1, 1) * 0.51 + 0.003, (16, 16))
+    for kernel in KERNELS:
+        if kernel != "gaussian":
+            out[kernel] = (
+                sample(U, points, kernel=kernel),
+                sample(U.to(device, dtype), points.float().to(device), kernel=kernel),
+            )
+    reduced = (
+        sample_reduced(Pyramid(u), p[:, None]) for u, p in ((U, points), (U.to(device, dtype), points.float().to(device)))
+    )
+    out["reduced"] = next(reduced), next(reduced)
+    return out
 
 
 def copy_bandwidth(device: torch.device, size: int, seconds: float) -> float:
@@ -111,7 +136,7 @@ def sampler(device: torch.device, quick: bool) -> list[dict[str, Any]]:
             return sample_reduced(p or Pyramid(u), affine_grid(m, (side, side)))
 
         def plain(u: torch.Tensor, m: torch.Tensor = matrix) -> torch.Tensor:
-            return F.grid_sample(u, affine_grid(m, (side, side)).view(B, R * side, side, 2), align_corners=False)
+            return F.grid_sample(u, affine_grid(m, (side, side)).reshape(B, R * side, side, 2), align_corners=False)
 
         def roi(u: torch.Tensor, r: torch.Tensor = rois) -> torch.Tensor:
             return roi_align(u, r, (side, side), sampling_ratio=-1, aligned=True)
@@ -168,22 +193,29 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
-    from stn_cli.coloc.training import descend, draw, regression_loss, step_generator
+    from stn_cli.coloc.search import Kind
+    from stn_cli.coloc.training import Plan, descend, draw, regression_loss, step_generator
     from stn_cli.media.cache import build_cache
 
     localiser = Localiser.load(run, str(device))
     cache = build_cache(read_images(run), localiser.canvas)
     cache.settle(device)
-    transformer = localiser.transformer.train()
+    part = localiser.parts[0]
+    transformer = part.finder.transformer().train().requires_grad_(True)
+    localisation = part.finder.localisation()
     parameters = list(transformer.parameters())
     optimiser = torch.optim.AdamW(transformer.parameter_groups(1e-6))
-    boxes = torch.tensor([[-0.4, -0.4, 0.4, 0.4]], device=device).repeat(len(cache), 1)
+    n = len(cache)
+    boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]], device=device).repeat(n, 1, 1)
+    present = torch.ones(n, 1, dtype=torch.bool, device=device)
+    kind = Kind("region", part.judge, boxes, torch.zeros(n, 1, device=device), present, [], None, None)
+    plan = Plan(cache, kind, transformer.grid, 1, False, 32)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            sample_ = draw(cache, boxes, transformer, 32, step_generator(0, 0), mirror=True)
-            seen = transformer.localisation.look(sample_.images, sample_.rectangles)  # type: ignore[operator]
-            loss = regression_loss(seen, sample_)
+            sample_ = draw(plan, step_generator(0, 0))
+            seen = localisation.look(sample_.images, sample_.rectangles)
+            loss = regression_loss(localisation.body, seen, sample_)
         descend(loss, optimiser, parameters, 0)
 
     return 1 / clock(device, step, 1.0)
@@ -211,10 +243,12 @@ def main() -> None:
     print(f"{device_name(device)}, torch {torch.__version__}" + (", quick" if options.quick else ""))
     result: dict[str, Any] = {"machine": device_name(device), "torch": torch.__version__, "quick": options.quick}
     result["agreement"] = agreement(device)
-    for row in result["agreement"]:
-        print(
-            f"agreement {row['dtype']:15} reduced {row['reduced']:.1e} sample {row['sample']:.1e} {'ok' if row['ok'] else 'WRONG'}"
-        )
+    for dtype in dict.fromkeys(row["dtype"] for row in result["agreement"]):
+        mine = [row for row in result["agreement"] if row["dtype"] == dtype]
+        worst = max(mine, key=lambda row: row["off"])
+        wrong = [row["what"] for row in mine if not row["ok"]]
+        verdict = f"WRONG: {', '.join(wrong)}" if wrong else "all ok"
+        print(f"agreement {dtype:15} of {len(mine)}, largest {worst['off']:.1e} ({worst['what']}): {verdict}")
     result["sampler"] = sampler(device, options.quick)
     for row in result["sampler"]:
         print(

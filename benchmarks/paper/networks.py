@@ -63,7 +63,7 @@ def build(kind: str, transform: str, side: int, budget: int, channels: int = 1, 
     f_loc = (
         FcnLocalisation(grid, channels * side * side, start=start)
         if body == "FCN"
-        else CnnLocalisation(grid, channels, start=start)
+        else CnnLocalisation(grid, channels, start=start, cells=8 if side > 42 else 4)
     )
     transformer = SpatialTransformer(f_loc, grid, (28, 28), antialias=False)
     left = budget - parameters(transformer)

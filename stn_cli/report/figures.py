@@ -81,6 +81,9 @@ def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
     colour = confidence_colour(found.score)
     cv2.polylines(out, [quad[:, None]], True, (0, 0, 0), line + 2, cv2.LINE_AA)
     cv2.polylines(out, [quad[:, None]], True, colour, line, cv2.LINE_AA)
+    if abs(int(quad[1][1]) - int(quad[0][1])) > 0.08 * max(1, abs(int(quad[1][0]) - int(quad[0][0]))):
+        # a tilted crop: a dot says where its upper side is
+        cv2.circle(out, [int(v) for v in (quad[0] + quad[1]) // 2], 2 * line + 1, colour, -1, cv2.LINE_AA)
     if label:
         size = max(0.35, max(h, w) / 900)
         text = f"{found.score:.2f}"

@@ -60,9 +60,12 @@ class CnnLocalisation(nn.Module):
         channels: of the input.
         width: filters per convolution and units of the hidden layer; 20 in the paper.
         start: theta at the start, (theta_dim,); the identity when left out.
+        cells: the last map is pooled to cells x cells; more of them place small things more exactly.
     """
 
-    def __init__(self, grid: Transformation, channels: int, width: int = 20, start: Tensor | None = None) -> None:
+    def __init__(
+        self, grid: Transformation, channels: int, width: int = 20, start: Tensor | None = None, cells: int = 4
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.MaxPool2d(2),
@@ -71,9 +74,9 @@ class CnnLocalisation(nn.Module):
             nn.MaxPool2d(2),
             nn.Conv2d(width, width, 5, padding=2),
             nn.ReLU(),
-            nn.AdaptiveAvgPool2d(4),
+            nn.AdaptiveAvgPool2d(cells),
             nn.Flatten(),
-            nn.Linear(width * 16, width),
+            nn.Linear(width * cells**2, width),
             nn.ReLU(),
         )
         self.head = regression_layer(width, grid.identity() if start is None else start)
