@@ -106,7 +106,7 @@ def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[S
     ranked = sorted(shown, key=lambda s: -s.found.score)
     mean_crop = figures.mean_picture([s.crop for s in shown])
     mean_whole = figures.mean_picture([s.plain for s in shown])
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(resources.files("stn_cli.report").joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
         facts=localiser.facts,

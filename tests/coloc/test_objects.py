@@ -25,6 +25,7 @@ from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import Cache
 from stn_cli.media.decode import load
 from stn_cli.records import Localisation
+from stn_cli.report.page import write_report
 from stn_cli.stn import GRIDS, by_name
 from tests.coloc.test_trainer import StopAt
 from tests.conftest import QUICK, write_image
@@ -200,6 +201,8 @@ def test_several_objects_are_trained_and_written(tmp_path: Path) -> None:
     assert result.kind == "template"  # two of one kind
     localiser = Localiser.load(tmp_path / "run")
     assert localiser.facts["kinds"][0]["in_each_image"] == 2
+    page = write_report(tmp_path / "run").read_text()
+    assert ", 2 in each image" in page
     met = 0
     for i, boxes in enumerate(truth):
         record = localiser.localise_all(load(tmp_path / "images" / f"{i:03d}.png"), "x.png")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stn_cli.coloc.localiser import Localiser
 from stn_cli.records import Localisation
 from stn_cli.report.figures import Series, contrast, draw, line_chart, mean_picture
 from stn_cli.report.page import write_report
@@ -26,6 +27,9 @@ def test_the_page_is_self_contained_and_shows_everything(trained: Trained) -> No
     assert page.count("<img") == 2 + 20 + 20
     assert page.count("<svg") == 3
     assert not re.search(r'(src|href)="(?!data:)', page)
+    kinds = Localiser.load(trained.run).facts["kinds"]
+    word = {"template": "rigid", "region": "loose"}[kinds[0]["kind"]]
+    assert re.search(rf"the thing was taken for\s+{word}", page)
     scores = [float(s) for s in re.findall(r"&middot; (\d\.\d\d)<", page)]
     assert scores == sorted(scores)
 
