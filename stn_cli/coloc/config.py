@@ -65,6 +65,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.transform not in GRIDS:
             raise UsageError("unknown --transform", self.transform, f"known: {', '.join(GRIDS)}")
+        if self.transform == "structured" and self.objects > 1:
+            why = "its basis is learned anew for each kind of object, and a record does not say the kind"
+            raise UsageError("--transform structured finds one object in each image", f"--objects {self.objects}", why)
         if self.search not in SEARCHES:
             raise UsageError("unknown --search", self.search, f"known: {', '.join(SEARCHES)}")
         low, high = self.size

@@ -244,7 +244,7 @@ class HeatmapLocalisation(nn.Module):
         return down[:, :, None] & across[:, None, :]
 
     def _reach(self) -> float:
-        sides = self.grid.sides(self.grid.theta(torch.zeros(2).to(self.start), self.start.nan_to_num()))
+        sides = self.grid.sides(self.grid.theta(torch.zeros(2).to(self.start), self.start))
         return float(sides.mean())
 
     def _cells(self, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,6 +103,7 @@ def test_configuration_round_trip(cli: Call, tmp_path: Path) -> None:
         (["train", "x", "--transform", "bow"], 2, ["unknown --transform", "attention, box"]),
         (["train", "x", "--search", "hard"], 2, ["unknown --search"]),
         (["train", "x", "--objects", "0"], 2, ["--objects must be 1 to 16", "'0'"]),
+        (["train", "x", "--transform", "structured", "--objects", "2"], 2, ["finds one object", "'--objects 2'"]),
         (["train", "x", "--cascade", "9"], 2, ["--cascade must be 1 to 4", "'9'"]),
         (["train", "x", "--size", "big"], 2, ["--size must be LO-HI"]),
         (["train", "x", "--size", "0.9-0.2"], 2, ["--size must be LO-HI with"]),
