@@ -113,6 +113,10 @@ def sampler_cases(device: str) -> dict[str, tuple[Callable[..., Tensor], dict[st
                 rivals["kornia"] = lambda u, g, m=mode, p=padding: _kornia_remap(u, g, m, p)
             ours = lambda u, g, k=kernel, p=padding: sample(u, g, kernel=k, padding=p)  # noqa: E731
             cases[f"{kernel}, {padding}"] = (ours, rivals, (U, grid))
+    maps = torch.rand(B, 16, H, W, device=device)
+    for kernel, mode in (("bilinear", "bilinear"), ("integer", "nearest")):
+        rivals = {"torch": lambda u, g, m=mode: F.grid_sample(u, g, mode=m, align_corners=False)}
+        cases[f"{kernel}, 16 channels"] = (lambda u, g, k=kernel: sample(u, g, kernel=k), rivals, (maps, grid))
     for kernel, mode in (("trilinear", "bilinear"), ("integer", "nearest")):
         rivals = {"torch": lambda u, g, m=mode: F.grid_sample(u, g, mode=m, align_corners=False)}
         cases[f"{kernel}, volume"] = (lambda u, g, k=kernel: sample(u, g, kernel=k), rivals, (volume, deep))

@@ -19,8 +19,7 @@ from benchmarks.paper.networks import Fcn, build, parameters
 from stn_cli.stn import CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
 
 BUDGET = 400_000
-BATCH = 64
-"""Small: the sums of 19 classes need many steps before anything is learnt at all."""
+BATCH = 128
 SIDE = 42
 PAPER = {
     "FCN": 47.7,
@@ -99,7 +98,7 @@ def main() -> None:
     for column in options.columns or PAPER:
         torch.manual_seed(0)
         model = network(column).to(device)
-        schedule = Schedule(steps=max(1, int(len(images) * epochs / BATCH)), batch=BATCH, localisation_lr=0.5)
+        schedule = Schedule(steps=max(1, int(len(images) * epochs / BATCH)), batch=BATCH, lr=1e-3)
         seconds = fit(model, lambda g, n: pairs(images, labels, n, g), schedule)
         g = torch.Generator().manual_seed(10_000)
         test = [pairs(x_test, y_test, 500, g) for _ in range(len(x_test) // 500)]
