@@ -33,6 +33,7 @@ from benchmarks.common import machine  # noqa: E402
 from stn_cli.coloc.config import TrainConfig  # noqa: E402
 from stn_cli.coloc.localiser import Localiser  # noqa: E402
 from stn_cli.coloc.metrics import read_metrics  # noqa: E402
+from stn_cli.coloc.scene import Scene  # noqa: E402
 from stn_cli.coloc.trainer import train  # noqa: E402
 from stn_cli.geometry import box_to_matrix, normalised_to_pixels  # noqa: E402
 from stn_cli.runfolder import read_images  # noqa: E402
@@ -214,7 +215,7 @@ def regression_rate(run: Path, device: torch.device) -> float:
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             sample_ = draw(plan, step_generator(0, 0))
-            seen = localisation.look(sample_.images, sample_.rectangles)
+            seen = localisation.look(sample_.scene)
             loss = regression_loss(localisation.body, seen, sample_)
         descend(loss, optimiser, parameters, 0)
 
@@ -228,7 +229,7 @@ def localiser_rate(run: Path, device: torch.device, quick: bool) -> dict[str, fl
     for batch in (1, 16) if quick else (1, 16, 256, 1024):
         images = torch.rand(batch, 3, localiser.canvas, localiser.canvas, device=device)
         rectangles = torch.tensor([[-1.0, -1.0, 1.0, 1.0]], device=device).repeat(batch, 1)
-        spent = clock(device, lambda i=images, r=rectangles: localiser.look(i, r), 0.3 if quick else 1.0)
+        spent = clock(device, lambda i=images, r=rectangles: localiser.look(Scene(i, r)), 0.3 if quick else 1.0)
         rates[str(batch)] = batch / spent
     return rates
 

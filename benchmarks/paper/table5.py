@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.common import SHARED, earlier, machine, need, save
 from benchmarks.paper.mnist import load
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoder import GRID, Encoder, GradientEncoder, embed_crops
+from stn_cli.coloc.encoders import GRID, Encoder, GradientEncoder, embed_crops
 from stn_cli.coloc.search import search
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side

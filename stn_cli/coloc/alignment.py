@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.encoder import Encoder
+from stn_cli.coloc.encoders import Encoder
 from stn_cli.coloc.patches import Crops, cut, random_boxes
+from stn_cli.coloc.template import TURNS
 from stn_cli.stn import Affine
 
 STARTS = 16
@@ -22,7 +23,6 @@ STARTS = 16
 ROUNDS = 12
 PATCHES = 8
 CENTRINGS = 3
-TURNS = tuple(i * math.pi / 8 for i in range(16))
 FINE_TURNS = tuple(math.radians(a) for a in (-12, -6, 0, 6, 12))
 HALF_TURNS = FINE_TURNS + tuple(a + math.pi for a in FINE_TURNS)
 COARSE_SHIFTS, FINE_SHIFTS = (-0.25, 0.0, 0.25), (-0.12, 0.0, 0.12)
@@ -52,6 +52,12 @@ class Step:
     turns: tuple[float, ...]
     shifts: tuple[float, ...]
 
+    def apply(self, encoder: Encoder, images: Tensor, boxes: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, 3, S, S) and their crops, boxes (N, 4) turned by angles (N,) -> the same after this step."""
+        tried, turned = _candidates(shifted(boxes, angles, self.centring), angles, self.turns, self.shifts)
+        z = _embed_all(encoder, images, tried, turned)
+        return _pick(tried, turned, (z - self.prototype).square().sum(-1).argmin(1))
+
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
@@ -63,10 +69,7 @@ class Alignment:
     def apply(self, images: Tensor, boxes: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, 3, S, S) and their crops, boxes (N, 4) turned by angles (N,) -> the same, aligned."""
         for step in self.steps:
-            boxes = shifted(boxes, angles, step.centring)
-            tried, turned = _candidates(boxes, angles, step.turns, step.shifts)
-            z = _embed_all(self.encoder, images, tried, turned)
-            boxes, angles = _pick(tried, turned, (z - step.prototype).square().sum(-1).argmin(1))
+            boxes, angles = step.apply(self.encoder, images, boxes, angles)
         return boxes, angles
 
 
@@ -95,13 +98,10 @@ def learn_alignment(
     boxes, angles = _pick(tried, turned, chosen)
     for turns in (HALF_TURNS, FINE_TURNS, FINE_TURNS):
         centring = evidence_centre(encoder, images, turned_crops(boxes[:, None], angles[:, None]), ground)
-        boxes = shifted(boxes, angles, centring)
-        prototype = _structure(encoder, images, turned_crops(boxes[:, None], angles[:, None])).mean((0, 1)).flatten()
-        step = Step(centring, prototype, turns, FINE_SHIFTS)
-        tried, turned = _candidates(boxes, angles, turns, FINE_SHIFTS)
-        z = _embed_all(encoder, images, tried, turned)
-        boxes, angles = _pick(tried, turned, (z - prototype).square().sum(-1).argmin(1))
-        steps.append(step)
+        middle = turned_crops(shifted(boxes, angles, centring)[:, None], angles[:, None])
+        prototype = _structure(encoder, images, middle).mean((0, 1)).flatten()
+        steps.append(Step(centring, prototype, turns, FINE_SHIFTS))
+        boxes, angles = steps[-1].apply(encoder, images, boxes, angles)
     return Alignment(encoder, steps)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.judge import Judge, TemplateJudge
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, random_boxes
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.training import predict
 from stn_cli.geometry import box_area, box_iou
 from stn_cli.media.cache import Cache
@@ -83,11 +84,10 @@ def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, 
         seen = chunks[:OBSERVED_CHUNKS]
         e = [torch.cat([judge.embed(cache.batch(i, device), c[i]) for i in seen]) for c in (crops, patches)]
         judge.observe(*e)
-    positive, random = (
-        torch.cat([judge.margins(cache.batch(i, device), rectangles[i], c[i]) for i in chunks]) for c in (crops, patches)
-    )
+    margins = torch.cat([judge.margins(Scene.of(cache, i, device), crops[i], patches[i]) for i in chunks])
+    positive, random = margins[:, 0], margins[:, 1:]
     calibration = Calibration()
-    calibration.fit(positive[:, 0], random[clear] if bool(clear.any()) else random.flatten())
+    calibration.fit(positive, random[clear] if bool(clear.any()) else random.flatten())
     return calibration, boxes
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
+from stn_cli.coloc.container import Damaged, pack, unpack
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
 
@@ -29,10 +27,7 @@ def save_model(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
         tensors: weights and buffers by name.
         facts: architecture and provenance; JSON values.
     """
-    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    text = json.dumps({"format": FORMAT, **facts}, sort_keys=True)
-    metadata = {"stn_coloc": text, "sha256": _digest(ready, text)}
-    write_bytes(folder / MODEL, safetensors.torch.save(ready, metadata=metadata))
+    write_bytes(folder / MODEL, pack(tensors, {"format": FORMAT, **facts}))
 
 
 def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,15 +42,9 @@ def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except OSError as error:
         raise CheckpointError("no trained model", path, error.strerror, "Train one with stn-coloc train") from error
     try:
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + size])["__metadata__"]
-        text, digest = metadata["stn_coloc"], metadata["sha256"]
-        facts: dict[str, Any] = json.loads(text)
-    except Exception as error:  # any damage: the reader's errors are of many kinds
-        raise CheckpointError("damaged model", path, "not a model of stn-coloc, or truncated", _way_back(folder)) from error
-    if _digest(tensors, text) != digest:
-        raise CheckpointError("damaged model", path, "checksum does not match", _way_back(folder))
+        tensors, facts = unpack(data)
+    except Damaged as error:
+        raise CheckpointError("damaged model", path, error, _way_back(folder)) from error
     if facts.get("format") != FORMAT:
         why = f"format {facts.get('format')}, this version reads {FORMAT}"
         raise CheckpointError("model of another version", path, why, "Train again, or install the version that made it")
@@ -68,15 +57,6 @@ def _way_back(folder: Path) -> str:
     except CheckpointError:
         return "Train again with --overwrite"
     return f"The last good one is {folder / STATE}: stn-coloc train --resume -o {folder} rebuilds the model"
-
-
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    total = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        t = tensors[name]
-        total.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
-        total.update(t.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

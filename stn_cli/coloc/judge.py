@@ -9,11 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stn_cli.coloc.encoder import Encoder, embed_crops
+from stn_cli.coloc.encoders import Encoder, embed_crops
 from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
 from stn_cli.coloc.patches import Crops, cut
-from stn_cli.coloc.region import FADED_PRIOR, OUTSIDE, Region, Shares, Vocabulary, lay_out
+from stn_cli.coloc.region import FADED_PRIOR, Region, Shares, Vocabulary
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.template import Template
+from stn_cli.coloc.windows import OUTSIDE, lay_out
 from stn_cli.stn import Pyramid, sample
 
 PROBES = 12
@@ -63,16 +65,13 @@ class TemplateJudge(nn.Module):
         away = -2 * e @ self.random_mean + self.random_square
         return away + 2 * e @ self.prototype - self.prototype.square().sum()
 
-    def margins(self, images: Tensor, rectangles: Tensor, crops: Crops) -> Tensor:
-        """Margins of R crops of each image: (B, 3, S, S), (B, 4) -> (B, R)."""
-        del rectangles
-        return self.margin_of(self.embed(images, crops))
+    def margins(self, scene: Scene, *crops: Crops) -> Tensor:
+        """Margins of crops of each image, R in all: (B, R)."""
+        return torch.cat([self.margin_of(self.embed(scene.pyramid, part)) for part in crops], 1)
 
-    def loss(self, images: Tensor, rectangles: Tensor, crops: Crops, random: Crops, alpha: float) -> Tensor:
-        """The objective for one crop of each image (B, 3, S, S) and some random patches of it: a scalar."""
-        del rectangles
-        pyramid = Pyramid(images)
-        positive, away = self.embed(pyramid, crops), self.embed(pyramid, random)
+    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
+        """The objective for one crop of each image and some random patches of it: a scalar."""
+        positive, away = self.embed(scene.pyramid, crops), self.embed(scene.pyramid, random)
         return triplet_margin_loss(positive[:, 0], away, alpha) - SIZE_REWARD * crops.log_area().mean()
 
 
@@ -125,25 +124,25 @@ class RegionJudge(nn.Module):
         empty = self.words.new_zeros((0, 4))
         return Region(vocabulary, shares, bool(self.guided), float(self.threshold), float(self.map_spread), empty, 0.0, 0.0)
 
-    def surplus(self, images: Tensor) -> Tensor:
-        """The margin map in standard deviations above the threshold: (B, 3, S, S) -> (B, h, w)."""
+    def surplus(self, scene: Scene) -> Tensor:
+        """The margin map in standard deviations above the threshold: (B, h, w)."""
         with torch.no_grad():
-            margins = self.region().margin_map(self.encoder.appearance(images))
+            margins = self.region().margin_map(scene.appearance(self.encoder).cells)
             return (margins - self.threshold) / self.map_spread
 
-    def margins(self, images: Tensor, rectangles: Tensor, crops: Crops) -> Tensor:
-        """Margins of R crops of each image: mean inside less mean in a ring around it; (B, 3, S, S), (B, 4) -> (B, R)."""
-        surplus = self.surplus(images)
-        inner = _mean_in(surplus, crops)
-        whole = _mean_in(surplus, crops, 1.6)
+    def margins(self, scene: Scene, *crops: Crops) -> Tensor:
+        """Margins of crops of each image, R in all: mean inside less mean in a ring around it (B, R)."""
+        surplus = self.surplus(scene)
+        inner = torch.cat([_mean_in(surplus, part) for part in crops], 1)
+        whole = torch.cat([_mean_in(surplus, part, 1.6) for part in crops], 1)
         ring = (whole * 1.6**2 - inner) / (1.6**2 - 1)
         return inner - 0.5 * ring
 
-    def loss(self, images: Tensor, rectangles: Tensor, crops: Crops, random: Crops, alpha: float) -> Tensor:
+    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
-        surplus = self.surplus(images)
-        cells = lay_out(torch.zeros(surplus.shape, dtype=torch.long, device=surplus.device), rectangles)
+        surplus = self.surplus(scene)
+        cells = lay_out((surplus.shape[-2], surplus.shape[-1]), scene.rectangles)
         wanted = surplus - FADED_PRIOR[bool(self.guided)] * cells.off_centre + (ALPHA - alpha)
         mean = _mean_in(wanted.masked_fill(~cells.valid, OUTSIDE), crops)
         return -(mean * crops.log_area().exp()).mean()

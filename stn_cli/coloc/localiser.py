@@ -16,10 +16,11 @@ from torch import Tensor
 from stn_cli.coloc import checkpoint
 from stn_cli.coloc.calibration import Calibration
 from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoder import make_encoder
+from stn_cli.coloc.encoders import make_encoder
 from stn_cli.coloc.judge import Judge, make_judge
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
+from stn_cli.coloc.scene import Scene
 from stn_cli.errors import CheckpointError, ResourceError, UsageError
 from stn_cli.geometry import Frame, box_iou, clip_boxes, image_to_part, normalised_to_pixels, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
@@ -101,20 +102,16 @@ class Localiser:
         return self.parts[0].finder.transformer().grid
 
     @torch.inference_mode()
-    def look(self, images: Tensor, rectangles: Tensor) -> list[tuple[Crops, Tensor]]:
-        """Find every object.
-
-        Args:
-            images: canvases (B, 3, S, S) in [0, 1].
-            rectangles: (B, 4) the images' outlines on them.
+    def look(self, scene: Scene) -> list[tuple[Crops, Tensor]]:
+        """Find every object in a batch of images.
 
         Returns:
             For each kind of object its crops, R of each image, and their scores (B, R).
         """
         found = []
         for part in self.parts:
-            crops = part.finder(images, rectangles)
-            found.append((crops, part.calibration(part.judge.margins(images, rectangles, crops))))
+            crops = part.finder(scene)
+            found.append((crops, part.calibration(part.judge.margins(scene, crops))))
         return found
 
     def localise(self, image: Pixels | str | os.PathLike[str], file: str = "") -> Localisation:
@@ -194,7 +191,7 @@ class Localiser:
     def _records(self, canvases: list[Canvas]) -> list[ImageRecord]:
         pixels = torch.from_numpy(np.stack([c.pixels for c in canvases])).to(self.device)
         rectangles = torch.tensor([c.frame.rectangle for c in canvases], device=self.device)
-        found = self.look(pixels.permute(0, 3, 1, 2).float() / 255, rectangles)
+        found = self.look(Scene(pixels.permute(0, 3, 1, 2).float() / 255, rectangles))
         records = []
         for i, canvas in enumerate(canvases):
             objects = []
@@ -223,9 +220,8 @@ class Localiser:
 
     def _crops_of(self, found: Localisation) -> Crops:
         """A record's crop, in the image's normalised coordinates: theta is M_theta row by row."""
-        grid = self.parts[0].finder.transformer().grid
-        rows = grid.matrix(grid.identity()).shape[-2]
-        return Crops(grid, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
+        rows = self.grid.matrix(self.grid.identity()).shape[-2]
+        return Crops(self.grid, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
 
 
 def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:

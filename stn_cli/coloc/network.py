@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.coloc.encoder import GradientEncoder
+from stn_cli.coloc.encoders import GradientEncoder
 from stn_cli.coloc.patches import Crops, cut
+from stn_cli.coloc.scene import Scene
 from stn_cli.geometry import index_to_normalised
 from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation
 from stn_cli.stn.grids.attention import diagonal
@@ -21,31 +24,54 @@ FINE = 64
 """Side at which a finer level looks at its window, pixels."""
 
 
-class ImageLocalisation(nn.Module):
-    """f_loc that reads orientation and colour maps instead of raw pixels, and looks only where the image is.
+class Reader(Protocol):
+    """What f_loc reads instead of raw pixels."""
 
-    Its first layers are the gradient encoder's (they have no weights), so that a hundred images are enough to learn from.
+    channels: int
+
+    def maps(self, scene: Scene) -> Tensor:
+        """(B, channels, h, w), without gradients."""
+
+
+class EdgeReader:
+    """Orientation and colour, as the gradient encoder sees them."""
+
+    channels = 14
+
+    def __init__(self) -> None:
+        self.encoder = GradientEncoder()
+
+    def maps(self, scene: Scene) -> Tensor:
+        """(B, 14, S / 4, S / 4)."""
+        return self.encoder.maps(scene.images)
+
+
+class ImageLocalisation(nn.Module):
+    """f_loc that reads an encoder's maps instead of raw pixels, and looks only where the image is.
+
+    The maps are not learnt with it, so that a hundred images are enough to learn from.
 
     Args:
         grid: the transformation whose theta is regressed.
+        reader: gives the maps; it is shared, not a part.
         width: channels of the body.
     """
 
     mean: Tensor
     std: Tensor
+    reader: Reader
 
-    def __init__(self, grid: Transformation, width: int = 48) -> None:
+    def __init__(self, grid: Transformation, reader: Reader | None = None, width: int = 48) -> None:
         super().__init__()
-        self.maps = GradientEncoder()
-        self.body = HeatmapLocalisation(grid, channels=self.channels, width=width)
-        self.register_buffer("mean", torch.zeros(self.channels))
-        self.register_buffer("std", torch.ones(self.channels))
+        object.__setattr__(self, "reader", reader or EdgeReader())
+        channels = self.reader.channels
+        self.body = HeatmapLocalisation(grid, channels=channels, width=width)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
 
-    channels = 14
-
-    def standardise(self, images: Tensor) -> None:
-        """Take the maps' mean and spread from a sample of images (B, 3, S, S)."""
-        maps = self.maps.appearance(images)
+    def standardise(self, scene: Scene) -> None:
+        """Take the maps' mean and spread from a sample of images."""
+        maps = self.reader.maps(scene)
         self.mean.copy_(maps.mean((0, 2, 3)))
         self.std.copy_(maps.std((0, 2, 3)).clamp(min=1e-2))
 
@@ -53,16 +79,16 @@ class ImageLocalisation(nn.Module):
         """State the crop's half sides (2,) that training starts from."""
         self.body.start.copy_(self.body.grid.shape_of_box(sides))
 
-    def forward(self, U: Tensor, rectangles: Tensor) -> Tensor:
-        """Canvases (B, 3, S, S) in [0, 1] and the images' outlines on them (B, 4) -> theta (B, theta_dim)."""
-        centre, shape, _ = self.body.read(self.look(U, rectangles))
+    def forward(self, scene: Scene) -> Tensor:
+        """B images -> theta (B, theta_dim)."""
+        centre, shape, _ = self.body.read(self.look(scene))
         return self.body.grid.theta(centre, shape)
 
-    def look(self, U: Tensor, rectangles: Tensor) -> Seen:
+    def look(self, scene: Scene) -> Seen:
         """As `forward`, but returns the maps before anything is read off them."""
-        maps = self.maps.appearance(U)
+        maps = self.reader.maps(scene)
         maps = (maps - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
-        return self.body.see(maps, cells_inside(rectangles, (maps.shape[-2], maps.shape[-1])))
+        return self.body.see(maps, cells_inside(scene.rectangles, (maps.shape[-2], maps.shape[-1])))
 
 
 def cells_inside(rectangles: Tensor, size: tuple[int, int]) -> Tensor:
@@ -92,13 +118,16 @@ class Finder(nn.Module):
         grid: T_theta of the crops.
         ranks: how many objects of this kind are looked for in each image.
         levels: D; the first level sees the canvas reduced by 2^(D-1).
+        reader: what the first level reads; orientation and colour when left out, as finer levels do.
     """
 
-    def __init__(self, grid: Transformation, ranks: int = 1, levels: int = 1) -> None:
+    def __init__(self, grid: Transformation, ranks: int = 1, levels: int = 1, reader: Reader | None = None) -> None:
         super().__init__()
         kinds = [Attention() for _ in range(levels - 1)] + [grid]
+        readers = [reader] + [None] * (levels - 1)
         self.levels = nn.ModuleList(
-            SpatialTransformer(ImageLocalisation(kind), kind, (CROP, CROP), padding="border") for kind in kinds
+            SpatialTransformer(ImageLocalisation(kind, eyes), kind, (CROP, CROP), padding="border")
+            for kind, eyes in zip(kinds, readers, strict=True)
         )
         self.ranks = ranks
         self.reduction = 2 ** (levels - 1)
@@ -115,21 +144,20 @@ class Finder(nn.Module):
         assert isinstance(out, ImageLocalisation)
         return out
 
-    def coarse(self, images: Tensor) -> Tensor:
-        """What the first level sees of canvases (B, 3, S, S)."""
-        return images if self.reduction == 1 else F.avg_pool2d(images, self.reduction)
+    def coarse(self, scene: Scene) -> Scene:
+        """What the first level sees."""
+        return scene if self.reduction == 1 else Scene(F.avg_pool2d(scene.images, self.reduction), scene.rectangles)
 
-    def forward(self, images: Tensor, rectangles: Tensor, depth: int | None = None) -> Crops:
-        """Canvases (B, 3, S, S) in [0, 1] and the images' outlines (B, 4) -> R crops of each, by the first `depth` levels."""
+    def forward(self, scene: Scene, depth: int | None = None) -> Crops:
+        """B images -> R crops of each, by the first `depth` levels."""
         first = self.transformer(0)
         body = self.localisation(0).body
-        seen = self.localisation(0).look(self.coarse(images), rectangles)
+        seen = self.localisation(0).look(self.coarse(scene))
         poses = body.peaks(seen, self.ranks) if self.ranks > 1 else [body.read(seen)[:2]]
         crops = Crops(first.grid, first.grid.matrix(torch.stack([first.grid.theta(c, s) for c, s in poses], 1)))
         for level in range(1, depth or len(self.levels)):
             windows = window_of(crops)
-            part, inside = look_through(images, rectangles, windows)
-            theta = self.transformer(level).localisation(part, inside)
+            theta = self.transformer(level).localisation(look_through(scene, windows))
             grid = self.transformer(level).grid
             matrix = grid.after(windows.flatten(0, 1), grid.matrix(theta))
             crops = Crops(grid, matrix.unflatten(0, windows.shape[:2]))
@@ -143,9 +171,9 @@ def window_of(crops: Crops) -> Tensor:
     return diagonal((CONTEXT * half).expand(*half.shape[:-1], 2), crops.detach().centres())
 
 
-def look_through(images: Tensor, rectangles: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Windows (B, R, 2, 3) of canvases at full resolution (B R, 3, FINE, FINE), and the images' outlines in them (B R, 4)."""
+def look_through(scene: Scene, windows: Tensor) -> Scene:
+    """What windows (B, R, 2, 3) show at full resolution: B R images of FINE pixels."""
     crops = Crops(Attention(), windows)
     scale, shift = windows[..., 0, 0, None], windows[..., 2]
-    corners = (rectangles[:, None].unflatten(-1, (2, 2)) - shift[..., None, :]) / scale[..., None]
-    return cut(images, crops, FINE).flatten(0, 1), corners.flatten(-2).flatten(0, 1)
+    corners = (scene.rectangles[:, None].unflatten(-1, (2, 2)) - shift[..., None, :]) / scale[..., None]
+    return Scene(cut(scene.pyramid, crops, FINE).flatten(0, 1), corners.flatten(-2).flatten(0, 1))

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoder import Encoder
+from stn_cli.coloc.encoders import Appearance, Encoder
 from stn_cli.coloc.judge import Judge, RegionJudge, TemplateJudge
 from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.region import Region, apply_region, search_region
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.template import (
     LADDER,
     RANDOM_PATCHES,
@@ -85,8 +86,7 @@ class _Set:
     config: TrainConfig
     device: torch.device
     chosen: Tensor
-    images: Tensor
-    rectangles: Tensor
+    scene: Scene
     progress: Callable[[str], None]
 
     @property
@@ -131,8 +131,7 @@ def search(
     generator = torch.Generator().manual_seed(config.seed)
     most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
     chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
-    images = cache.batch(chosen, device)
-    seen = _Set(cache, encoder, config, device, chosen, images, cache.rectangles().to(device)[chosen], progress)
+    seen = _Set(cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
     found = [_search_kind(seen, None)]
     for number in range(1, config.objects):
         progress(f"object {number + 1}")
@@ -161,13 +160,13 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
     template = region = None
     if config.search != "region":
         template = search_template(
-            encoder, seen.images, seen.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
+            encoder, seen.scene.images, seen.scene.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
             angles=seen.angles, taken=held, progress=seen.progress,
         )  # fmt: skip
     if config.search != "template" or template is None:
         seen.progress("regions")
-        appearance = torch.cat([encoder.appearance(part) for part in seen.images.split(CHUNK)])
-        region = search_region(encoder, appearance, seen.rectangles, seed=config.seed, sides=seen.sides, taken=held)
+        appearance = Appearance.join([encoder.appearance(part) for part in seen.scene.images.split(CHUNK)]).cells
+        region = search_region(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
     judge: Judge
     stretches: tuple[float, ...] = (1.0,)
     if region is None or (template is not None and is_rigid(template, region)):
@@ -191,7 +190,7 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
     if isinstance(judge, TemplateJudge):
         angles = centred(angles)
         crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
-        judge.prototype.copy_(judge.embed(seen.images, crops).mean((0, 1)))
+        judge.prototype.copy_(judge.embed(seen.scene.images, crops).mean((0, 1)))
     kind.add(boxes, angles, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device))
     if config.objects > 1:
         found.likely = _half_way(seen, kind)
@@ -207,7 +206,7 @@ def _place(seen: _Set, found: _Found, taken: Tensor | None) -> tuple[Tensor, Ten
         images, frames = seen.cache.batch(index, seen.device), rectangles[index]
         held = None if taken is None else taken[index]
         if isinstance(judge, RegionJudge):
-            box = apply_region(judge.region(), seen.encoder.appearance(images), frames, seen.sides, held)
+            box = apply_region(judge.region(), seen.encoder.appearance(images).cells, frames, seen.sides, held)
             angle = torch.zeros_like(box[:, 0])
         else:
             assert template is not None
@@ -221,9 +220,9 @@ def _place(seen: _Set, found: _Found, taken: Tensor | None) -> tuple[Tensor, Ten
 
 
 def _align(seen: _Set, template: Template, taken: Tensor | None) -> Alignment:
-    boxes, angles = apply_template(template, seen.encoder, seen.images, seen.rectangles, (1.0,), taken)
+    boxes, angles = apply_template(template, seen.encoder, seen.scene.images, seen.scene.rectangles, (1.0,), taken)
     generator = torch.Generator().manual_seed(seen.config.seed)
-    return learn_alignment(seen.encoder, seen.images, seen.rectangles, tighten(boxes, TIGHTEN), angles, generator)
+    return learn_alignment(seen.encoder, seen.scene.images, seen.scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
 
 
 def _half_way(seen: _Set, kind: Kind) -> float:
@@ -231,20 +230,19 @@ def _half_way(seen: _Set, kind: Kind) -> float:
     crops = kind.crops()[seen.chosen]
     box = kind.boxes[seen.chosen, 0]
     generator = torch.Generator().manual_seed(seen.config.seed)
-    patches = Crops.of_boxes(random_boxes(seen.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], generator))
+    patches = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], generator))
     if isinstance(kind.judge, TemplateJudge):
-        kind.judge.observe(kind.judge.embed(seen.images, crops), kind.judge.embed(seen.images, patches))
-    margins = [kind.judge.margins(seen.images, seen.rectangles, c) for c in (crops, patches)]
-    return float(sum(m.median() for m in margins)) / 2
+        kind.judge.observe(kind.judge.embed(seen.scene.images, crops), kind.judge.embed(seen.scene.images, patches))
+    margins = kind.judge.margins(seen.scene, crops, patches)
+    return float(margins[:, 0].median() + margins[:, 1:].median()) / 2
 
 
 def _another(seen: _Set, found: _Found, taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
     boxes, angles = _place(seen, found, taken)
-    rectangles = seen.cache.rectangles().to(seen.device)
     crops = turned_crops(boxes[:, None], angles[:, None])
     margins = [
-        found.kind.judge.margins(seen.cache.batch(i, seen.device), rectangles[i], crops[i])[:, 0]
+        found.kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0]
         for i in torch.arange(len(seen.cache)).split(CHUNK)
     ]
     present = torch.cat(margins) > found.likely
@@ -281,11 +279,11 @@ def choose_stretches(judge: TemplateJudge, template: Template, seen: _Set, taken
     low, high = seen.sides or (0.0, 1.0)
     stretches = tuple(s for s in STRETCHES if low <= s * template.side <= high) or (1.0,)
     generator = torch.Generator().manual_seed(seen.config.seed)
-    full = seen.rectangles.new_tensor([2 * template.side, 2 * template.side])
-    random = Crops.of_boxes(random_boxes(seen.rectangles, RANDOM_PATCHES, full, generator))
+    full = seen.scene.rectangles.new_tensor([2 * template.side, 2 * template.side])
+    random = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, full, generator))
     losses = []
     for choice in ((1.0,), stretches):
-        boxes, _ = apply_template(template, judge.encoder, seen.images, seen.rectangles, choice, taken)
+        boxes, _ = apply_template(template, judge.encoder, seen.scene.images, seen.scene.rectangles, choice, taken)
         crops = Crops.of_boxes(boxes[:, None])
-        losses.append(float(judge.loss(seen.images, seen.rectangles, crops, random, seen.config.margin)))
+        losses.append(float(judge.loss(seen.scene, crops, random, seen.config.margin)))
     return stretches if losses[1] < losses[0] - STRETCH_GAIN else (1.0,)

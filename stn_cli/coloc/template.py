@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoder import Encoder, embed_windows
+from stn_cli.coloc.encoders import Encoder, embed_windows
 from stn_cli.coloc.objective import SIZE_REWARD, triplet_margin_loss
 from stn_cli.stn import Pyramid, Similarity, sample_reduced
 

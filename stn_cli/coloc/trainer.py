@@ -17,12 +17,13 @@ from stn_cli.coloc import checkpoint
 from stn_cli.coloc.calibration import PATCHES, Calibration, calibrate, collapse
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoder import Encoder, make_encoder
+from stn_cli.coloc.encoders import Encoder, make_encoder
 from stn_cli.coloc.judge import dimensions, make_judge
 from stn_cli.coloc.metrics import Metrics
 from stn_cli.coloc.network import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.reporting import Reporter, Silent
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind, search
 from stn_cli.coloc.stopping import StopRequest
 from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, predict, regression_loss, step_generator
@@ -265,10 +266,10 @@ class _Training:
                 plan, localisation = self._plan(number, level), finder.localisation(level)
                 if plan.fine:
                     sample = draw(plan, step_generator(self.config.seed, 0))
-                    localisation.standardise(sample.images)
+                    localisation.standardise(sample.scene)
                     half = sample.half_sides[:, 0]
                 else:
-                    localisation.standardise(finder.coarse(self.cache.batch(index, self.device)))
+                    localisation.standardise(finder.coarse(Scene.of(self.cache, index, self.device)))
                     boxes = self.kinds[number].boxes[:, 0]
                     half = (boxes[:, 2:] - boxes[:, :2]) / 2
                 localisation.begin_at(half.clamp(min=1e-3).log().mean(0).exp())
@@ -316,7 +317,7 @@ class _Training:
             self._set_rate(optimiser, min(1.0, (step + 1) / 20) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
             with self.amp:
                 sample = draw(plan, step_generator(self.config.seed, step))
-                seen = localisation.look(sample.images, sample.rectangles)
+                seen = localisation.look(sample.scene)
                 loss = regression_loss(localisation.body, seen, sample)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1
@@ -411,12 +412,11 @@ class _Training:
         probe = self._probe()
         finder, kind = self.finders[self.progress.number], self.kinds[self.progress.number]
         crops = predict(finder, probe, self.device)[:, :1]
-        rectangles = probe.rectangles().to(self.device)
-        images = probe.batch(torch.arange(len(probe)), self.device)
+        scene = Scene.of(probe, torch.arange(len(probe)), self.device)
         box = crops.boxes()[:, 0]
         g = torch.Generator().manual_seed(self.config.seed)
-        random = Crops.of_boxes(random_boxes(rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
-        return float(kind.judge.loss(images, rectangles, crops, random, self.config.margin))
+        random = Crops.of_boxes(random_boxes(scene.rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
+        return float(kind.judge.loss(scene, crops, random, self.config.margin))
 
     def _calibrate(self) -> list[Calibration]:
         self.reporter.stage("calibration", None)

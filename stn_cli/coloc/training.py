@@ -13,6 +13,7 @@ from torch import Tensor
 from stn_cli.coloc.judge import Judge
 from stn_cli.coloc.network import CONTEXT, FINE, Finder, ImageLocalisation
 from stn_cli.coloc.patches import Crops, cut, random_boxes
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind
 from stn_cli.errors import DivergedError
 from stn_cli.geometry import pixel_index, points_to_box
@@ -37,8 +38,7 @@ class Sample:
     """A batch, and where R objects of a kind lie in it.
 
     Attributes:
-        images: (B, 3, S, S).
-        rectangles: (B, 4) the images' outlines.
+        scene: B images.
         centre: (B, R, 2) of the objects.
         shape: (B, R, k) in the transformation's terms.
         half_sides: (B, R, 2).
@@ -46,8 +46,7 @@ class Sample:
         names: of the images.
     """
 
-    images: Tensor
-    rectangles: Tensor
+    scene: Scene
     centre: Tensor
     shape: Tensor
     half_sides: Tensor
@@ -140,7 +139,7 @@ def draw(plan: Plan, g: torch.Generator) -> Sample:
     if not plan.fine:  # what was moved off the picture cannot be learnt
         present = present & (targets.abs() < 1).all(-1)
     names = [cache.names[i] for i in index.tolist()]
-    return Sample(images, points_to_box(back(corners)), targets, shape, half, present, names)
+    return Sample(Scene(images, points_to_box(back(corners))), targets, shape, half, present, names)
 
 
 def turning(kind: Kind) -> float:
@@ -206,7 +205,7 @@ def read_bilinear(maps: Tensor, points: Tensor) -> Tensor:
 
 def finetune_loss(localisation: ImageLocalisation, judge: Judge, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search."""
-    seen = localisation.look(sample.images, sample.rectangles)
+    seen = localisation.look(sample.scene)
     body = localisation.body
     anchor = regression_loss(body, seen, sample)
     ranks = sample.centre.shape[1]
@@ -217,8 +216,8 @@ def finetune_loss(localisation: ImageLocalisation, judge: Judge, sample: Sample,
         shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
     crops = Crops(body.grid, body.grid.matrix(body.grid.theta(centre, shape))[:, None])
     box = crops.detach().boxes()[:, 0]
-    random = Crops.of_boxes(random_boxes(sample.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
-    return judge.loss(sample.images, sample.rectangles, crops, random, margin) + ANCHOR * anchor
+    random = Crops.of_boxes(random_boxes(sample.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
+    return judge.loss(sample.scene, crops, random, margin) + ANCHOR * anchor
 
 
 def descend(
@@ -248,6 +247,5 @@ def descend(
 @torch.no_grad()
 def predict(finder: Finder, cache: Cache, device: torch.device, depth: int | None = None, chunk: int = 64) -> Crops:
     """The crops (N, R) of every image, by the first `depth` levels."""
-    rectangles = cache.rectangles().to(device)
-    parts = [finder(cache.batch(i, device), rectangles[i], depth) for i in torch.arange(len(cache)).split(chunk)]
+    parts = [finder(Scene.of(cache, i, device), depth) for i in torch.arange(len(cache)).split(chunk)]
     return Crops(parts[0].grid, torch.cat([p.matrix for p in parts]))

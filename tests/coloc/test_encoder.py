@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stn_cli.coloc.encoder import TorchvisionEncoder, embed_crops, make_encoder
+from stn_cli.coloc.encoders import PretrainedEncoder, embed_crops, make_encoder
 from stn_cli.errors import CheckpointError, ResourceError, UsageError
 
 
@@ -21,11 +21,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_weights_file_gives_dense_features_of_a_stated_layer(weights: Path) -> None:
     encoder = make_encoder("resnet18", weights)
-    assert isinstance(encoder, TorchvisionEncoder)
+    assert isinstance(encoder, PretrainedEncoder)
     assert encoder.layer == "layer3"  # the last of stride 16
     with torch.no_grad():
         assert encoder.structure(torch.rand(2, 3, 96, 64)).shape == (2, 256, 6, 4)
-        assert encoder.appearance(torch.rand(1, 3, 64, 64)).shape == (1, 256, 8, 8)
+        assert encoder.appearance(torch.rand(1, 3, 64, 64)).cells.shape == (1, 256, 8, 8)
         assert embed_crops(encoder, torch.rand(2, 3, 64, 64)).shape == (2, 256 * 16)
         assert encoder.groups(torch.rand(50, 256)).shape == (256,)
     assert make_encoder("resnet18", weights, "layer2").layer == "layer2"  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def test_offline_says_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot download the weights of encoder: 'resnet18' (no route to host)" in line
     assert "resnet18" in line.split("Download ")[1].split(" ")[0]  # the library's own URL
     assert "--weights" in line
-    assert "--encoder gradient" in line
+    assert "--encoder small" in line
 
 
 @pytest.mark.parametrize("search", ["template", "region"])

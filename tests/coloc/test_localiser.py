@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from stn_cli.coloc.localiser import Localiser
+from stn_cli.coloc.patches import Crops
+from stn_cli.coloc.scene import Scene
 from stn_cli.errors import ResourceError
 from stn_cli.media.scan import scan
 from stn_cli.records import ImageRecord, Localisation
@@ -76,17 +78,17 @@ def test_out_of_memory_halves_the_batch(localiser: Localiser, trained: Trained, 
     real = Localiser.look
     notes: list[str] = []
 
-    def tight(self: Localiser, images: torch.Tensor, rectangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if len(images) > 3:
+    def tight(self: Localiser, scene: Scene) -> list[tuple[Crops, torch.Tensor]]:
+        if len(scene) > 3:
             raise torch.OutOfMemoryError("pretend")
-        return real(self, images, rectangles)
+        return real(self, scene)
 
     monkeypatch.setattr(Localiser, "look", tight)
     records = list(localiser.localise_files(scan(trained.images).images, batch=16, warn=notes.append))
     assert len(records) == 20
     assert "batches of 2" in notes[-1]
 
-    def never(self: Localiser, images: torch.Tensor, rectangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def never(self: Localiser, scene: Scene) -> list[tuple[Crops, torch.Tensor]]:
         raise torch.OutOfMemoryError("pretend")
 
     monkeypatch.setattr(Localiser, "look", never)

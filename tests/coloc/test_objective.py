@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stn_cli.coloc.calibration import Calibration
-from stn_cli.coloc.encoder import GradientEncoder, embed_crops, embed_windows
+from stn_cli.coloc.encoders import GradientEncoder, embed_crops, embed_windows
 from stn_cli.coloc.features import blur, lab, opponent, orientation_bins, orientation_harmonics
 from stn_cli.coloc.objective import triplet_margin_loss
 

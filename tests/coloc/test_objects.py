@@ -14,10 +14,11 @@ import torch
 from stn_cli.coloc import checkpoint
 from stn_cli.coloc.alignment import evidence_centre, learn_alignment, shifted, turned_crops
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoder import GradientEncoder
+from stn_cli.coloc.encoders import GradientEncoder
 from stn_cli.coloc.localiser import Localiser, best_apart
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import centred, search
 from stn_cli.coloc.trainer import train
 from stn_cli.errors import Interrupted
@@ -165,7 +166,7 @@ def test_a_cascade_finds_what_one_level_cannot_see(tmp_path: Path) -> None:
         found = localiser.localise(image)
         right += float(box_iou(torch.tensor(found.box), torch.tensor(box).float())) > 0.5
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        first = finder(pixels, torch.tensor([[-1.0, -1, 1, 1]]), 1).boxes()[0, 0]
+        first = finder(Scene(pixels, torch.tensor([[-1.0, -1, 1, 1]])), 1).boxes()[0, 0]
         coarse += float(box_iou((first + 1) * 128, torch.tensor(box).float())) > 0.5
     assert right >= 18
     assert right > coarse
@@ -266,6 +267,7 @@ def test_boxes_of_crops_are_around_their_ellipses() -> None:
 def test_a_finder_of_several_reads_several_crops() -> None:
     torch.manual_seed(0)
     finder = Finder(by_name("box"), ranks=3, levels=2).eval()
-    crops = finder(torch.rand(2, 3, 64, 64), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4))
+    scene = Scene(torch.rand(2, 3, 64, 64), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4))
+    crops = finder(scene)
     assert crops.matrix.shape == (2, 3, 2, 3)
-    assert finder(torch.rand(2, 3, 64, 64), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4), 1).grid.name == "attention"
+    assert finder(scene, 1).grid.name == "attention"

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoder import GradientEncoder, embed_crops
+from stn_cli.coloc.encoders import GradientEncoder, embed_crops
 from stn_cli.coloc.patches import cut, random_boxes
-from stn_cli.coloc.region import inside_mask, largest_windows, lay_out, otsu, search_region
+from stn_cli.coloc.region import search_region
 from stn_cli.coloc.search import search, tighten, turned_crops
 from stn_cli.coloc.template import search_template, windows
+from stn_cli.coloc.windows import inside_mask, largest_windows, lay_out, otsu
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side
 from stn_cli.media.scan import scan
@@ -136,7 +137,7 @@ def test_otsu_splits_two_groups() -> None:
 
 
 def test_border_band_and_validity() -> None:
-    cells = lay_out(torch.zeros(1, 16, 16, dtype=torch.long), torch.tensor([[-1.0, -0.5, 1.0, 0.5]]))
+    cells = lay_out((16, 16), torch.tensor([[-1.0, -0.5, 1.0, 0.5]]))
     assert int(cells.valid.sum()) == 16 * 8
     assert bool(cells.border[0, 4].all())
     assert not bool(cells.border[0, 8, 8])
@@ -168,7 +169,7 @@ def test_photographs(name: str, least: float) -> None:
     files = scan(folder / "images").images
     cache = build_cache(files, canvas_side(files, 128))
     encoder = GradientEncoder()
-    appearance = encoder.appearance(cache.batch(torch.arange(len(cache)), CPU))
+    appearance = encoder.maps(cache.batch(torch.arange(len(cache)), CPU))
     found = search_region(encoder, appearance, cache.rectangles(), seed=0)
     right = 0
     for box, frame, file in zip(found.boxes, cache.frames, cache.names, strict=True):

@@ -184,7 +184,7 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
     sample = draw(Plan(cache, kind, grid, 1, fine, 16), step_generator(0, 5))
     index = torch.randint(n, (16,), generator=step_generator(0, 5))
     before = cut(cache.batch(index, torch.device("cpu")), Crops.of_boxes(boxes[index][:, None]), 12)[:, 0]
-    after = cut(sample.images, Crops(grid, grid.matrix(grid.theta(sample.centre, sample.shape))), 12)[:, 0]
+    after = cut(sample.scene.images, Crops(grid, grid.matrix(grid.theta(sample.centre, sample.shape))), 12)[:, 0]
 
     def red(x: torch.Tensor) -> torch.Tensor:
         return (x[:, 0] - x[:, 1]).flatten(1)

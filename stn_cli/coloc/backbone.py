@@ -1,0 +1,85 @@
+"""The project's own small network: residual stages and a top-down step, dense features of stride 8."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = (32, 64, 128, 256)
+BLOCKS = (1, 2, 2, 1)
+FEATURES = 128
+STRIDE = 8
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv 1512.03385); the shortcut of a reducing block averages (ResNet-D)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = convolution(inputs, outputs, 3, stride)
+        self.second = convolution(outputs, outputs, 3)
+        pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride > 1 else []
+        self.shortcut = nn.Sequential(*pool, convolution(inputs, outputs, 1)) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        return F.relu(self.shortcut(x) + self.second(F.relu(self.first(x))))
+
+
+def convolution(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Sequential:
+    """A convolution and its batch norm."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False), nn.BatchNorm2d(outputs))
+
+
+class SmallNetwork(nn.Module):
+    """1.9 million parameters.
+
+    The stages reduce by 2, 4, 8 and 16; what the last one knows of the whole is added to the third, so that the features are
+    both local and of objects (a feature pyramid of one step, Lin et al. 2017, arXiv 1612.03144).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = convolution(3, WIDTHS[0], 3, 2)
+        stages, before = [], WIDTHS[0]
+        for number, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
+            stage = []
+            for block in range(blocks):
+                stage.append(Residual(before, width, 2 if number and not block else 1))
+                before = width
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.ModuleList(stages)
+        self.lateral = convolution(WIDTHS[2], FEATURES, 1)
+        self.top = convolution(WIDTHS[3], FEATURES, 1)
+        self.out = convolution(FEATURES, FEATURES, 3)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardised images (B, 3, H, W) -> features (B, 128, H/8, W/8), third stage (B, 128, H/8, W/8), last (B, 256, H/16, W/16)."""
+        x = F.relu(self.stem(images))
+        for stage in self.stages[:3]:
+            x = stage(x)
+        last = self.stages[3](x)
+        top = F.interpolate(self.top(last), x.shape[-2:], mode="bilinear", align_corners=False)
+        return F.relu(self.out(F.relu(self.lateral(x) + top))), x, last
+
+
+class Objectness(nn.Module):
+    """How much a cell looks like part of an object: a head on the network's features, with a look at the whole image.
+
+    Args:
+        inputs: channels of the features and of the last stage together.
+    """
+
+    def __init__(self, inputs: int, width: int = 64) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(inputs, width, 1)
+        self.whole = nn.Linear(inputs, width)
+        self.mix = nn.Conv2d(width, width, 3, padding=1)
+        self.read = nn.Conv2d(width, 1, 1)
+
+    def forward(self, features: Tensor, last: Tensor) -> Tensor:
+        """Features (B, 128, h, w) and last stage (B, 256, h/2, w/2) -> logits (B, h, w)."""
+        x = torch.cat([features, F.interpolate(last, features.shape[-2:], mode="bilinear", align_corners=False)], 1)
+        x = F.relu(self.reduce(x) + self.whole(x.mean((2, 3)))[..., None, None])
+        return self.read(F.relu(self.mix(x)))[:, 0]

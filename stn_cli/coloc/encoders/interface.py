@@ -1,0 +1,91 @@
+"""e(): what search, objective and localiser see of an encoder.
+
+An encoder gives two dense maps of a batch of images. `structure` has one value per kind of evidence, zero where there is
+none: laid out over a window it is the rigid embedding e(crop) of appendix A.2. `appearance` says what a cell looks like:
+pooled over a window it is the loose embedding for things that change their form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GRID = 4
+"""Cells along a side of a rigid window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """What the cells of images look like.
+
+    Attributes:
+        cells: (B, C, h, w), cells of equal size that cover the canvas.
+        objectness: (B, h, w) log odds that a cell is part of an object of some kind; None where the encoder does not know.
+    """
+
+    cells: Tensor
+    objectness: Tensor | None = None
+
+    def __getitem__(self, index: Tensor | slice) -> Appearance:
+        """Some of the images."""
+        return Appearance(self.cells[index], None if self.objectness is None else self.objectness[index])
+
+    @classmethod
+    def join(cls, parts: list[Appearance]) -> Appearance:
+        """Parts of a set as one."""
+        known = [p.objectness for p in parts if p.objectness is not None]
+        return cls(torch.cat([p.cells for p in parts]), torch.cat(known) if known else None)
+
+
+class Encoder(Protocol):
+    """The small interface that search, objective and localiser see."""
+
+    name: str
+    patch: int
+    """Side of a crop that is embedded, pixels."""
+    stride: int
+    """Pixels between neighbouring cells of `structure`."""
+    spread: int
+    """Cells between neighbouring cells of a window: `GRID * spread * stride` is about `patch`."""
+
+    def structure(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, C, h, w)."""
+
+    def appearance(self, images: Tensor) -> Appearance:
+        """(B, 3, H, W) in [0, 1] -> what its cells look like."""
+
+    def groups(self, cells: Tensor) -> Tensor:
+        """What each channel of appearance cells (M, C) is divided by, so that kinds of evidence weigh what they should (C,)."""
+
+    def to(self, device: torch.device) -> Any:
+        """Move to a device."""
+
+
+def embed_crops(encoder: Encoder, crops: Tensor) -> Tensor:
+    """e(crop): (B, 3, patch, patch) -> (B, D), the structure of 4 x 4 cells in their places."""
+    cells = encoder.structure(crops)[..., :: encoder.spread, :: encoder.spread]
+    return cells[..., :GRID, :GRID].flatten(1)
+
+
+def embed_windows(encoder: Encoder, images: Tensor, most: int = 40) -> tuple[Tensor, Tensor]:
+    """e of every window of `patch` pixels.
+
+    Args:
+        encoder: gives the structure.
+        images: (B, 3, L, L).
+        most: windows along a side; where there would be more, every second (third, ...) is taken.
+
+    Returns:
+        (B, P, D) row by row, and the windows' left edges along a side in pixels (sqrt P,).
+    """
+    cells = encoder.structure(images)
+    along = cells.shape[-1] - (GRID - 1) * encoder.spread
+    if along < 1:
+        return cells.new_zeros((len(images), 0, cells.shape[1] * GRID * GRID)), cells.new_zeros(0)
+    step = 1 + along // (most + 1)
+    windows = F.unfold(cells, GRID, dilation=encoder.spread, stride=step)  # (B, C * 16, P)
+    return windows.transpose(1, 2), torch.arange(0, along, step, device=images.device) * float(encoder.stride)

@@ -1,0 +1,103 @@
+"""Margins that are linear in a network's features: the triplet margin's own direction, (mean of crops) - (mean of random patches), whitened.
+
+While its hinge is active the triplet loss is linear in what can be chosen: a cell counts for the object as far as its feature lies along
+mu - r, mu the mean inside the crops and r the mean of what is not. Dividing by the scatter within both (Fisher's discriminant) keeps a few loud
+channels from speaking for all; half of the scatter is taken to be equal in all directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stn_cli.coloc.features import blur
+from stn_cli.coloc.windows import Layout
+
+DIMENSIONS = 64
+BORDER_WEIGHT = 2.0
+"""How much more than others a border cell counts as background."""
+LEAST_OUTSIDE = 4
+"""Images with fewer cells outside of their crop say nothing of the background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Principal components of a set's cells.
+
+    Attributes:
+        centre: (C,) their mean.
+        basis: (C, d) the components, each divided by a power of its spread.
+    """
+
+    centre: Tensor
+    basis: Tensor
+
+    @classmethod
+    def of(cls, cells: Tensor, whiten: float, dimensions: int = DIMENSIONS) -> Projection:
+        """The first `dimensions` components of cells (M, C); `whiten` 1 makes their spreads equal, 0 leaves them."""
+        centre = cells.mean(0)
+        x = cells - centre
+        spread, vectors = torch.linalg.eigh((x.T @ x / len(x)).double())
+        order = torch.arange(len(spread) - 1, max(-1, len(spread) - 1 - dimensions), -1, device=cells.device)
+        spread, vectors = spread[order].clamp(min=0), vectors[:, order]
+        vectors = vectors * vectors.sum(0).sign()  # one sign on every machine
+        scale = (spread / spread[0].clamp(min=1e-12) + 1e-3).pow(-whiten / 2)
+        return cls(centre, (vectors * scale).to(cells.dtype))
+
+    def __call__(self, cells: Tensor) -> Tensor:
+        """Maps (B, C, h, w) -> (B, h, w, d)."""
+        return (cells.movedim(1, -1) - self.centre) @ self.basis
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMargin:
+    """margin(z) = direction . z - offset: positive nearer to the object, negative nearer to what is not.
+
+    Attributes:
+        direction: (d,).
+        offset: ().
+    """
+
+    direction: Tensor
+    offset: Tensor
+
+    @classmethod
+    def fit(
+        cls, z: Tensor, inside: Tensor, layout: Layout, shrinkage: float | None, weights: Tensor | None = None
+    ) -> LinearMargin:
+        """The discriminant of cells inside crops against those outside; every image counts the same, border cells more.
+
+        Args:
+            z: (N, h, w, d).
+            inside: (N, h, w) cells in the crops.
+            layout: of the set.
+            shrinkage: share of the mean variance that is added in all directions; None leaves the scatter out.
+            weights: (N,) how much an image counts; all the same when left out.
+        """
+        inside = inside & layout.valid
+        outside = layout.valid & ~inside
+        share = torch.ones(len(z), device=z.device) if weights is None else weights
+        wi = inside.to(z) / inside.sum((1, 2), keepdim=True).clamp(min=1) * share[:, None, None]
+        wo = outside.to(z) + BORDER_WEIGHT * (layout.border & outside)
+        tells = (outside.sum((1, 2)) >= LEAST_OUTSIDE).to(z) * share
+        wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None]
+        wi, wo = wi / wi.sum().clamp(min=1e-6), wo / wo.sum().clamp(min=1e-6)
+        flat = z.flatten(0, 2)
+        mu, r = wi.flatten() @ flat, wo.flatten() @ flat
+        direction = mu - r
+        if shrinkage is not None:
+            scatter = torch.zeros((len(mu), len(mu)), device=z.device, dtype=z.dtype)
+            for weight, mean in ((wi, mu), (wo, r)):
+                x = flat - mean
+                scatter += 0.5 * (x * weight.flatten()[:, None]).T @ x
+            scatter += (
+                shrinkage * scatter.diagonal().mean().clamp(min=1e-9) * torch.eye(len(mu), device=z.device, dtype=z.dtype)
+            )
+            direction = torch.linalg.solve(scatter, direction)
+        return cls(direction, (mu + r) @ direction / 2)
+
+    def map(self, z: Tensor, smoothing: float) -> Tensor:
+        """(N, h, w, d) -> the smoothed margin of each cell (N, h, w)."""
+        return blur((z @ self.direction - self.offset)[:, None], smoothing)[:, 0]

@@ -1,0 +1,147 @@
+"""Windows on maps of cells: the largest that satisfies the margin, in closed form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_cli.geometry import index_to_normalised
+
+BORDER = 0.08
+"""Width of the border band whose cells count as background, share of the image's side."""
+OUTSIDE = -5.0
+"""What a cell beside the image counts, standard deviations: no window gains by reaching out."""
+SIDES = (*(0.1 * 1.2**i for i in range(13)), 1.0)
+MAX_ASPECT = 4.1
+
+
+MOST_BORDER = 0.75
+
+Sides = tuple[float, float] | None
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where a set's images lie on a grid of cells.
+
+    Attributes:
+        valid: (N, h, w) whether the cell's centre lies on the image, and not on an object that was found before.
+        border: (N, h, w) whether it lies in the band along the image's border.
+        off_centre: (N, h, w) squared distance from the image's middle, 1 at the middle of a side.
+    """
+
+    valid: Tensor
+    border: Tensor
+    off_centre: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.valid.shape[-2], self.valid.shape[-1]
+
+    def close(self, taken: Tensor | None) -> None:
+        """Take cells in boxes (N, K, 4), normalised canvas boxes, for no part of the images."""
+        if taken is None:
+            return
+        h, w = self.size
+        scale = taken.new_tensor([w / 2, h / 2, w / 2, h / 2])
+        for box in ((taken + 1) * scale).unbind(1):
+            self.valid &= ~inside_mask(box, (h, w))
+        self.border &= self.valid
+
+
+def lay_out(size: tuple[int, int], rectangles: Tensor) -> Layout:
+    """A grid of (h, w) cells on images that lie at `rectangles` (N, 4) of their canvases."""
+    h, w = size
+    x1, y1, x2, y2 = (v[:, None, None] for v in rectangles.unbind(-1))
+    xs = index_to_normalised(torch.arange(w, device=rectangles.device, dtype=rectangles.dtype), w)[None, None]
+    ys = index_to_normalised(torch.arange(h, device=rectangles.device, dtype=rectangles.dtype), h)[None, :, None]
+    shape = (len(rectangles), h, w)
+    u, v = ((xs - x1) / (x2 - x1)).expand(shape), ((ys - y1) / (y2 - y1)).expand(shape)
+    inner = torch.minimum(torch.minimum(u, 1 - u), torch.minimum(v, 1 - v))  # distance to the border, share of the side
+    valid = inner > 0
+    return Layout(valid, valid & (inner < BORDER), 4 * ((u - 0.5).square() + (v - 0.5).square()))
+
+
+def otsu(values: Tensor) -> Tensor:
+    """The threshold that splits values (M,) into two groups of least variance."""
+    v = values.sort().values
+    v = v[:: max(1, len(v) // 4096)].double()
+    n, c = len(v), v.cumsum(0)
+    i = torch.arange(1, n, device=v.device)
+    low, high = c[:-1] / i, (c[-1] - c[:-1]) / (n - i)
+    return v[((i * (n - i)) * (high - low).square()).argmax()].to(values.dtype)
+
+
+def largest_windows(surplus: Tensor, sides: Sides = None) -> tuple[Tensor, Tensor]:
+    """The window with the largest sum, over every place and a ladder of widths and heights.
+
+    Args:
+        surplus: (N, h, w) margin less threshold; strongly negative outside the image.
+        sides: smallest and largest allowed longer side of a window, shares of the canvas.
+
+    Returns:
+        boxes (N, 4) in cells, and their sums (N,).
+    """
+    N, h, w = surplus.shape
+    table = F.pad(surplus.cumsum(1).cumsum(2), (1, 0, 1, 0))  # summed-area table: every window in constant time
+    best = surplus.new_full((N,), -torch.inf)
+    boxes = torch.zeros((N, 4), dtype=torch.long, device=surplus.device)
+    ladder = SIDES if sides is None else tuple(sorted({*SIDES, *sides}))
+    heights = sorted({max(2, round(h * s)) for s in ladder})
+    widths = sorted({max(2, round(w * s)) for s in ladder})
+    for bh in heights:
+        for bw in widths:
+            if max(bh / h, bw / w) > MAX_ASPECT * min(bh / h, bw / w):
+                continue
+            if sides and not sides[0] * 0.95 <= max(bh / h, bw / w) <= sides[1] * 1.05:
+                continue
+            sums = table[:, bh:, bw:] - table[:, :-bh, bw:] - table[:, bh:, :-bw] + table[:, :-bh, :-bw]
+            value, at = sums.flatten(1).max(1)
+            y, x = at // sums.shape[2], at % sums.shape[2]
+            better = value > best
+            best = torch.where(better, value, best)
+            boxes = torch.where(better[:, None], torch.stack([x, y, x + bw, y + bh], 1), boxes)
+    return boxes, best
+
+
+def inside_mask(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cells (N, h, w) inside boxes (N, 4) given in cells."""
+    x = torch.arange(size[1], device=boxes.device)[None, None]
+    y = torch.arange(size[0], device=boxes.device)[None, :, None]
+    x1, y1, x2, y2 = (v[:, None, None] for v in boxes.unbind(-1))
+    return (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
+
+
+def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes in cells (N, 4) -> normalised canvas boxes (N, 4)."""
+    h, w = size
+    return boxes * boxes.new_tensor([2 / w, 2 / h, 2 / w, 2 / h], dtype=torch.float32) - 1
+
+
+def criterion(contrast: float, covered: float) -> float:
+    """What starts are chosen by: contrast less twice the share of the border that is covered.
+
+    Crops that take in nearly everything have hardly anything to be compared with: their contrast means nothing.
+    """
+    return contrast - 2 * covered if covered <= MOST_BORDER else -math.inf
+
+
+def choose_windows(
+    margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float, sides: Sides
+) -> Tensor:
+    """The largest window of each image that satisfies the margin, the centre favoured by `prior`: (N, 4) in cells."""
+    surplus = (margins - threshold) / max(float(spread), 1e-6) - prior * layout.off_centre
+    return largest_windows(surplus.masked_fill(~layout.valid, OUTSIDE), sides)[0]
+
+
+def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
+    """(mean margin inside - mean margin outside) in standard deviations, over the images of a set."""
+    i, o = inside & valid, valid & ~inside
+    mean_i = (margins * i).sum((1, 2)) / i.sum((1, 2)).clamp(min=1)
+    mean_o = (margins * o).sum((1, 2)) / o.sum((1, 2)).clamp(min=1)
+    return float((mean_i - mean_o).mean() / margins[valid].std().clamp(min=1e-6))

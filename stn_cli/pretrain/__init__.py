@@ -1,0 +1,1 @@
+"""Training of encoders on pictures without boxes."""

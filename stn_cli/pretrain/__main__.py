@@ -1,0 +1,58 @@
+"""How the weights in the package are made.
+
+    python -m stn_cli.pretrain train0.npz train1.npz train2.npz --held-out val.npz --out FOLDER
+
+Shards of small labelled pictures (see `stn_cli.pretrain.pictures.load_shards`) -> FOLDER/encoder.safetensors. The same command goes on where
+it was stopped. The figures in `docs/encoder.md` are of this script.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from stn_cli.coloc.device import pick_device
+from stn_cli.coloc.encoders.small import FILE, write_encoder
+from stn_cli.errors import ColocError
+from stn_cli.pretrain.objectness import class_boxes, train_objectness
+from stn_cli.pretrain.pictures import load_shards
+from stn_cli.pretrain.supervised import Recipe, train_supervised
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train classifier, then objectness, then write the weights."""
+    parser = argparse.ArgumentParser(prog="python -m stn_cli.pretrain", description=__doc__)
+    parser.add_argument("shards", nargs="+", type=Path)
+    parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=Recipe().epochs)
+    parser.add_argument("--objectness-steps", type=int, default=2000)
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args(arguments)
+    device = pick_device(given.device)
+    given.out.mkdir(parents=True, exist_ok=True)
+    pictures, held_out = load_shards(given.shards), load_shards([given.held_out])
+    recipe = Recipe(epochs=given.epochs)
+    model, accuracy = train_supervised(pictures, held_out, given.out, recipe, device)
+    boxes = class_boxes(model, pictures, device)
+    head = train_objectness(model, pictures, boxes, given.out, device, steps=given.objectness_steps)
+    facts = {
+        "recipe": "class labels, then objectness",
+        "pictures": len(pictures),
+        "classes": int(pictures.labels.max()) + 1,
+        "epochs": recipe.epochs,
+        "objectness_steps": given.objectness_steps,
+        "top1": round(accuracy, 4),
+        "torch": torch.__version__,
+    }
+    write_encoder(given.out / FILE, model.network, head, facts)
+    print(given.out / FILE)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ColocError as error:
+        raise SystemExit(f"error: {error}") from error

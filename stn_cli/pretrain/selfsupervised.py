@@ -1,0 +1,187 @@
+"""Training of the small network without labels: two views of a picture must be alike, as wholes and cell by cell.
+
+VICReg (Bardes et al. 2022, arXiv 2105.04906) needs no negatives: what is alike is drawn together, and channels must vary and not repeat
+each other. As in VICRegL (Bardes et al. 2022, arXiv 2210.01571) it is applied to the pooled features and to the cells that lie at the same
+place of the picture.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_cli.coloc.backbone import FEATURES, SmallNetwork
+from stn_cli.coloc.reporting import Reporter
+from stn_cli.coloc.stopping import StopRequest
+from stn_cli.errors import DivergedError
+from stn_cli.files import write_text
+from stn_cli.media.cache import Cache
+from stn_cli.pretrain.pictures import Views, random_views, standardise
+from stn_cli.pretrain.state import load_state, save_state
+from stn_cli.pretrain.supervised import decayed
+
+ALIKE, VARIED, APART = 25.0, 25.0, 1.0
+"""Weights of invariance, variance and covariance, as in the paper."""
+LOCAL = 0.5
+"""Share of the loss that is of cells."""
+CELLS = 12
+"""Cells of a picture that are compared, drawn from where its two views overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long and how fast.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: pictures per step, two views of each.
+        side: of the views, pixels.
+        smallest: least area of a view, share of its picture.
+        lr: highest learning rate.
+        seed: of everything random.
+    """
+
+    steps: int = 2000
+    batch: int = 64
+    side: int = 64
+    smallest: float = 0.1
+    lr: float = 1e-3
+    seed: int = 0
+
+
+class Siamese(nn.Module):
+    """The network and what its features are projected by before they are compared."""
+
+    def __init__(self, width: int = 512) -> None:
+        super().__init__()
+        self.network = SmallNetwork()
+        self.whole = _projector(FEATURES, width)
+        self.local = _projector(FEATURES, width // 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Standardised images -> features (B, 128, h, w)."""
+        return self.network(images)[0]
+
+
+def _projector(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width))
+
+
+def train_selfsupervised(
+    cache: Cache,
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    start: SmallNetwork | None = None,
+    reporter: Reporter | None = None,
+    stop: StopRequest | None = None,
+) -> tuple[SmallNetwork, float]:
+    """Train on a set of images, or go on from the folder's last state.
+
+    Args:
+        cache: the images.
+        folder: for state and log.
+        recipe: how.
+        device: for the network.
+        start: begin from this network's weights; from scratch when left out.
+        reporter: hears of progress.
+        stop: looked at after every step; the state is saved before it ends the training.
+
+    Returns:
+        The network, and the mean of the last losses.
+
+    Raises:
+        DivergedError: a loss that is not finite; the last state is kept.
+        Interrupted: a signal came; a second call goes on.
+    """
+    torch.manual_seed(recipe.seed)
+    model = Siamese()
+    if start is not None:
+        model.network.load_state_dict(start.state_dict())
+    model = model.to(device).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=recipe.steps, pct_start=0.1)
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    first, log = load_state(folder, parts)
+    if reporter:
+        reporter.stage("pretraining", recipe.steps)
+        reporter.advance(first)
+    model.train()
+    begun = time.monotonic()
+    rectangles = cache.rectangles().to(device)
+    for step in range(first, recipe.steps):
+        g = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        index = torch.randint(len(cache), (recipe.batch,), generator=g)
+        pictures, at = cache.batch(index, device), rectangles[index.to(device)]
+        views = [random_views(pictures, recipe.side, g, recipe.smallest, at) for _ in range(2)]
+        loss = _loss(model, views[0], views[1], g)
+        if not bool(torch.isfinite(loss)):
+            raise DivergedError(f"pretraining diverged: the loss of step {step} is not finite", folder, None, "Lower --lr")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        if reporter:
+            reporter.advance(1, f"loss {float(loss.detach()):.2f}")
+        if step % 50 == 49 or step + 1 == recipe.steps:
+            log.append({"step": step + 1, "loss": float(loss.detach()), "seconds": time.monotonic() - begun})
+            write_text(folder / "log.txt", "".join(f"step {r['step']:6d}  loss {r['loss']:.3f}\n" for r in log))
+        if (stop and stop.signum) or step % 200 == 199 or step + 1 == recipe.steps:
+            save_state(folder, parts, step + 1, log)
+        if stop:
+            stop.check(f"The same command with --resume goes on from {folder}")
+    last = [row["loss"] for row in log[-5:]]
+    return model.network.eval(), sum(last) / len(last)
+
+
+def _loss(model: Siamese, a: Views, b: Views, g: torch.Generator) -> Tensor:
+    n = len(a.images)
+    images = standardise(torch.cat([a.images, b.images])).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        maps = model(images)
+    maps = maps.float()
+    pooled = model.whole(maps.mean((2, 3)))
+    loss = (1 - LOCAL) * vicreg(pooled[:n], pooled[n:])
+    here, there, both = matching_cells(maps[:n], maps[n:], a.affine, b.affine, g)
+    if int(both.sum()) > 16:
+        projected = model.local(torch.cat([here[both], there[both]]))
+        loss = loss + LOCAL * vicreg(*projected.chunk(2))
+    return loss
+
+
+def matching_cells(
+    a: Tensor, b: Tensor, affine_a: Tensor, affine_b: Tensor, g: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of the same places in two views.
+
+    Args:
+        a, b: maps (B, C, h, w).
+        affine_a, affine_b: view to picture (B, 2, 3).
+        g: draws the places.
+
+    Returns:
+        (B, CELLS, C) of each, and whether a place lies in both views (B, CELLS).
+    """
+    point = torch.rand((len(a), CELLS, 2), generator=g).to(a.device) * 1.8 - 0.9  # in view a
+    in_picture = torch.einsum("bij,bpj->bpi", affine_a[..., :2], point) + affine_a[:, None, :, 2]
+    in_b = torch.linalg.solve(affine_b[..., :2], (in_picture - affine_b[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
+    read = [F.grid_sample(m, p[:, None], align_corners=False)[:, :, 0].transpose(1, 2) for m, p in ((a, point), (b, in_b))]
+    return read[0], read[1], (in_b.abs() < 0.95).all(-1)
+
+
+def vicreg(x: Tensor, y: Tensor) -> Tensor:
+    """Invariance, variance and covariance of two sets of embeddings (N, D), equations 1 to 6 of the paper."""
+    alike = F.mse_loss(x, y)
+    varied, apart = x.new_zeros(()), x.new_zeros(())
+    for z in (x, y):
+        z = z - z.mean(0)
+        varied = varied + F.relu(1 - (z.var(0) + 1e-4).sqrt()).mean() / 2
+        covariance = z.T @ z / max(1, len(z) - 1)
+        apart = apart + (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+    return ALIKE * alike + VARIED * varied + APART * apart
