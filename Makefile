@@ -35,6 +35,8 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.digits
+	$(BIN)/python -m benchmarks.photos
+	$(BIN)/python -m benchmarks.photos_more
 	$(BIN)/python -m benchmarks.gradient_photos
 	$(BIN)/python -m benchmarks.localise_speed
 	$(BIN)/python -m benchmarks.help_time

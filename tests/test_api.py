@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 import stn_cli
+from tests.conftest import ROOT
 
 
 def test_every_public_name_is_there() -> None:
@@ -21,3 +23,12 @@ def test_unknown_names_are_attribute_errors() -> None:
 def test_import_is_light() -> None:
     code = "import sys, stn_cli; print([m for m in ('torch', 'cv2', 'numpy', 'rich', 'typer') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_what_is_no_code_is_packaged_too() -> None:
+    """A wheel holds only what package-data names."""
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["stn_cli"]
+    package = ROOT / "stn_cli"
+    wanted = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    named = {p for pattern in data for p in package.glob(pattern)}
+    assert wanted == named

@@ -26,7 +26,12 @@ def train(
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    encoder: Annotated[str | None, typer.Option(help="gradient, or a torchvision network.", show_default="gradient")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="small, gradient, a torchvision network, dino_vits16, or a folder of stn-coloc pretrain.", show_default="small"
+        ),
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the encoder to take.", show_default="last of stride 16")] = None,
     transform: Annotated[
@@ -44,7 +49,7 @@ def train(
     ] = None,
     imgsz: Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")] = None,
-    steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="240")] = None,
+    steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")] = None,
     finetune: Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")] = None,
     search_images: Annotated[int | None, typer.Option(help="Images that the search looks at.", show_default="160")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,

@@ -17,6 +17,10 @@ PATCHES = 8
 """Random patches per image."""
 CHUNK = 64
 OBSERVED_CHUNKS = 8
+LEAST_COMMON = 0.25
+"""Crops that have less in common (see `DenseSearch.common`) are of no common object."""
+DOUBTFUL = 0.5
+"""The highest score where the object itself is in doubt."""
 
 
 class Calibration(nn.Module):
@@ -24,11 +28,13 @@ class Calibration(nn.Module):
 
     slope: Tensor
     middle: Tensor
+    most: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("slope", torch.ones(()))
         self.register_buffer("middle", torch.zeros(()))
+        self.register_buffer("most", torch.ones(()))
 
     def fit(self, positive: Tensor, random: Tensor, rounds: int = 60) -> None:
         """Platt's logistic fit by Newton's method, both sides weighing the same.
@@ -59,7 +65,7 @@ class Calibration(nn.Module):
 
     def forward(self, margin: Tensor) -> Tensor:
         """Margins (...) -> scores (...) in [0, 1], rising."""
-        return torch.sigmoid(self.slope * (margin - self.middle))
+        return self.most * torch.sigmoid(self.slope * (margin - self.middle))
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ class TrainConfig:
     """Every setting of a training; the defaults are the ones that the figures in the README were made with.
 
     Attributes:
-        encoder: `gradient`, or the name of a torchvision classification network.
+        encoder: `small`, `gradient`, a torchvision network, `dino_*`, or a folder that `stn-coloc pretrain` made.
         weights: file with the encoder's weights; empty for the published ones.
         layer: layer of the encoder whose map is taken; empty for the last one of stride 16.
         transform: T_theta of the crops, a name of `stn_cli.stn.GRIDS`; those that turn are searched for at all angles.
@@ -41,7 +41,7 @@ class TrainConfig:
         max_pixels: images with more pixels are skipped.
     """
 
-    encoder: str = "gradient"
+    encoder: str = "small"
     weights: str = ""
     layer: str = ""
     transform: str = "box"
@@ -51,7 +51,7 @@ class TrainConfig:
     size: tuple[float, float] = (0.0, 0.0)
     imgsz: int = 128
     margin: float = 1.0
-    steps: int = 240
+    steps: int = 400
     finetune: int = 40
     search_images: int = 160
     batch: int = 32

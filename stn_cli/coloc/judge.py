@@ -9,17 +9,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stn_cli.coloc.encoders import Encoder, embed_crops
+from stn_cli.coloc.encoders import Appearance, Encoder, embed_crops
+from stn_cli.coloc.linear import DIMENSIONS, LinearMargin, Projection
 from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.region import FADED_PRIOR, Region, Shares, Vocabulary
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.template import Template
-from stn_cli.coloc.windows import OUTSIDE, lay_out
+from stn_cli.coloc.windows import OUTSIDE, inside_mask, lay_out, otsu
 from stn_cli.stn import Pyramid, sample
 
 PROBES = 12
 """Points along a side at which a crop reads the margin map."""
+RING = 1.6
+"""How much larger the surroundings are that a crop is compared with."""
+READ = 32
+"""Components of the cells that f_loc reads."""
+WHITEN, SHRINKAGE, MAP_SMOOTHING = 0.0, 1.0, 0.7
+DENSE_PRIOR = 0.1
 
 
 class TemplateJudge(nn.Module):
@@ -132,23 +139,124 @@ class RegionJudge(nn.Module):
 
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
         """Margins of crops of each image, R in all: mean inside less mean in a ring around it (B, R)."""
-        surplus = self.surplus(scene)
-        inner = torch.cat([_mean_in(surplus, part) for part in crops], 1)
-        whole = torch.cat([_mean_in(surplus, part, 1.6) for part in crops], 1)
-        ring = (whole * 1.6**2 - inner) / (1.6**2 - 1)
-        return inner - 0.5 * ring
+        return ring_margins(self.surplus(scene), crops)
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
-        surplus = self.surplus(scene)
-        cells = lay_out((surplus.shape[-2], surplus.shape[-1]), scene.rectangles)
-        wanted = surplus - FADED_PRIOR[bool(self.guided)] * cells.off_centre + (ALPHA - alpha)
-        mean = _mean_in(wanted.masked_fill(~cells.valid, OUTSIDE), crops)
-        return -(mean * crops.log_area().exp()).mean()
+        return window_loss(self.surplus(scene), scene.rectangles, crops, FADED_PRIOR[bool(self.guided)], alpha)
 
 
-Judge = TemplateJudge | RegionJudge
+class DenseJudge(nn.Module):
+    """Margins in a network's features: linear in each cell's, see `LinearMargin`; also what f_loc reads.
+
+    Args:
+        encoder: a dense one.
+        channels: of its cells.
+        objectness: whether it knows objects.
+        dimensions: of the projected cells.
+    """
+
+    kind = "dense"
+    free_size = False
+    """Its windows were outlined in pixels: cells would only blur their sides."""
+    centre: Tensor
+    basis: Tensor
+    direction: Tensor
+    offset: Tensor
+    threshold: Tensor
+    map_spread: Tensor
+
+    def __init__(self, encoder: Encoder, channels: int, objectness: bool, dimensions: int = DIMENSIONS) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objectness = objectness
+        self.channels = min(READ, dimensions) + 1 + objectness
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("basis", torch.zeros(channels, dimensions))
+        self.register_buffer("direction", torch.zeros(dimensions))
+        self.register_buffer("offset", torch.zeros(()))
+        self.register_buffer("threshold", torch.zeros(()))
+        self.register_buffer("map_spread", torch.ones(()))
+
+    @classmethod
+    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor, present: Tensor) -> DenseJudge:
+        """The discriminant of what a search found.
+
+        Args:
+            encoder: a dense one.
+            seen: what it sees of the set at the size that the transformer looks at.
+            rectangles: (N, 4).
+            boxes: (N, 4) of the objects, normalised canvas boxes.
+            present: (N,) whether there is one.
+        """
+        layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
+        projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], WHITEN)
+        z = projection(seen.cells)
+        inside = cells_of(boxes, layout.size)
+        margin = LinearMargin.fit(z, inside, layout, SHRINKAGE, present.to(z))
+        values = margin.map(z, MAP_SMOOTHING)
+        judge = cls(encoder, len(projection.centre), seen.objectness is not None, projection.basis.shape[1]).to(z.device)
+        judge.centre.copy_(projection.centre)
+        judge.basis.copy_(projection.basis)
+        judge.direction.copy_(margin.direction)
+        judge.offset.copy_(margin.offset)
+        judge.threshold.copy_(otsu(values[layout.valid]))
+        judge.map_spread.copy_(values[layout.valid].std().clamp(min=1e-6))
+        return judge
+
+    def project(self, scene: Scene) -> Tensor:
+        """Projected cells (B, h, w, d)."""
+        with torch.no_grad():
+            return Projection(self.centre, self.basis)(scene.appearance(self.encoder).cells)
+
+    def surplus(self, scene: Scene) -> Tensor:
+        """The margin map in standard deviations above the threshold: (B, h, w)."""
+        values = LinearMargin(self.direction, self.offset).map(self.project(scene), MAP_SMOOTHING)
+        return (values - self.threshold) / self.map_spread
+
+    def maps(self, scene: Scene) -> Tensor:
+        """What f_loc reads: the first components, the margin map, and objectness (B, channels, h, w)."""
+        parts = [self.project(scene)[..., :READ].movedim(-1, 1), self.surplus(scene)[:, None]]
+        odds = scene.appearance(self.encoder).objectness
+        if odds is not None:
+            parts.append(odds.detach()[:, None])
+        return torch.cat(parts, 1)
+
+    def margins(self, scene: Scene, *crops: Crops) -> Tensor:
+        """Margins of crops of each image, R in all: mean inside less mean in a ring around it (B, R)."""
+        return ring_margins(self.surplus(scene), crops)
+
+    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
+        """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
+        del random
+        return window_loss(self.surplus(scene), scene.rectangles, crops, DENSE_PRIOR, alpha)
+
+
+Judge = TemplateJudge | RegionJudge | DenseJudge
+
+
+def ring_margins(surplus: Tensor, crops: tuple[Crops, ...]) -> Tensor:
+    """Mean of a margin map (B, h, w) inside crops less half of its mean in a ring around them: (B, R) for R crops in all."""
+    inner = torch.cat([_mean_in(surplus, part) for part in crops], 1)
+    whole = torch.cat([_mean_in(surplus, part, RING) for part in crops], 1)
+    ring = (whole * RING**2 - inner) / (RING**2 - 1)
+    return inner - 0.5 * ring
+
+
+def window_loss(surplus: Tensor, rectangles: Tensor, crops: Crops, prior: float, alpha: float) -> Tensor:
+    """Minus the sum of a margin map (B, h, w) over one crop of each image, the centre favoured by `prior`: a scalar."""
+    layout = lay_out((surplus.shape[-2], surplus.shape[-1]), rectangles)
+    wanted = surplus - prior * layout.off_centre + (ALPHA - alpha)
+    mean = _mean_in(wanted.masked_fill(~layout.valid, OUTSIDE), crops)
+    return -(mean * crops.log_area().exp()).mean()
+
+
+def cells_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cells (N, h, w) whose centres lie in normalised canvas boxes (N, 4)."""
+    h, w = size
+    scale = boxes.new_tensor([w / 2, h / 2, w / 2, h / 2])
+    return inside_mask(((boxes + 1) * scale - 0.5).ceil(), size)
 
 
 def _mean_in(values: Tensor, crops: Crops, zoom: float = 1.0) -> Tensor:
@@ -159,11 +267,18 @@ def _mean_in(values: Tensor, crops: Crops, zoom: float = 1.0) -> Tensor:
 
 def dimensions(judge: Judge) -> list[int]:
     """What `make_judge` needs to build a judge of the same shape."""
-    return [judge.prototype.numel()] if isinstance(judge, TemplateJudge) else list(judge.words.shape)
+    if isinstance(judge, TemplateJudge):
+        return [judge.prototype.numel()]
+    if isinstance(judge, RegionJudge):
+        return list(judge.words.shape)
+    return [judge.basis.shape[0], int(judge.objectness), judge.basis.shape[1]]
 
 
 def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:
     """An empty judge of a kind, to load a state into."""
     if kind == TemplateJudge.kind:
         return TemplateJudge(encoder, *dimensions)
-    return RegionJudge(encoder, *dimensions)
+    if kind == RegionJudge.kind:
+        return RegionJudge(encoder, *dimensions)
+    channels, objectness, components = dimensions
+    return DenseJudge(encoder, channels, bool(objectness), components)

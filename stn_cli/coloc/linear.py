@@ -16,8 +16,8 @@ from stn_cli.coloc.features import blur
 from stn_cli.coloc.windows import Layout
 
 DIMENSIONS = 64
-BORDER_WEIGHT = 2.0
-"""How much more than others a border cell counts as background."""
+BORDER_WEIGHT = 4.0
+"""How much more than others a border cell counts as background; it does so inside a crop too."""
 LEAST_OUTSIDE = 4
 """Images with fewer cells outside of their crop say nothing of the background."""
 
@@ -67,7 +67,7 @@ class LinearMargin:
     def fit(
         cls, z: Tensor, inside: Tensor, layout: Layout, shrinkage: float | None, weights: Tensor | None = None
     ) -> LinearMargin:
-        """The discriminant of cells inside crops against those outside; every image counts the same, border cells more.
+        """The discriminant of cells inside crops against those outside and along the borders; every image counts the same.
 
         Args:
             z: (N, h, w, d).
@@ -79,8 +79,9 @@ class LinearMargin:
         inside = inside & layout.valid
         outside = layout.valid & ~inside
         share = torch.ones(len(z), device=z.device) if weights is None else weights
-        wi = inside.to(z) / inside.sum((1, 2), keepdim=True).clamp(min=1) * share[:, None, None]
-        wo = outside.to(z) + BORDER_WEIGHT * (layout.border & outside)
+        wi = inside.to(z) * (1 - 0.5 * layout.border.to(z))
+        wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6) * share[:, None, None]
+        wo = outside.to(z) + BORDER_WEIGHT * (layout.border & layout.valid)
         tells = (outside.sum((1, 2)) >= LEAST_OUTSIDE).to(z) * share
         wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None]
         wi, wo = wi / wi.sum().clamp(min=1e-6), wo / wo.sum().clamp(min=1e-6)
@@ -101,3 +102,24 @@ class LinearMargin:
     def map(self, z: Tensor, smoothing: float) -> Tensor:
         """(N, h, w, d) -> the smoothed margin of each cell (N, h, w)."""
         return blur((z @ self.direction - self.offset)[:, None], smoothing)[:, 0]
+
+
+def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = 0.05) -> Tensor:
+    """How unlike a cell is to what lies along the borders of all images: the log of its Mahalanobis distance (N, h, w), 0 on average.
+
+    Args:
+        z: (N, h, w, d).
+        layout: of the set.
+        smoothing: sigma of the blur, cells.
+        shrinkage: share of the mean variance that is added in all directions.
+    """
+    border = (layout.border & layout.valid).to(z)
+    weight = border / border.sum((1, 2), keepdim=True).clamp(min=1)
+    weight = (weight / weight.sum().clamp(min=1e-6)).flatten()
+    flat = z.flatten(0, 2)
+    x = flat - weight @ flat
+    scatter = (x * weight[:, None]).T @ x
+    scatter += shrinkage * scatter.diagonal().mean().clamp(min=1e-9) * torch.eye(len(scatter), device=z.device, dtype=z.dtype)
+    distance = (x * torch.linalg.solve(scatter, x.T).T).sum(1).clamp(min=1e-6).sqrt().view(z.shape[:3])
+    smooth = blur(distance[:, None], smoothing)[:, 0]
+    return (smooth / smooth[layout.valid].mean().clamp(min=1e-6)).log()

@@ -17,7 +17,7 @@ from stn_cli.coloc import checkpoint
 from stn_cli.coloc.calibration import Calibration
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import make_encoder
-from stn_cli.coloc.judge import Judge, make_judge
+from stn_cli.coloc.judge import DenseJudge, Judge, make_judge
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.scene import Scene
@@ -77,8 +77,10 @@ class Localiser:
             encoder = make_encoder(facts["encoder"], None, facts["layer"], pretrained=False)
             for k in facts["kinds"]:
                 grid = by_name(facts["transform"], **k["options"])
-                finder = Finder(grid, int(k["in_each_image"]), int(facts["cascade"]))
-                parts.append(Part(finder, make_judge(k["kind"], k["judge"], encoder), Calibration()))
+                judge = make_judge(k["kind"], k["judge"], encoder)
+                reader = judge if isinstance(judge, DenseJudge) else None
+                finder = Finder(grid, int(k["in_each_image"]), int(facts["cascade"]), reader)
+                parts.append(Part(finder, judge, Calibration()))
             canvas = int(facts["canvas"])
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise CheckpointError("model of another architecture", folder / checkpoint.MODEL, error) from error

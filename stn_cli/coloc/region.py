@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Encoder
+from stn_cli.coloc.encoders import GradientEncoder
 from stn_cli.coloc.features import blur
 from stn_cli.coloc.windows import (
     Layout,
@@ -166,7 +166,7 @@ class Region:
 
 
 def search_region(
-    encoder: Encoder,
+    encoder: GradientEncoder,
     appearance: Tensor,
     rectangles: Tensor,
     *,

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import Appearance, Encoder
-from stn_cli.coloc.judge import Judge, RegionJudge, TemplateJudge
+from stn_cli.coloc.dense import DenseResult, DenseSearch, look_closely
+from stn_cli.coloc.encoders import Appearance, Encoder, GradientEncoder
+from stn_cli.coloc.judge import DenseJudge, Judge, RegionJudge, TemplateJudge
+from stn_cli.coloc.outline import Outlines, outline
 from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.region import Region, apply_region, search_region
 from stn_cli.coloc.scene import Scene
@@ -38,6 +40,8 @@ TIGHTEN = 1 / 1.122
 CHUNK = 64
 TURNED_IMAGES = 64
 """Images that a search over angles looks at: its windows are sixteen times as many."""
+HOPELESS = 0.1
+"""Images whose best crop has less margin than this share of all random patches hold no object that could be learnt from."""
 SAME_KIND = 0.5
 """A further object is of a kind that was found before when in this share of the images its best place scores as that kind."""
 
@@ -47,14 +51,15 @@ class Kind:
     """One kind of common thing, and where the search places it.
 
     Attributes:
-        kind: `template` or `region`.
+        kind: `template`, `region` or `dense`.
         judge: what the search learnt, ready to judge crops.
         boxes: (N, R, 4) in every image of the set, normalised canvas boxes before they are turned about their centres; R
             is how many of this kind are looked for in each image.
         angles: (N, R) radians.
-        present: (N, R) whether the object is believed to be there; the first one always is.
+        present: (N, R) whether the object is believed to be there, and was looked for.
         curve: (side, triplet loss) of rigid crops of every side that was tried.
         template_objective, contrast: what the choice between rigid and loose was made by.
+        common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
     """
 
     kind: str
@@ -65,6 +70,7 @@ class Kind:
     curve: list[tuple[float, float]]
     template_objective: float | None
     contrast: float | None
+    common: float | None = None
 
     def crops(self) -> Crops:
         """The search's crops, R of each image."""
@@ -82,6 +88,7 @@ class _Set:
     """What a search works on: the whole set, and the images of it that the search looks at."""
 
     cache: Cache
+    large: Cache
     encoder: Encoder
     config: TrainConfig
     device: torch.device
@@ -115,6 +122,7 @@ def search(
     config: TrainConfig,
     device: torch.device,
     progress: Callable[[str], None] = lambda _: None,
+    large: Cache | None = None,
 ) -> list[Kind]:
     """Search a set of images for `config.objects` objects in each.
 
@@ -122,16 +130,17 @@ def search(
     found yet: another one of a kind that is known, where most images hold one, or another kind.
 
     Args:
-        cache: the images.
+        cache: the images at the size that the transformer looks at.
         encoder: gives the embeddings.
         config: `search`, `size`, `search_images`, `transform`, `objects`, `cascade` and `seed` are used.
         device: to work on.
         progress: told what is being done.
+        large: the same images, larger, for a dense encoder to look at closely; `cache` when left out.
     """
     generator = torch.Generator().manual_seed(config.seed)
     most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
     chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
-    seen = _Set(cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
+    seen = _Set(cache, large or cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
     found = [_search_kind(seen, None)]
     for number in range(1, config.objects):
         progress(f"object {number + 1}")
@@ -143,80 +152,155 @@ def search(
 
 @dataclass(slots=True)
 class _Found:
-    """A kind, and how it was found: what is needed to look for another one."""
+    """A kind, and how it was found: what is needed to look for another one.
+
+    Attributes:
+        kind: the kind.
+        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) outside of them, and which images were looked at (N,).
+        likely: the margin half-way between random patches and the first object.
+    """
 
     kind: Kind
-    template: Template | None
-    stretches: tuple[float, ...]
-    alignment: Alignment | None = None
+    place: Callable[[Tensor | None], tuple[Tensor, Tensor, Tensor]]
     likely: float = 0.0
-    """The margin half-way between random patches and the first object."""
 
 
 def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken."""
     config, encoder = seen.config, seen.encoder
     held = None if taken is None else taken[seen.chosen]
-    template = region = None
+    template = None
     if config.search != "region":
         template = search_template(
             encoder, seen.scene.images, seen.scene.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
             angles=seen.angles, taken=held, progress=seen.progress,
         )  # fmt: skip
-    if config.search != "template" or template is None:
-        seen.progress("regions")
-        appearance = Appearance.join([encoder.appearance(part) for part in seen.scene.images.split(CHUNK)]).cells
-        region = search_region(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
-    judge: Judge
-    stretches: tuple[float, ...] = (1.0,)
-    if region is None or (template is not None and is_rigid(template, region)):
-        assert template is not None
-        judge = TemplateJudge.of(template, encoder)
-        if len(template.angles) == 1:
-            stretches = choose_stretches(judge, template, seen, held)
-    else:
-        judge = RegionJudge.of(region, encoder)
-    curve = template.curve if template else []
-    contrast = region.contrast if region else None
+    if config.search == "template" and template is not None:
+        return _rigid(seen, template, None, taken)
+    seen.progress("regions")
+    if encoder.dense:
+        dense, variant, search = _search_dense(seen, held)
+        if template is not None and is_rigid(template, dense.contrast):
+            return _rigid(seen, template, dense.contrast, taken)
+        return _loose_dense(seen, template, dense, variant, search, taken)
+    assert isinstance(encoder, GradientEncoder)
+    appearance = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHUNK)])
+    region = search_region(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
+    if template is not None and is_rigid(template, region.contrast):
+        return _rigid(seen, template, region.contrast, taken)
+    return _loose_words(seen, template, region, taken)
+
+
+def _rigid(seen: _Set, template: Template, contrast: float | None, taken: Tensor | None) -> _Found:
+    """The rigid hypothesis: crops of one layout of edges, turned where the transformation turns."""
+    held = None if taken is None else taken[seen.chosen]
+    judge = TemplateJudge.of(template, seen.encoder)
+    turns = len(template.angles) > 1
+    stretches = (1.0,) if turns else choose_stretches(judge, template, seen, held)
+    alignment = _align(seen, template, held) if turns else None
+
+    def place(index: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
+        scene = Scene.of(seen.cache, index, seen.device)
+        box, angle = apply_template(template, seen.encoder, scene.images, scene.rectangles, stretches, out_of)
+        box = tighten(box, TIGHTEN)
+        return (box, angle) if alignment is None else alignment.apply(scene.images, box, angle)
+
+    found = _Found(_empty_kind(seen, judge, template, contrast), _everywhere(seen, place))
+    boxes, angles, looked = found.place(taken)
+    angles = centred(angles)
+    crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
+    judge.prototype.copy_(judge.embed(seen.scene.images, crops).mean((0, 1)))
+    return _with_first(seen, found, boxes, angles, looked)
+
+
+def _loose_words(seen: _Set, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
+    """The loose hypothesis where cells are values: margins of words."""
+    judge = RegionJudge.of(region, seen.encoder)
+
+    def place(index: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
+        scene = Scene.of(seen.cache, index, seen.device)
+        box = apply_region(region, scene.appearance(seen.encoder).cells, scene.rectangles, seen.sides, out_of)
+        return box, torch.zeros_like(box[:, 0])
+
+    found = _Found(_empty_kind(seen, judge, template, region.contrast), _everywhere(seen, place))
+    return _with_first(seen, found, *found.place(taken))
+
+
+def _search_dense(seen: _Set, held: Tensor | None) -> tuple[DenseResult, int, DenseSearch]:
+    """The best result on a network's features, its variant, and the search itself."""
+    large = Scene.of(seen.large, seen.chosen, seen.device)
+    appearance = look_closely(seen.encoder, large, seen.config.imgsz)
+    search = DenseSearch.of(appearance, large.rectangles, seen.sides, held)
+    found, variant = search.best()
+    return found, variant, search
+
+
+def _loose_dense(
+    seen: _Set, template: Template | None, result: DenseResult, variant: int, search: DenseSearch, taken: Tensor | None
+) -> _Found:
+    """The loose hypothesis on a network's features: windows, outlined in pixels, and once more from the outlines."""
+    pixels = seen.large.pixels[seen.chosen.numpy()]
+    frames = [seen.large.frames[i] for i in seen.chosen.tolist()]
+
+    def outlined(r: DenseResult) -> Outlines:
+        seen.progress("outlines")
+        return outline(pixels, frames, r.boxes, r.margins, r.threshold, seen.config.workers or None)
+
+    once = outlined(result)
+    result = search.again(once.masks > 0.5, variant, result.name)
+    first = (once.boxes + outlined(result).boxes) / 2
+    looked = torch.zeros(len(seen.cache), dtype=torch.bool, device=seen.device)
+    looked[seen.chosen] = True
+
+    def placed(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        every = torch.zeros((len(seen.cache), 4), device=seen.device)
+        every[seen.chosen] = boxes
+        return every, every[:, 0] * 0, looked
+
+    def place(out_of: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        if out_of is None:
+            return placed(first)
+        further = search.outside(result, out_of[seen.chosen])
+        return placed(outlined(further).boxes)
+
+    parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
+    present = torch.ones(len(first), dtype=torch.bool, device=seen.device)
+    judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first, present)
+    found = _Found(_empty_kind(seen, judge, template, result.contrast), place)
+    found.kind.common = search.common(once.masks > 0.5)
+    return _with_first(seen, found, *placed(first))
+
+
+def _empty_kind(seen: _Set, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
     none = torch.zeros((len(seen.cache), 0), device=seen.device)
-    kind = Kind(
-        judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve,
-        template.objective if template else None, contrast,
-    )  # fmt: skip
-    found = _Found(kind, template, stretches)
-    if isinstance(judge, TemplateJudge) and template is not None and len(template.angles) > 1:
-        found.alignment = _align(seen, template, held)
-    boxes, angles = _place(seen, found, taken)
-    if isinstance(judge, TemplateJudge):
-        angles = centred(angles)
-        crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
-        judge.prototype.copy_(judge.embed(seen.scene.images, crops).mean((0, 1)))
-    kind.add(boxes, angles, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device))
-    if config.objects > 1:
-        found.likely = _half_way(seen, kind)
+    curve, objective = (template.curve, template.objective) if template else ([], None)
+    return Kind(judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
+
+
+def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor, looked: Tensor) -> _Found:
+    """Give a kind its first object in each image; where the margin says that there is none, there is nothing to learn from."""
+    found.kind.add(boxes, angles, looked)
+    random, first = _typical_margins(seen, found.kind)
+    found.likely = float(random.median() + first.median()) / 2
+    if isinstance(found.kind.judge, DenseJudge):
+        margins = _margins_of(seen, found.kind, boxes, angles)
+        found.kind.present[:, 0] &= margins > random.flatten().quantile(HOPELESS)
     return found
 
 
-def _place(seen: _Set, found: _Found, taken: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Boxes (N, 4) and angles (N,) of a kind in every image of the set, outside of boxes (N, K, 4) that are taken."""
-    judge, template = found.kind.judge, found.template
-    rectangles = seen.cache.rectangles().to(seen.device)
-    boxes, angles = [], []
-    for index in torch.arange(len(seen.cache)).split(CHUNK):
-        images, frames = seen.cache.batch(index, seen.device), rectangles[index]
-        held = None if taken is None else taken[index]
-        if isinstance(judge, RegionJudge):
-            box = apply_region(judge.region(), seen.encoder.appearance(images).cells, frames, seen.sides, held)
-            angle = torch.zeros_like(box[:, 0])
-        else:
-            assert template is not None
-            box, angle = apply_template(template, seen.encoder, images, frames, found.stretches, held)
-            box = tighten(box, TIGHTEN)
-            if found.alignment is not None:
-                box, angle = found.alignment.apply(images, box, angle)
-        boxes.append(box)
-        angles.append(angle)
-    return torch.cat(boxes), torch.cat(angles)
+def _everywhere(
+    seen: _Set, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+) -> Callable[[Tensor | None], tuple[Tensor, Tensor, Tensor]]:
+    """What places objects in some images, as what places them in the whole set outside of boxes (N, K, 4) that are taken."""
+
+    def whole(taken: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        parts = [
+            place(i, None if taken is None else taken[i.to(taken.device)]) for i in torch.arange(len(seen.cache)).split(CHUNK)
+        ]
+        boxes, angles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        return boxes, angles, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+
+    return whole
 
 
 def _align(seen: _Set, template: Template, taken: Tensor | None) -> Alignment:
@@ -225,8 +309,8 @@ def _align(seen: _Set, template: Template, taken: Tensor | None) -> Alignment:
     return learn_alignment(seen.encoder, seen.scene.images, seen.scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
 
 
-def _half_way(seen: _Set, kind: Kind) -> float:
-    """The margin half-way between the middle one of random patches and the middle one of a kind's first objects."""
+def _typical_margins(seen: _Set, kind: Kind) -> tuple[Tensor, Tensor]:
+    """Margins of random patches (n, R) and of a kind's first objects (n,), in the images that the search looks at."""
     crops = kind.crops()[seen.chosen]
     box = kind.boxes[seen.chosen, 0]
     generator = torch.Generator().manual_seed(seen.config.seed)
@@ -234,19 +318,21 @@ def _half_way(seen: _Set, kind: Kind) -> float:
     if isinstance(kind.judge, TemplateJudge):
         kind.judge.observe(kind.judge.embed(seen.scene.images, crops), kind.judge.embed(seen.scene.images, patches))
     margins = kind.judge.margins(seen.scene, crops, patches)
-    return float(margins[:, 0].median() + margins[:, 1:].median()) / 2
+    return margins[:, 1:], margins[:, 0]
+
+
+def _margins_of(seen: _Set, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
+    """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
+    crops = turned_crops(boxes[:, None], angles[:, None])
+    parts = torch.arange(len(seen.cache)).split(CHUNK)
+    return torch.cat([kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0] for i in parts])
 
 
 def _another(seen: _Set, found: _Found, taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
-    boxes, angles = _place(seen, found, taken)
-    crops = turned_crops(boxes[:, None], angles[:, None])
-    margins = [
-        found.kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0]
-        for i in torch.arange(len(seen.cache)).split(CHUNK)
-    ]
-    present = torch.cat(margins) > found.likely
-    if float(present.float().mean()) < SAME_KIND:
+    boxes, angles, looked = found.place(taken)
+    present = looked & (_margins_of(seen, found.kind, boxes, angles) > found.likely)
+    if float(present.sum()) < SAME_KIND * float(looked.sum()):
         return False
     found.kind.add(boxes, angles, present)
     return True
@@ -267,11 +353,11 @@ def tighten(boxes: Tensor, share: float) -> Tensor:
     return torch.cat([centre - share * half, centre + share * half], 1)
 
 
-def is_rigid(template: Template, region: Region) -> bool:
+def is_rigid(template: Template, contrast: float) -> bool:
     """Whether crops laid over each other agree well enough: the rigid hypothesis is judged by its loss less the reward for
     size, and must be the better the more clearly the loose one stands out.
     """
-    return template.objective + CONTRAST_WEIGHT * region.contrast < RIGID_BELOW
+    return template.objective + CONTRAST_WEIGHT * contrast < RIGID_BELOW
 
 
 def choose_stretches(judge: TemplateJudge, template: Template, seen: _Set, taken: Tensor | None) -> tuple[float, ...]:

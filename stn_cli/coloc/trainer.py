@@ -14,11 +14,12 @@ import torch
 
 import stn_cli
 from stn_cli.coloc import checkpoint
-from stn_cli.coloc.calibration import PATCHES, Calibration, calibrate, collapse
+from stn_cli.coloc.calibration import DOUBTFUL, LEAST_COMMON, PATCHES, Calibration, calibrate, collapse
 from stn_cli.coloc.config import TrainConfig
+from stn_cli.coloc.dense import SCALES
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import Encoder, make_encoder
-from stn_cli.coloc.judge import dimensions, make_judge
+from stn_cli.coloc.judge import DenseJudge, dimensions, make_judge
 from stn_cli.coloc.metrics import Metrics
 from stn_cli.coloc.network import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.patches import Crops, random_boxes
@@ -194,7 +195,9 @@ class _Training:
         files = self.found.images
         self.reporter.stage("decode", len(files))
         finest = 2 ** (self.config.cascade - 1)
-        side = canvas_side(files, self.config.imgsz * finest, multiple=4 * finest)
+        looked_at = canvas_side(files, self.config.imgsz * finest, multiple=4 * finest)
+        closely = self.encoder.dense and self.config.cascade == 1
+        side = canvas_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
         big = len(files) * side * side * 3 > 512 << 20
         path = self.folder / "cache.npy" if big else None
         cache = build_cache(
@@ -219,7 +222,8 @@ class _Training:
         write_images(self.folder, [f for f in files if f.name in kept])
         for name, note in cache.notes[:3]:
             self.reporter.warn(f"{name}: {note}")
-        return cache
+        self.large = cache
+        return cache.reduced(looked_at)
 
     def _decoded(self, count: int) -> None:
         self.reporter.advance(count)
@@ -233,7 +237,7 @@ class _Training:
             self._check_stop()
 
         with torch.no_grad():
-            self.kinds = search(self.cache, self.encoder, self.config, self.device, heard)
+            self.kinds = search(self.cache, self.encoder, self.config, self.device, heard, self.large)
         for number, kind in enumerate(self.kinds):
             for side, loss in kind.curve:
                 self.metrics.log({"stage": "search", "object": number, "side": round(side, 4), "loss": loss})
@@ -245,9 +249,11 @@ class _Training:
                     "in_each_image": kind.boxes.shape[1],
                     "template_objective": kind.template_objective,
                     "contrast": kind.contrast,
+                    "common": kind.common,
                 }
             )
         self._build([options_for(self.config.transform, kind.boxes) for kind in self.kinds])
+        self.large = self.cache
         self._warm_start()
         self._next_stage("regression")
 
@@ -256,7 +262,8 @@ class _Training:
         self.options = options
         for kind, option in zip(self.kinds, options, strict=True):
             grid = by_name(self.config.transform, **option)
-            finder = Finder(grid, kind.boxes.shape[1], self.config.cascade)
+            reader = kind.judge if isinstance(kind.judge, DenseJudge) else None
+            finder = Finder(grid, kind.boxes.shape[1], self.config.cascade, reader)
             self.finders.append(finder.to(self.device))
 
     def _warm_start(self) -> None:
@@ -425,8 +432,13 @@ class _Training:
         for finder, kind in zip(self.finders, self.kinds, strict=True):
             calibration, boxes = calibrate(finder, kind.judge, self.cache, self.device, self.config.seed)
             calibrations.append(calibration)
-            said = collapse(boxes[:, 0], self.cache.rectangles().to(self.device))
-            if said:
+            sayings = [collapse(boxes[:, 0], self.cache.rectangles().to(self.device))]
+            if kind.common is not None and kind.common < LEAST_COMMON:
+                calibration.most.fill_(DOUBTFUL)
+                sayings.append(
+                    f"the crops have little in common ({kind.common:.2f}): there may be no common object; scores stay below 0.5"
+                )
+            for said in filter(None, sayings):
                 self.progress.warnings.append(said)
                 self.reporter.warn(said)
                 self.metrics.log({"stage": "calibrate", "warning": said})
@@ -443,7 +455,7 @@ class _Training:
         facts = {
             "version": stn_cli.__version__,
             "transform": self.config.transform,
-            "encoder": self.config.encoder,
+            "encoder": self.encoder.name,
             "layer": self.config.layer,
             "canvas": self.cache.canvas,
             "cascade": self.config.cascade,
@@ -490,7 +502,7 @@ class _Training:
                     "judge": k.judge.state_dict(),
                     "places": [k.boxes, k.angles, k.present],
                     "curve": [list(pair) for pair in k.curve],
-                    "choice": [k.template_objective, k.contrast],
+                    "choice": [k.template_objective, k.contrast, k.common],
                     "options": option,
                     "finder": finder.state_dict(),
                 }
@@ -513,8 +525,8 @@ class _Training:
             judge.load_state_dict(k["judge"])
             curve = [(float(a), float(b)) for a, b in k["curve"]]
             boxes, angles, present = (t.to(self.device) for t in k["places"])
-            objective, contrast = k["choice"]
-            self.kinds.append(Kind(k["kind"], judge, boxes, angles, present, curve, objective, contrast))
+            objective, contrast, common = k["choice"]
+            self.kinds.append(Kind(k["kind"], judge, boxes, angles, present, curve, objective, contrast, common))
         if self.kinds:
             self._build([k["options"] for k in state["kinds"]])
             for finder, k in zip(self.finders, state["kinds"], strict=True):

@@ -81,13 +81,16 @@ class Plan:
 
 
 def draw(plan: Plan, g: torch.Generator) -> Sample:
-    """Images with the crops that the search chose: moved, scaled, tinted, mirrored where the thing is loose, turned where the crops turn.
+    """Images that hold an object, with the crops that the search chose: moved, scaled, tinted, mirrored where the thing is loose,
+    turned where the crops turn.
 
     A fine level sees a window around one object, off by what a coarse level may miss it by.
     """
     kind, cache = plan.kind, plan.cache
     device = kind.boxes.device
-    index = torch.randint(len(cache), (plan.batch,), generator=g)
+    held = kind.present.any(1).nonzero()[:, 0].cpu()
+    held = held if len(held) else torch.arange(len(cache))
+    index = held[torch.randint(len(held), (plan.batch,), generator=g)]
     at = index.to(device)
     n = len(index)
     images, rectangles = cache.batch(index, device), cache.rectangles()[index].to(device)
@@ -104,7 +107,7 @@ def draw(plan: Plan, g: torch.Generator) -> Sample:
     zoom = (uniform(n, 1) * SCALE_JITTER).exp().expand(n, 2).clone()
     if plan.fine:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
-    if kind.kind == "region":
+    if kind.kind != "template":
         zoom[:, 0] *= uniform(n).sign()
     turn = uniform(n) * turning(kind) if plan.grid.angle is not None else torch.zeros(n, device=device)
     # the picture's own linear map, x_source = linear x_target + shift, is chosen so that the first object lands at `moved`

@@ -141,7 +141,20 @@ def choose_windows(
 
 def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
     """(mean margin inside - mean margin outside) in standard deviations, over the images of a set."""
+    return _difference(margins, inside, valid) / float(margins[valid].std().clamp(min=1e-6))
+
+
+def contrast_beyond_place(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
+    """`contrast` of what is left of margins (N, h, w) after their mean over the images at each place is taken away.
+
+    Windows at the same place of all images are told from the rest by any trace of place in the features; there is nothing left of them here.
+    """
+    mean = (margins * valid).sum(0) / valid.sum(0).clamp(min=1)
+    return _difference(margins - mean, inside, valid) / float(margins[valid].std().clamp(min=1e-6))
+
+
+def _difference(values: Tensor, inside: Tensor, valid: Tensor) -> float:
     i, o = inside & valid, valid & ~inside
-    mean_i = (margins * i).sum((1, 2)) / i.sum((1, 2)).clamp(min=1)
-    mean_o = (margins * o).sum((1, 2)) / o.sum((1, 2)).clamp(min=1)
-    return float((mean_i - mean_o).mean() / margins[valid].std().clamp(min=1e-6))
+    mean_i = (values * i).sum((1, 2)) / i.sum((1, 2)).clamp(min=1)
+    mean_o = (values * o).sum((1, 2)) / o.sum((1, 2)).clamp(min=1)
+    return float((mean_i - mean_o).mean())

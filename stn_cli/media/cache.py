@@ -131,6 +131,16 @@ class Cache:
         """Side of the canvas, pixels."""
         return int(self.pixels.shape[1])
 
+    def reduced(self, side: int) -> Cache:
+        """The same images on canvases of a smaller side; itself where they are no larger."""
+        if side >= self.canvas:
+            return self
+        pixels = np.empty((len(self), side, side, 3), np.uint8)
+        for row, canvas in zip(pixels, self.pixels, strict=True):
+            cv2.resize(canvas, (side, side), dst=row, interpolation=cv2.INTER_AREA)
+        frames = [Frame(f.width, f.height, side) for f in self.frames]
+        return Cache(pixels, frames, self.names, self.skipped, self.notes)
+
     def settle(self, device: torch.device) -> None:
         """Move the whole array onto an accelerator when it takes at most a quarter of its free memory."""
         if device.type != "cuda":

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=Recipe().epochs)
-    parser.add_argument("--objectness-steps", type=int, default=2000)
+    parser.add_argument("--objectness-steps", type=int, default=1200)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     device = pick_device(given.device)

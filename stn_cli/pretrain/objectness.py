@@ -1,9 +1,9 @@
 """Objectness without boxes: a head that tells cells of an object from cells beside it, learned from class labels alone.
 
-The trained classifier, read cell by cell, says where in a picture its own class is (class activation maps, Zhou et al. 2016, arXiv
-1512.04150); the largest window that satisfies the margin makes a box of it. A head that does not know the class then learns the inside of these
-boxes over all classes (as pseudo-supervised localisation does with a regressor, Zhang et al. 2020, arXiv 2002.11359), and what all
-classes of objects have in common holds for classes that were never seen.
+Each class is a set of pictures with a common object, so that the search of this package finds it: it starts where the trained
+classifier, read cell by cell, sees the class (class activation maps, Zhou et al. 2016, arXiv 1512.04150). A head that does not know the
+class then learns the inside of the found boxes over all classes (as pseudo-supervised localisation does with a regressor, Zhang et al.
+2020, arXiv 2002.11359), and what all classes of objects have in common holds for classes that were never seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from stn_cli.coloc.backbone import FEATURES, WIDTHS, Objectness
 from stn_cli.coloc.features import blur
-from stn_cli.coloc.windows import largest_windows, otsu
+from stn_cli.coloc.linear import LinearMargin, Projection
+from stn_cli.coloc.windows import choose_windows, inside_mask, lay_out, normalise_cells, otsu
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
 from stn_cli.pretrain.supervised import Classifier
@@ -25,43 +26,63 @@ from stn_cli.pretrain.supervised import Classifier
 SIDE = 128
 """Side at which pictures are looked at for boxes: maps of 16 x 16 cells."""
 SIDES = (64, 80, 96, 112, 128, 144)
-CENTRE = 0.2
+ROUNDS = 5
+SHRINKAGE = 1.0
+CENTRE = 0.3
 """What the middle is favoured by, standard deviations at the middle of a side: a picture's class is seldom at its edge."""
 SMALLEST = 0.3
 
 
 @torch.inference_mode()
-def class_boxes(model: Classifier, pictures: Pictures, device: torch.device, batch: int = 128) -> Tensor:
-    """A box of each picture's own class, (N, 4) normalised, from the class's activation on each cell.
+def class_boxes(model: Classifier, pictures: Pictures, device: torch.device) -> Tensor:
+    """A box of each picture's own class, (N, 4) normalised.
 
     Args:
         model: the trained classifier.
         pictures: with their labels.
         device: for the network.
-        batch: pictures per call.
     """
     model.eval()
     labels = torch.from_numpy(pictures.labels)
-    maps = []
-    for index in torch.arange(len(pictures)).split(batch):
-        images = F.interpolate(pictures.batch(index, device), (SIDE, SIDE), mode="bilinear", align_corners=False)
-        with torch.autocast(device.type, torch.bfloat16):
-            features, _, _ = model.network(standardise(images).contiguous(memory_format=torch.channels_last))
-        logits = model.classify(features.float().movedim(1, -1)).log_softmax(-1)  # (B, h, w, classes)
-        own = logits.gather(-1, labels[index].to(device)[:, None, None, None].expand(*logits.shape[:3], 1))[..., 0]
-        maps.append(blur(own[:, None], 1.0)[:, 0].cpu())
-    every = torch.cat(maps)
-    h, w = every.shape[1:]
-    at = (torch.arange(h) + 0.5) * (2 / h) - 1
-    off_centre = at[None, :].square() + at[:, None].square()
-    boxes = torch.zeros((len(every), 4))
-    for label in labels.unique():
-        of = labels == label
-        values = every[of]
-        surplus = (values - otsu(values.flatten())) / values.std().clamp(min=1e-6) - CENTRE * off_centre
-        found, _ = largest_windows(surplus)
-        boxes[of] = found.float() * boxes.new_tensor([2 / w, 2 / h, 2 / w, 2 / h]) - 1
+    boxes = torch.zeros((len(pictures), 4))
+    for label in labels.unique().tolist():
+        index = (labels == label).nonzero()[:, 0]
+        cells, activation = _look(model, pictures, index, label, device)
+        boxes[index] = _boxes_of_class(cells, activation).cpu()
     return boxes
+
+
+def _look(
+    model: Classifier, pictures: Pictures, index: Tensor, label: int, device: torch.device, batch: int = 128
+) -> tuple[Tensor, Tensor]:
+    """Cells (n, C, h, w) of a class's pictures and the class's activation on each (n, h, w)."""
+    cells, activation = [], []
+    for part in index.split(batch):
+        images = F.interpolate(pictures.batch(part, device), (SIDE, SIDE), mode="bilinear", align_corners=False)
+        with torch.autocast(device.type, torch.bfloat16):
+            features, _, last = model.network(standardise(images).contiguous(memory_format=torch.channels_last))
+        features, last = features.float().contiguous(), last.float().contiguous()
+        wide = F.interpolate(F.normalize(last, dim=1), features.shape[-2:], mode="bilinear", align_corners=False)
+        cells.append(torch.cat([F.normalize(features, dim=1), wide], 1))
+        logits = model.classify(features.movedim(1, -1))
+        activation.append(logits[..., label] - logits.mean(-1))
+    return torch.cat(cells), torch.cat(activation)
+
+
+def _boxes_of_class(cells: Tensor, activation: Tensor) -> Tensor:
+    whole = torch.tensor([[-1.0, -1.0, 1.0, 1.0]], device=cells.device).expand(len(cells), 4)
+    layout = lay_out((cells.shape[-2], cells.shape[-1]), whole)
+    z = Projection.of(cells.movedim(1, -1).flatten(0, 2), 0.0)(cells)
+    seen = blur(activation[:, None], 1.0)[:, 0]
+    seen = seen - 0.5 * seen.mean((1, 2), keepdim=True)  # half of how sure the classifier is of the whole picture is no place
+    seen = seen / seen.std().clamp(min=1e-6)
+    margins = seen
+    for turn in range(ROUNDS + 1):
+        boxes = choose_windows(margins, layout, otsu(margins.flatten()), margins.std(), CENTRE, None)
+        if turn < ROUNDS:
+            found = LinearMargin.fit(z, inside_mask(boxes, layout.size), layout, SHRINKAGE).map(z, 1.0)
+            margins = found / found.std().clamp(min=1e-6) + seen
+    return normalise_cells(boxes, layout.size)
 
 
 def train_objectness(

@@ -7,6 +7,7 @@ place of the picture.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,10 @@ def train_selfsupervised(
         model.network.load_state_dict(start.state_dict())
     model = model.to(device).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=recipe.steps, pct_start=0.1)
+    warm = max(1, recipe.steps // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda t: min(1.0, (t + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, t / recipe.steps)))
+    )
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
     first, log = load_state(folder, parts)
     if reporter:

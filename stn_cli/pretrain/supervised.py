@@ -37,7 +37,7 @@ class Recipe:
         seed: of everything random.
     """
 
-    epochs: int = 36
+    epochs: int = 30
     batch: int = 128
     lr: float = 2e-3
     decay: float = 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 from stn_cli.coloc.encoders.gradient import GradientEncoder
 from stn_cli.coloc.encoders.interface import GRID, Appearance, Encoder, embed_crops, embed_windows
 from stn_cli.coloc.encoders.pretrained import PretrainedEncoder, known_network
-from stn_cli.coloc.encoders.small import FILE, SmallEncoder
+from stn_cli.coloc.encoders.small import BUILDS, FILE, SmallEncoder
 from stn_cli.errors import UsageError
 
 __all__ = [
@@ -39,10 +39,10 @@ def make_encoder(name: str, weights: Path | None = None, layer: str = "", *, pre
     """
     if name == GradientEncoder.name:
         return GradientEncoder()
+    if not pretrained and name in BUILDS.values():
+        return SmallEncoder(loaded=False, objectness=name == BUILDS[True])
     if name == "small":
-        return SmallEncoder(loaded=pretrained)
-    if not pretrained and name.startswith(FOLDER):
-        return SmallEncoder(loaded=False, objectness=name.endswith("+objectness"))
+        return SmallEncoder()
     if known_network(name):
         return PretrainedEncoder(name, weights, layer, pretrained=pretrained)
     folder = Path(name)
@@ -51,7 +51,3 @@ def make_encoder(name: str, weights: Path | None = None, layer: str = "", *, pre
     raise UsageError(
         "unknown encoder", name, "known: small, gradient, torchvision's networks, dino_*, a folder of stn-coloc pretrain"
     )
-
-
-FOLDER = "folder"
-"""What a run calls an encoder that came from a folder: its weights are in the run."""

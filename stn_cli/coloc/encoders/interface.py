@@ -45,6 +45,9 @@ class Encoder(Protocol):
     """The small interface that search, objective and localiser see."""
 
     name: str
+    """What a run calls it: enough to build it again, to load the run's own weights into."""
+    dense: bool
+    """Whether `appearance` gives a trained network's features, whose directions mean something; else they are values to make words of."""
     patch: int
     """Side of a crop that is embedded, pixels."""
     stride: int
@@ -55,11 +58,8 @@ class Encoder(Protocol):
     def structure(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C, h, w)."""
 
-    def appearance(self, images: Tensor) -> Appearance:
-        """(B, 3, H, W) in [0, 1] -> what its cells look like."""
-
-    def groups(self, cells: Tensor) -> Tensor:
-        """What each channel of appearance cells (M, C) is divided by, so that kinds of evidence weigh what they should (C,)."""
+    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
+        """(B, 3, H, W) in [0, 1] -> what its cells look like, the images mirrored outwards by `pad` pixels while they are looked at."""
 
     def to(self, device: torch.device) -> Any:
         """Move to a device."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from stn_cli.coloc.encoders.dino import URLS, WIDTHS, VisionTransformer
 from stn_cli.coloc.encoders.files import fill, read_weights
 from stn_cli.coloc.encoders.interface import Appearance
-from stn_cli.coloc.features import blur
 from stn_cli.errors import ResourceError, UsageError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -35,6 +34,7 @@ class PretrainedEncoder(nn.Module):
         CheckpointError: the file is not this network's weights.
     """
 
+    dense = True
     patch = 64
     stride = 16
     spread = 1
@@ -74,14 +74,19 @@ class PretrainedEncoder(nn.Module):
             return cast(Tensor, out)
         return as_map(self._taken.pop(), (size[0] // self.stride, size[1] // self.stride), self.layer)
 
-    def appearance(self, images: Tensor) -> Appearance:
+    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
         """(B, 3, H, W) -> cells (B, C, H / 8, W / 8): read at twice the size, each cell normalised."""
+        h, w = images.shape[-2:]
+        if pad:
+            images = F.pad(images, (pad,) * 4, mode="reflect")
         large = F.interpolate(images, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return Appearance(F.normalize(blur(self.structure(large), 0.5), dim=1))
-
-    def groups(self, cells: Tensor) -> Tensor:
-        """One scale for all channels: the network has already weighed them."""
-        return cells.std().clamp(min=1e-6).expand(cells.shape[1])
+        cells = self.maps(large)
+        if pad:  # the map is cut where the image ends, which need not be where a cell does
+            k = (1.0 - 2 * pad / images.shape[-1]), (1.0 - 2 * pad / images.shape[-2])
+            theta = torch.tensor([[k[0], 0.0, 0.0], [0.0, k[1], 0.0]], device=images.device).expand(len(images), 2, 3)
+            size = [len(images), 1, max(1, round(h / 8)), max(1, round(w / 8))]
+            cells = F.grid_sample(cells, F.affine_grid(theta, size, align_corners=False), align_corners=False)
+        return Appearance(F.normalize(cells, dim=1))
 
 
 def _multiple(side: int) -> int:

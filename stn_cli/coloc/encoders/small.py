@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.coloc.backbone import FEATURES, WIDTHS, Objectness, SmallNetwork
+from stn_cli.coloc.backbone import FEATURES, STRIDE, WIDTHS, Objectness, SmallNetwork, fused
 from stn_cli.coloc.container import Damaged, pack, unpack
 from stn_cli.coloc.encoders.files import fill
 from stn_cli.coloc.encoders.gradient import GradientEncoder
@@ -23,6 +23,8 @@ FILE = "encoder.safetensors"
 """Name of the weights in a folder that `stn-coloc pretrain` made."""
 SHIPPED = "small.safetensors"
 ARCHITECTURE = "small-1"
+BUILDS = {True: "small", False: "small-headless"}
+"""What a run calls the encoder, with and without the head that knows objects: wherever its weights came from, the run holds them."""
 
 
 class SmallEncoder(nn.Module):
@@ -41,24 +43,37 @@ class SmallEncoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    _quick: tuple[tuple[Any, ...], SmallNetwork] | None
+    dense = True
     patch = GradientEncoder.patch
     stride = GradientEncoder.stride
     spread = GradientEncoder.spread
 
     def __init__(self, folder: Path | None = None, *, loaded: bool = True, objectness: bool = True) -> None:
         super().__init__()
-        self.name = "small" if folder is None else str(folder)
         self.edges = GradientEncoder()
         self.network = SmallNetwork()
         self.head: Objectness | None = Objectness(FEATURES + WIDTHS[-1])
         self.facts: dict[str, Any] = {}
+        object.__setattr__(self, "_quick", None)  # not a part: it has no weights of its own
         if loaded:
             self._load(folder)
         elif not objectness:
             self.head = None
+        self.name = BUILDS[self.head is not None]
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def _quick_network(self) -> SmallNetwork:
+        """The network as it is used: made anew whenever its weights were loaded or moved."""
+        weight = next(self.network.parameters())
+        now = (weight.device, weight.data_ptr(), weight._version)
+        if self._quick is None or self._quick[0] != now:
+            dtype = torch.bfloat16 if quick_halves(weight.device) else torch.float32
+            object.__setattr__(self, "_quick", (now, fused(self.network, dtype)))
+        assert self._quick is not None
+        return self._quick[1]
 
     def _load(self, folder: Path | None) -> None:
         path = Path(str(resources.files("stn_cli.coloc.encoders") / SHIPPED)) if folder is None else folder / FILE
@@ -71,29 +86,36 @@ class SmallEncoder(nn.Module):
         """(B, 3, H, W) -> (B, 12, (H - 8) / 4 + 1, (W - 8) / 4 + 1)."""
         return self.edges.structure(images)
 
-    def appearance(self, images: Tensor) -> Appearance:
-        """(B, 3, H, W) -> cells (B, 384, H / 8, W / 8): both kinds of features, each cell normalised; and their objectness."""
-        features, last = self.dense(images)
-        wide = F.interpolate(last, features.shape[-2:], mode="bilinear", align_corners=False)
-        cells = torch.cat([F.normalize(features, dim=1), F.normalize(wide, dim=1)], 1)
-        return Appearance(cells, None if self.head is None else self.head(features, last))
+    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
+        """(B, 3, H, W) -> cells (B, 256, H / 8, W / 8) and their objectness.
 
-    def dense(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> features (B, 128, H / 8, W / 8) and the last stage (B, 256, H / 16, W / 16)."""
+        The first half is the features, which know what things are, the second the stage before, which knows how they look; both normalised.
+
+        Args:
+            images: in [0, 1].
+            pad: pixels, a multiple of 16, by which images are mirrored outwards while they are looked at. A network sees where a
+                picture ends, and a search that may choose anything would take that for evidence.
+        """
+        if pad:
+            images = F.pad(images, (pad,) * 4, mode="reflect")
         standard = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=quick_halves(images.device)):
-            features, _, last = self.network(standard)
-        return features.float().contiguous(), last.float().contiguous()
-
-    def groups(self, cells: Tensor) -> Tensor:
-        """One scale for all channels: the network has already weighed them."""
-        return cells.std().clamp(min=1e-6).expand(cells.shape[1])
+        quick = self._quick_network()
+        features, local, last = quick(standard.to(next(quick.parameters()).dtype))
+        features, local = features.float().contiguous(), local.float().contiguous()
+        cells = torch.cat([F.normalize(features, dim=1), F.normalize(local, dim=1)], 1)
+        odds = None if self.head is None else self.head(features, last.float().contiguous())
+        if pad:
+            k = pad // STRIDE
+            cells = cells[..., k:-k, k:-k]
+            odds = None if odds is None else odds[..., k:-k, k:-k]
+        return Appearance(cells, odds)
 
 
 def quick_halves(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 faster than in float32."""
     if device.type == "cpu":
-        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_device_supported())
+        known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        return torch.backends.mkldnn.is_available() and any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return device.type == "cuda"
 
 

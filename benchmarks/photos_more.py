@@ -1,0 +1,173 @@
+"""What else is asked of photographs: new images, images without the object, several instances, speed.
+
+    python -m benchmarks.photos_more [halves|absent|several|speed ...]
+
+halves: trained on half of each set, measured on the other half (frames of videos are halved in order, so that neighbours do not tell).
+absent: a quarter as many images of another set mixed in before training; AUROC of the score as a sign that the object is there.
+several: recall and precision at IoU 0.5 with `--objects 3` where images hold several, of objects that score at least 0.5.
+speed: images/s of `localise`, the whole process and the model alone, beside decoding the same files alone with the same threads.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.common import PROGRAM, corloc, machine, need, save, timed
+from benchmarks.gradient_photos import SETS
+from benchmarks.photos import PHOTOS, run
+from stn_cli.formats.coco import read_coco
+from stn_cli.geometry import box_iou
+from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.decode import load
+from stn_cli.media.scan import scan
+
+MIXED = {
+    "bccd_wbc": "fruit_apple",
+    "foda_hammer": "raccoon",
+    "foda_clamp": "voc07_motorbike",
+    "fruit_apple": "voc07_aeroplane",
+    "voc07_motorbike": "voc10coseg_cat",
+    "voc07_aeroplane": "foda_hammer",
+    "voc10coseg_cat": "voc07_motorbike",
+    "raccoon": "fruit_apple",
+}
+SEVERAL = ("fruit_apple", "voc07_aeroplane", "voc07_motorbike")
+
+
+def _copy(files: list[Path], folder: Path, prefix: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copy(file, folder / (prefix + file.name))
+
+
+def _images(name: str) -> list[Path]:
+    return sorted((PHOTOS / name / "images").iterdir())
+
+
+def halves(name: str) -> dict[str, Any]:
+    """CorLoc on the half that was trained on, and on the other half."""
+    files = _images(name)
+    frames = name.startswith("foda")
+    first = files[: len(files) // 2] if frames else files[::2]
+    second = files[len(files) // 2 :] if frames else files[1::2]
+    truth = json.loads((PHOTOS / name / "boxes.json").read_text())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        out: dict[str, Any] = {}
+        _copy(first, folder / "first")
+        _copy(second, folder / "second")
+        boxes, _, _ = run(folder / "first", folder)
+        again = folder / "again"
+        timed([*PROGRAM, "localise", str(folder / "second"), "-q", "-m", str(folder / "run"), "-o", str(again)])
+        for part, files_of, found in (("trained on", first, boxes), ("new", second, again / "boxes.json")):
+            (folder / "truth.json").write_text(json.dumps({f.name: truth[f.name] for f in files_of}))
+            out[part] = corloc(found, folder / "truth.json")
+    return out
+
+
+def auroc(positive: list[float], negative: list[float]) -> float:
+    """Share of pairs in which the positive one scores higher."""
+    p, n = torch.tensor(positive)[:, None], torch.tensor(negative)[None]
+    return float(((p > n).double() + 0.5 * (p == n).double()).mean())
+
+
+def absent(name: str) -> dict[str, Any]:
+    """AUROC of the score between images with the object and those of another set."""
+    files = _images(name)
+    others = _images(MIXED[name])
+    count = len(files) // 4
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _copy(files, folder / "images", "has_")
+        _copy(others[:: max(1, len(others) // count)][:count], folder / "images", "lacks_")
+        boxes, _, _ = run(folder / "images", folder)
+        score = {r.file: max((o.score for o in r.objects), default=0.0) for r in read_coco(boxes)}
+        (folder / "truth.json").write_text(
+            json.dumps({"has_" + k: v for k, v in json.loads((PHOTOS / name / "boxes.json").read_text()).items()})
+        )
+        has = [v for k, v in score.items() if k.startswith("has_")]
+        lacks = [v for k, v in score.items() if k.startswith("lacks_")]
+        return {"with": MIXED[name], "auroc": round(auroc(has, lacks), 3), "corloc": corloc(boxes, folder / "truth.json")}
+
+
+def several(name: str) -> dict[str, Any]:
+    """Recall and precision of all instances."""
+    truth = json.loads((PHOTOS / name / "boxes.json").read_text())
+    with tempfile.TemporaryDirectory() as temporary:
+        boxes, _, _ = run(PHOTOS / name / "images", Path(temporary), "--objects", "3")
+        hits = found = wanted = 0
+        for record in read_coco(boxes):
+            true = torch.tensor(truth[record.file]).float()
+            free = torch.ones(len(true), dtype=torch.bool)
+            wanted += len(true)
+            for item in sorted(record.objects, key=lambda o: -o.score):
+                if item.score < 0.5:
+                    continue
+                found += 1
+                overlap = box_iou(torch.tensor(item.box).float(), true) * free
+                if float(overlap.max()) > 0.5:
+                    hits += 1
+                    free[overlap.argmax()] = False
+    return {"recall": round(100 * hits / wanted, 1), "precision": round(100 * hits / max(1, found), 1), "found": found}
+
+
+def speed(name: str, copies: int = 20) -> dict[str, Any]:
+    """Images/s: decoding alone, the model with decoding, the whole command."""
+    from stn_cli.coloc.localiser import Localiser
+
+    files = scan(PHOTOS / name / "images").images
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        run(PHOTOS / name / "images", folder)
+        for i in range(copies):
+            _copy([Path(f.path) for f in files], folder / "many", f"{i}_")
+        many = scan(folder / "many").images
+        begun = time.perf_counter()
+        for _ in ordered_map(lambda f: load(f.path), many, default_workers()):
+            pass
+        decoding = len(many) / (time.perf_counter() - begun)
+        localiser = Localiser.load(folder / "run")
+        for _ in localiser.localise_files(files):
+            pass
+        begun = time.perf_counter()
+        for _ in localiser.localise_files(many):
+            pass
+        model = len(many) / (time.perf_counter() - begun)
+        seconds, memory = timed(
+            [*PROGRAM, "localise", str(folder / "many"), "-q", "-m", str(folder / "run"), "-o", str(folder / "out")]
+        )
+    return {
+        "images": len(many),
+        "decoding": round(decoding),
+        "localiser": round(model),
+        "command": round(len(many) / seconds),
+        "ratio": round(model / decoding, 2),
+        "gigabytes": round(memory, 2),
+    }
+
+
+PARTS = {"halves": (halves, SETS), "absent": (absent, SETS), "several": (several, SEVERAL), "speed": (speed, SETS)}
+
+
+def main() -> None:
+    need(PHOTOS)
+    print(machine())
+    for part in sys.argv[1:] or PARTS:
+        measure, sets = PARTS[part]
+        rows: dict[str, Any] = {}
+        for name in sets:
+            rows[name] = measure(name)
+            save(f"photos_{part}", {"sets": rows}, f"photos_more {part}")
+            print(f"{part:8} {name:16} {rows[name]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

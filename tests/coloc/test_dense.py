@@ -1,0 +1,133 @@
+"""The search on dense features: its parts against closed forms, the whole on a made set with a known object."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stn_cli.coloc.dense import DenseSearch
+from stn_cli.coloc.encoders import Appearance
+from stn_cli.coloc.linear import LinearMargin, Projection, unlikeness
+from stn_cli.coloc.windows import contrast, contrast_beyond_place, inside_mask, lay_out
+from stn_cli.geometry import box_iou
+
+WHOLE = torch.tensor([[-1.0, -1.0, 1.0, 1.0]])
+
+
+def made_set(count: int = 24, seed: int = 0, absent: int = 0) -> tuple[Appearance, torch.Tensor, torch.Tensor]:
+    """Features with an object of 6 x 8 cells anywhere, in directions of its own: appearance, rectangles, boxes in cells."""
+    g = torch.Generator().manual_seed(seed)
+    cells = 0.3 * torch.randn((count, 16, 24, 24), generator=g)
+    boxes = torch.zeros((count, 4), dtype=torch.long)
+    for n in range(count):
+        x, y = (int(torch.randint(1, 24 - s - 1, (1,), generator=g)) for s in (6, 8))
+        boxes[n] = torch.tensor([x, y, x + 6, y + 8])
+        if n >= absent:
+            cells[n, :3, y : y + 8, x : x + 6] += torch.tensor([1.0, 0.7, -0.8])[:, None, None]
+    return Appearance(cells), WHOLE.expand(count, 4), boxes
+
+
+def normalised(boxes: torch.Tensor) -> torch.Tensor:
+    return boxes / 12.0 - 1
+
+
+def test_projection_is_of_principal_components() -> None:
+    g = torch.Generator().manual_seed(0)
+    scales = torch.tensor([5.0, 2.0, 1.0, 0.1])
+    cells = torch.randn((4000, 4), generator=g) * scales + 3
+    plain = (cells - cells.mean(0)) @ Projection.of(cells, 0.0, 4).basis
+    torch.testing.assert_close(plain.std(0), cells.std(0), rtol=0.02, atol=0)
+    covariance = plain.T @ plain / len(plain)
+    assert float((covariance - covariance.diag().diag()).abs().max()) < 1e-3
+    white = (cells - cells.mean(0)) @ Projection.of(cells, 1.0, 3).basis
+    torch.testing.assert_close(white.std(0), white.std(0)[:1].expand(3), rtol=0.05, atol=0)
+    maps = cells[:24].view(1, 4, 6, 4).movedim(-1, 1)
+    assert Projection.of(cells, 0.0, 2)(maps).shape == (1, 4, 6, 2)
+
+
+def test_the_discriminant_is_fishers() -> None:
+    """Against the closed form on cells of two Gaussian classes with one covariance."""
+    g = torch.Generator().manual_seed(1)
+    mixing = torch.tensor([[2.0, 0.0], [1.5, 0.5]], dtype=torch.float64)
+    z = torch.randn((40, 8, 8, 2), generator=g, dtype=torch.float64) @ mixing.T
+    inside = torch.zeros((40, 8, 8), dtype=torch.bool)
+    inside[:, 2:6, 2:6] = True
+    shift = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    z[inside] += shift
+    layout = lay_out((8, 8), WHOLE.expand(40, 4))
+    layout.border[:] = False
+    found = LinearMargin.fit(z, inside, layout, 0.0)
+    wanted = torch.linalg.solve(mixing @ mixing.T, shift)
+    assert float(torch.nn.functional.cosine_similarity(found.direction, wanted, dim=0)) > 0.995
+    margins = z @ found.direction - found.offset
+    assert float(margins[inside].mean()) == pytest.approx(-float(margins[~inside].mean()), rel=1e-6)
+    means = LinearMargin.fit(z, inside, layout, None).direction
+    assert float((means - shift).abs().max()) < 0.15
+
+
+def test_images_without_weight_do_not_count() -> None:
+    appearance, rectangles, boxes = made_set(absent=12)
+    z = appearance.cells.movedim(1, -1)
+    layout = lay_out((24, 24), rectangles)
+    inside = inside_mask(boxes, (24, 24))
+    weights = (torch.arange(24) >= 12).float()
+    held = LinearMargin.fit(z, inside, layout, 1.0, weights)
+    alone = LinearMargin.fit(z[12:], inside[12:], lay_out((24, 24), rectangles[12:]), 1.0)
+    torch.testing.assert_close(held.direction, alone.direction, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_unlike_the_borders() -> None:
+    appearance, rectangles, boxes = made_set()
+    layout = lay_out((24, 24), rectangles)
+    unlike = unlikeness(appearance.cells.movedim(1, -1), layout, 0.7)
+    inside = inside_mask(boxes, (24, 24))
+    assert float(unlike[inside].mean()) > float(unlike[~inside].mean()) + 0.2
+
+
+def test_contrast_beyond_place_is_nothing_for_a_place() -> None:
+    boxes = torch.tensor([[8, 8, 16, 16]]).expand(10, 4)
+    inside = inside_mask(boxes, (24, 24))
+    valid = torch.ones_like(inside)
+    g = torch.Generator().manual_seed(0)
+    margins = inside.float() + 0.01 * torch.randn((10, 24, 24), generator=g)
+    assert contrast(margins, inside, valid) > 2
+    assert abs(contrast_beyond_place(margins, inside, valid)) < 0.05
+    appearance, _, places = made_set()
+    moving = inside_mask(places, (24, 24))
+    assert contrast_beyond_place(moving.float(), moving, torch.ones_like(moving)) > 1.5
+    assert len(appearance.cells) == 24
+
+
+def test_the_search_finds_the_object() -> None:
+    appearance, rectangles, boxes = made_set()
+    found, _variant = DenseSearch.of(appearance, rectangles).best()
+    overlap = box_iou(found.boxes, normalised(boxes))
+    assert float((overlap > 0.5).float().mean()) > 0.9
+    assert found.contrast > 1.5
+    assert found.worth > 0
+    assert found.name.startswith("unlike borders")
+
+
+def test_objectness_is_one_more_start() -> None:
+    appearance, rectangles, boxes = made_set()
+    odds = inside_mask(boxes, (24, 24)).float() * 4 - 2
+    found, _ = DenseSearch.of(Appearance(appearance.cells, odds), rectangles).best()
+    assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) > 0.9
+
+
+def test_taken_places_stay_closed() -> None:
+    appearance, rectangles, boxes = made_set()
+    taken = normalised(boxes)[:, None]
+    search = DenseSearch.of(appearance, rectangles)
+    first, _ = search.best()
+    further = search.outside(first, taken)
+    assert float(box_iou(further.boxes, taken[:, 0]).max()) < 0.2
+    again, _ = DenseSearch.of(appearance, rectangles, taken=taken).best()
+    assert float(box_iou(again.boxes, taken[:, 0]).mean()) < 0.3
+
+
+def test_masks_sharpen_the_margins() -> None:
+    appearance, rectangles, boxes = made_set()
+    search = DenseSearch.of(appearance, rectangles)
+    found = search.again(inside_mask(boxes, (24, 24)), 0, "truth")
+    assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) == 1.0

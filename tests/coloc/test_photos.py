@@ -1,0 +1,144 @@
+"""The loose search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs where they are at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from stn_cli.coloc.config import TrainConfig
+from stn_cli.coloc.encoders import make_encoder
+from stn_cli.coloc.search import Kind, search
+from stn_cli.formats.coco import read_coco
+from stn_cli.geometry import box_iou
+from stn_cli.media.cache import build_cache, canvas_side
+from stn_cli.media.scan import scan
+from tests.conftest import ROOT, SHARED, write_image
+
+CPU = torch.device("cpu")
+
+
+def found(folder: Path, config: TrainConfig) -> tuple[list[Kind], dict[str, list[list[float]]]]:
+    """Kinds that a search finds, and their first boxes in pixels."""
+    files = scan(folder).images
+    large = build_cache(files, canvas_side(files, 208))
+    cache = large.reduced(canvas_side(files, config.imgsz))
+    with torch.no_grad():
+        kinds = search(cache, make_encoder("small"), config, CPU, large=large)
+    boxes = {
+        name: [frame.boxes_from_canvas(kind.boxes[i, 0]).tolist() for kind in kinds]
+        for i, (name, frame) in enumerate(zip(cache.names, cache.frames, strict=True))
+    }
+    return kinds, boxes
+
+
+def right(boxes: dict[str, list[list[float]]], truth: dict[str, list[list[float]]]) -> float:
+    hits = [
+        float(box_iou(torch.tensor(boxes[n])[:1, None], torch.tensor(t).float()[None]).max()) > 0.5
+        for n, t in truth.items()
+        if n in boxes
+    ]
+    return sum(hits) / len(hits)
+
+
+def test_cups_on_any_ground(tmp_path: Path) -> None:
+    source = ROOT / "sample_data/cups"
+    for path in sorted((source / "images").iterdir())[::2]:
+        (tmp_path / path.name).symlink_to(path)
+    kinds, boxes = found(tmp_path, TrainConfig(search="region"))
+    assert [k.kind for k in kinds] == ["dense"]
+    assert bool(kinds[0].present.all())
+    truth = json.loads((source / "boxes.json").read_text())
+    assert right(boxes, {n: truth[n] for n in boxes}) >= 0.8
+
+
+def scene(seed: int, shapes: str, size: tuple[int, int] = (96, 128)) -> tuple[np.ndarray, dict[str, list[int]]]:
+    """Things of their own colours on noisy ground: r a red disc with a bar, b a blue chequered square."""
+    rng = np.random.default_rng(seed)
+    h, w = size
+    image = cv2.GaussianBlur(rng.integers(70, 150, (h, w, 3), np.uint8), (0, 0), 2)
+    places = {}
+    for shape in shapes:
+        left = w // 2 if shape == "b" else 0  # each in its own half: they do not cover each other
+        x, y = left + int(rng.integers(3, w // 2 - 33)), int(rng.integers(3, h - 33))
+        patch = image[y : y + 30, x : x + 30]
+        if shape == "r":
+            cv2.circle(patch, (15, 15), 14, (210, 40, 30), -1)
+            cv2.rectangle(patch, (4, 12), (26, 17), (240, 230, 60), -1)
+        else:
+            patch[:] = (30, 60, 190)
+            patch[::6] = patch[:, ::6] = (220, 230, 240)
+        places[shape] = [x, y, x + 30, y + 30]
+    return image, places
+
+
+def test_two_common_objects_are_two_kinds(tmp_path: Path) -> None:
+    truth = {}
+    for n in range(20):
+        image, truth[f"{n:02d}.png"] = scene(n, "rb")
+        write_image(tmp_path / f"{n:02d}.png", image)
+    _kinds, boxes = found(tmp_path, TrainConfig(search="region", objects=2))
+    both = [
+        {max(places, key=lambda s: float(box_iou(torch.tensor(box), torch.tensor(places[s]).float()))) for box in boxes[n]}
+        == {"r", "b"}
+        for n, places in truth.items()
+    ]
+    hits = [
+        max(float(box_iou(torch.tensor(box), torch.tensor(place).float())) for box in boxes[n]) > 0.5
+        for n, places in truth.items()
+        for place in places.values()
+    ]
+    assert sum(both) >= 16
+    assert sum(hits) >= 30
+
+
+def test_images_without_the_object_score_low(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
+    for n in range(24):
+        image, _ = scene(n, "r" if n < 18 else "")
+        write_image(tmp_path / "images" / f"{'has' if n < 18 else 'lacks'}{n:02d}.png", image)
+    flags = ["--search", "region", "--imgsz", 64, "--steps", 60, "--finetune", 2, "--batch", 8, "--no-report"]
+    code, _, err = cli("train", tmp_path / "images", "-o", tmp_path / "run", *flags)
+    assert code == 0, err
+    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "boxes")
+    assert code == 0, err
+    scores = {r.file: max(o.score for o in r.objects) for r in read_coco(tmp_path / "boxes/boxes.json")}
+    has = [v for k, v in scores.items() if k.startswith("has")]
+    lacks = [v for k, v in scores.items() if k.startswith("lacks")]
+    assert sum(a > b for a in has for b in lacks) >= 0.85 * len(has) * len(lacks)
+
+
+def test_odd_images_are_no_fault(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
+    """Greyscale, a panorama of 10:1, a tower of 1:10, 16 pixels, and a large one, among ordinary ones."""
+    folder = tmp_path / "images"
+    for n in range(8):
+        write_image(folder / f"{n}.png", scene(n, "r")[0])
+    write_image(folder / "grey.png", cv2.cvtColor(scene(8, "r")[0], cv2.COLOR_RGB2GRAY)[..., None].repeat(3, 2))
+    write_image(folder / "panorama.jpg", scene(9, "r", (100, 1000))[0])
+    write_image(folder / "tower.jpg", scene(10, "r", (1000, 100))[0])
+    write_image(folder / "tiny.png", cv2.resize(scene(11, "r")[0], (16, 16)))
+    write_image(folder / "large.jpg", cv2.resize(scene(12, "r")[0], (4000, 3000)))
+    flags = ["--imgsz", 64, "--steps", 6, "--finetune", 1, "--batch", 8]
+    code, _, err = cli("train", folder, "-o", tmp_path / "run", *flags)
+    assert code == 0, err
+    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "boxes", "--crops")
+    assert code == 0, err
+    records = read_coco(tmp_path / "boxes/boxes.json")
+    assert len(records) == 13
+    for record in records:
+        x1, y1, x2, y2 = record.objects[0].box
+        assert 0 <= x1 < x2 <= record.width
+        assert 0 <= y1 < y2 <= record.height
+
+
+@pytest.mark.skipif(not (SHARED / "data/photos").is_dir(), reason="the photo sets for measuring are not here")
+@pytest.mark.parametrize(("name", "least"), [("foda_clamp", 0.85), ("voc07_motorbike", 0.65)])
+def test_real_photographs(name: str, least: float) -> None:
+    """The search alone; the figures of whole trainings are those of benchmarks/photos.py."""
+    source = SHARED / "data/photos" / name
+    _, boxes = found(source / "images", TrainConfig(search="region"))
+    assert right(boxes, json.loads((source / "boxes.json").read_text())) >= least
