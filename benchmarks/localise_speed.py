@@ -54,7 +54,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         run = folder / "run"
-        timed([*PROGRAM, "train", str(ROOT / "sample_data/cups/images"), "-q", "--no-report", "-o", str(run)])
+        timed(
+            [
+                *PROGRAM,
+                "train",
+                str(ROOT / "sample_data/cups/images"),
+                "-q",
+                "--no-report",
+                "--encoder",
+                "gradient",
+                "-o",
+                str(run),
+            ]
+        )
         few, many = folder / "few", folder / "many"
         few.mkdir()
         many.mkdir()

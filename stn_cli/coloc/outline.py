@@ -21,12 +21,12 @@ from stn_cli.media.decode import Pixels
 
 REACH = 0.25
 """How far beyond the window the object may reach, share of the window's side."""
-ITERATIONS = 3
+ITERATIONS = 1
 LEAST_PART = 0.15
 """Parts of the outline that are smaller than this share of its largest are specks."""
 AGREES = 0.4
 """IoU with the window below which an outline has found something else."""
-WEIGHT = 0.6
+WEIGHT = 0.5
 """Of the outline's box against the window: colours overlook pale parts, features overlook none."""
 
 

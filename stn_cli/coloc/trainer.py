@@ -27,7 +27,7 @@ from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind, search
 from stn_cli.coloc.stopping import StopRequest
-from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, predict, regression_loss, step_generator
+from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, match_sizes, predict, regression_loss, step_generator
 from stn_cli.errors import CheckpointError, InputError, ResourceError
 from stn_cli.files import prepare_folder, write_text
 from stn_cli.geometry import box_iou
@@ -407,6 +407,8 @@ class _Training:
         )
         if not kept:
             transformer.load_state_dict(self.before)
+        if isinstance(judge, DenseJudge):
+            match_sizes(self.finders[self.progress.number], self.kinds[self.progress.number], self.cache, self.device)
         if self.progress.number + 1 < len(self.finders):
             self.progress.number, self.progress.level = self.progress.number + 1, 0
             self._next_stage("regression")

@@ -252,3 +252,19 @@ def predict(finder: Finder, cache: Cache, device: torch.device, depth: int | Non
     """The crops (N, R) of every image, by the first `depth` levels."""
     parts = [finder(Scene.of(cache, i, device), depth) for i in torch.arange(len(cache)).split(chunk)]
     return Crops(parts[0].grid, torch.cat([p.matrix for p in parts]))
+
+
+@torch.no_grad()
+def match_sizes(finder: Finder, kind: Kind, cache: Cache, device: torch.device) -> None:
+    """Make the crops as large as the search's on average.
+
+    A size that is regressed as a logarithm is a geometric mean where the network is not sure: it comes out too small.
+    """
+    body = finder.localisation().body
+    learnt = kind.present[:, 0]
+    if not body.grid.log_sides or not bool(learnt.any()):
+        return
+    wanted, found = (boxes[learnt, 0] for boxes in (kind.crops().boxes(), predict(finder, cache, device).boxes()))
+    ratio = ((wanted[:, 2:] - wanted[:, :2]).mean(0) / (found[:, 2:] - found[:, :2]).mean(0).clamp(min=1e-6)).log()
+    count = body.grid.log_sides
+    body.start[:count] += ratio if count == len(ratio) else ratio.mean()

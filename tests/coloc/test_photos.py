@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from stn_cli.coloc.calibration import DOUBTFUL, LEAST_COMMON, Calibration
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import make_encoder
+from stn_cli.coloc.dense import DenseSearch
+from stn_cli.coloc.encoders import Appearance, make_encoder
+from stn_cli.coloc.judge import make_judge
+from stn_cli.coloc.network import Finder
 from stn_cli.coloc.search import Kind, search
+from stn_cli.coloc.training import match_sizes, predict
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
 from stn_cli.media.scan import scan
+from stn_cli.stn import by_name
 from tests.conftest import ROOT, SHARED, write_image
 
 CPU = torch.device("cpu")
@@ -110,6 +116,38 @@ def test_images_without_the_object_score_low(tmp_path: Path, cli: Callable[..., 
     has = [v for k, v in scores.items() if k.startswith("has")]
     lacks = [v for k, v in scores.items() if k.startswith("lacks")]
     assert sum(a > b for a in has for b in lacks) >= 0.85 * len(has) * len(lacks)
+
+
+def test_crops_become_as_large_as_the_searchs(tmp_path: Path) -> None:
+    """Boxes that are all too small by a common factor are not after `match_sizes`."""
+    for n in range(6):
+        write_image(tmp_path / f"{n}.png", scene(n, "r")[0])
+    cache = build_cache(scan(tmp_path).images, 64)
+    torch.manual_seed(0)
+    finder = Finder(by_name("box"))
+    finder.localisation().begin_at(torch.tensor([0.2, 0.3]))
+    boxes = torch.tensor([[[-0.5, -0.4, 0.3, 0.4]]]).expand(6, 1, 4)
+    none = torch.zeros(6, 1)
+    judge = make_judge("dense", [256, 1, 64], make_encoder("small"))
+    kind = Kind("dense", judge, boxes, none, none == 0, [], None, None)
+    match_sizes(finder, kind, cache, CPU)
+    found = predict(finder, cache, CPU).boxes()[:, 0]
+    torch.testing.assert_close((found[:, 2:] - found[:, :2]).mean(0), torch.tensor([0.8, 0.8]), rtol=1e-3, atol=0)
+
+
+def test_a_folder_without_a_common_object_is_doubted() -> None:
+    calibration = Calibration()
+    calibration.most.fill_(DOUBTFUL)
+    assert float(calibration(torch.tensor([1e3]))) == 0.5
+    g = torch.Generator().manual_seed(0)
+    rectangles = torch.tensor([[-1.0, -1.0, 1.0, 1.0]]).expand(24, 4)
+    masks = torch.zeros((24, 24, 24), dtype=torch.bool)
+    masks[:, 8:16, 8:16] = True
+    alike, unlike = (0.3 * torch.randn((24, 16, 24, 24), generator=g) for _ in range(2))
+    alike[:, :3, 8:16, 8:16] += 1.0
+    unlike[:, :, 8:16, 8:16] += 2 * torch.randn((24, 16, 1, 1), generator=g)  # each image's own thing
+    common = [DenseSearch.of(Appearance(cells), rectangles).common(masks) for cells in (alike, unlike)]
+    assert common[0] > LEAST_COMMON > common[1]
 
 
 def test_odd_images_are_no_fault(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
