@@ -41,6 +41,8 @@ FIRST_ROUNDS = 3
 CENTRE_PRIOR, FADED_PRIOR = 0.3, 0.1
 """What the centre is favoured by in the first rounds and afterwards, standard deviations of the margin map."""
 SMOOTHING = 0.7
+HALO = 2.0
+"""Cells around an object that is taken in which its own blurred margins would be found again."""
 MEANS_GAIN = 1.3
 """How many times the discriminant's worth the mean difference must have to be believed."""
 
@@ -120,7 +122,7 @@ class DenseSearch:
         """
         layout = lay_out((appearance.cells.shape[-2], appearance.cells.shape[-1]), rectangles)
         every = appearance.cells.movedim(1, -1)[layout.valid]
-        layout.close(taken)
+        layout.close(with_halo(taken))
         views = [Projection.of(every, variant.whiten)(appearance.cells) for variant in VARIANTS]
         unlike = unlikeness(views[-1], layout, SMOOTHING)
         return cls(layout, views, unlike, appearance.objectness, sides)
@@ -163,7 +165,7 @@ class DenseSearch:
     def outside(self, result: DenseResult, taken: Tensor) -> DenseResult:
         """The next best windows of a result, outside of boxes (N, K, 4) that are taken."""
         layout = Layout(self.layout.valid.clone(), self.layout.border.clone(), self.layout.off_centre)
-        layout.close(taken)
+        layout.close(with_halo(taken))
         values = result.margins[self.layout.valid]
         boxes = choose_windows(result.margins, layout, result.threshold, values.std(), FADED_PRIOR, self.sides)
         closed = result.margins.masked_fill(~layout.valid, float(values.min()))
@@ -213,6 +215,14 @@ class DenseSearch:
         p, r = (torch.einsum("nhwd,nhw->nd", z, m.to(z)) / m.sum((1, 2))[:, None].clamp(min=1) for m in (inside, outside))
         spread = (p - p.mean(0)).square().sum(1).mean()
         return float((p.mean(0) - r.mean(0)).square().sum() / spread.clamp(min=1e-9))
+
+
+def with_halo(taken: Tensor | None) -> Tensor | None:
+    """Boxes (N, K, 4) that are taken, and what lies around them."""
+    if taken is None:
+        return None
+    reach = HALO * 2 / GRID
+    return taken + taken.new_tensor([-reach, -reach, reach, reach])
 
 
 def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = 32) -> Appearance:
