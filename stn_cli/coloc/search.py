@@ -32,8 +32,9 @@ from stn_cli.media.cache import Cache
 from stn_cli.stn import by_name
 
 CONTRAST_WEIGHT = 0.1
-RIGID_BELOW = 1.04
-"""The thing is taken for rigid when the template's objective + CONTRAST_WEIGHT x the region's contrast is below this."""
+RIGID_BELOW, RIGID_BELOW_DENSE = 1.04, 0.95
+"""The thing is taken for rigid when the template's objective + CONTRAST_WEIGHT x the loose contrast is below this; contrasts of words are higher
+than those of dense features."""
 STRETCH_GAIN = 0.02
 TIGHTEN = 1 / 1.122
 """The size rule stops where the margin begins to break; the crop that is kept lies one step of the ladder inside."""
@@ -180,7 +181,7 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
     seen.progress("regions")
     if encoder.dense:
         dense, variant, search = _search_dense(seen, held)
-        if template is not None and is_rigid(template, dense.contrast):
+        if template is not None and is_rigid(template, dense.contrast, RIGID_BELOW_DENSE):
             return _rigid(seen, template, dense.contrast, taken)
         return _loose_dense(seen, template, dense, variant, search, taken)
     assert isinstance(encoder, GradientEncoder)
@@ -353,11 +354,11 @@ def tighten(boxes: Tensor, share: float) -> Tensor:
     return torch.cat([centre - share * half, centre + share * half], 1)
 
 
-def is_rigid(template: Template, contrast: float) -> bool:
+def is_rigid(template: Template, contrast: float, below: float = RIGID_BELOW) -> bool:
     """Whether crops laid over each other agree well enough: the rigid hypothesis is judged by its loss less the reward for
     size, and must be the better the more clearly the loose one stands out.
     """
-    return template.objective + CONTRAST_WEIGHT * contrast < RIGID_BELOW
+    return template.objective + CONTRAST_WEIGHT * contrast < below
 
 
 def choose_stretches(judge: TemplateJudge, template: Template, seen: _Set, taken: Tensor | None) -> tuple[float, ...]:
