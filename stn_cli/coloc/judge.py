@@ -16,7 +16,7 @@ from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.region import FADED_PRIOR, Region, Shares, Vocabulary
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.template import Template
-from stn_cli.coloc.windows import OUTSIDE, inside_mask, lay_out, otsu
+from stn_cli.coloc.windows import OUTSIDE, cells_of, lay_out, otsu
 from stn_cli.stn import Pyramid, sample
 
 PROBES = 12
@@ -250,13 +250,6 @@ def window_loss(surplus: Tensor, rectangles: Tensor, crops: Crops, prior: float,
     wanted = surplus - prior * layout.off_centre + (ALPHA - alpha)
     mean = _mean_in(wanted.masked_fill(~layout.valid, OUTSIDE), crops)
     return -(mean * crops.log_area().exp()).mean()
-
-
-def cells_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cells (N, h, w) whose centres lie in normalised canvas boxes (N, 4)."""
-    h, w = size
-    scale = boxes.new_tensor([w / 2, h / 2, w / 2, h / 2])
-    return inside_mask(((boxes + 1) * scale - 0.5).ceil(), size)
 
 
 def _mean_in(values: Tensor, crops: Crops, zoom: float = 1.0) -> Tensor:

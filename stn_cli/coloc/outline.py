@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.windows import cells_of
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import Pixels
@@ -69,7 +70,7 @@ def outline(
         mask = _cut_out(pixels[i], frames[i], windows[i], maps[i], threshold)
         found = _box_of(mask) if mask is not None else None
         if mask is None or found is None or float(box_iou(found, windows[i])) < AGREES:
-            return windows[i], _window_mask(windows[i], (h, w))
+            return windows[i], cells_of(windows[i : i + 1], (h, w))[0].float()
         cells = F.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float(), (h, w))[0]
         return WEIGHT * found + (1 - WEIGHT) * windows[i], cells
 
@@ -120,11 +121,3 @@ def _box_of(mask: npt.NDArray[np.uint8]) -> Tensor:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=torch.float32)
     return box * (2 / mask.shape[0]) - 1
-
-
-def _window_mask(window: Tensor, size: tuple[int, int]) -> Tensor:
-    h, w = size
-    x = (torch.arange(w) + 0.5) * (2 / w) - 1
-    y = (torch.arange(h) + 0.5) * (2 / h) - 1
-    across, down = (x > window[0]) & (x < window[2]), (y > window[1]) & (y < window[3])
-    return (down[:, None] & across[None]).float()

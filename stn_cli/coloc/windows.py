@@ -117,6 +117,13 @@ def inside_mask(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
 
 
+def cells_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cells (N, h, w) whose centres lie in normalised canvas boxes (N, 4)."""
+    h, w = size
+    scale = boxes.new_tensor([w / 2, h / 2, w / 2, h / 2])
+    return inside_mask(((boxes + 1) * scale - 0.5).ceil(), size)
+
+
 def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes in cells (N, 4) -> normalised canvas boxes (N, 4)."""
     h, w = size

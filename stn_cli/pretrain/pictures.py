@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.encoders.pretrained import MEAN, STD
 from stn_cli.errors import InputError
 from stn_cli.geometry import box_to_matrix
 from stn_cli.media.cache import default_workers, ordered_map
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALLEST, LARGEST = 0.2, 1.0
 """Area of a view as a share of its picture's."""
 
