@@ -8,6 +8,12 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
 
+def corners(box: Box) -> tuple[Point, Point, Point, Point]:
+    """The quad of an upright box."""
+    x1, y1, x2, y2 = box
+    return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
+
+
 @dataclass(frozen=True, slots=True)
 class Localisation:
     """One found object.
@@ -39,6 +45,40 @@ class ImageRecord:
     width: int
     height: int
     objects: tuple[Localisation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedObject:
+    """One object in one frame of a video.
+
+    Attributes:
+        id: of its track, from 1.
+        box: (x1, y1, x2, y2) in pixels of the upright frame, continuous and 0-based, cut to the frame.
+        score: in [0, 1], the expected intersection over union of the box with the object's; 0.5 and more is to be believed.
+        quad: corners in pixels, clockwise from the crop's own upper left.
+        interpolated: it was not seen in this frame; the box lies between those of the frames around.
+    """
+
+    id: int
+    box: Box
+    score: float
+    quad: tuple[Point, Point, Point, Point]
+    interpolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFrame:
+    """A frame and the objects in it; none is an empty tuple.
+
+    Attributes:
+        frame: its index in the video, from 0.
+        time: its time stamp, seconds.
+        objects: by id.
+    """
+
+    frame: int
+    time: float
+    objects: tuple[TrackedObject, ...]
 
 
 @dataclass(frozen=True, slots=True)

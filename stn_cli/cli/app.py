@@ -13,6 +13,7 @@ from stn_cli.cli.evaluate import evaluate
 from stn_cli.cli.localise import localise
 from stn_cli.cli.pretrain import pretrain
 from stn_cli.cli.report import report
+from stn_cli.cli.track import track
 from stn_cli.cli.train import train
 from stn_cli.errors import ColocError, printable
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, localise, evaluate, report, pretrain, doctor):
+for command in (train, localise, track, evaluate, report, pretrain, doctor):
     app.command()(command)
 
 

@@ -258,6 +258,16 @@ def _mean_in(values: Tensor, crops: Crops, zoom: float = 1.0) -> Tensor:
     return sample(values[:, None], points.flatten(1, 2), padding="border")[:, 0].unflatten(1, points.shape[1:3]).mean((-2, -1))
 
 
+def encoder_state(encoder: Encoder) -> dict[str, Tensor]:
+    """An encoder's tensors as a model stores them; none where it has no weights."""
+    return {f"encoder.{name}": value for name, value in encoder.state_dict().items()} if isinstance(encoder, nn.Module) else {}
+
+
+def own_state(judge: Judge) -> dict[str, Tensor]:
+    """A judge's tensors without those of its encoder, which several judges share."""
+    return {name: value for name, value in judge.state_dict().items() if not name.startswith("encoder.")}
+
+
 def dimensions(judge: Judge) -> list[int]:
     """What `make_judge` needs to build a judge of the same shape."""
     if isinstance(judge, TemplateJudge):

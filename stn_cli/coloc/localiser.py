@@ -17,7 +17,7 @@ from stn_cli.coloc import checkpoint
 from stn_cli.coloc.calibration import Calibration
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import make_encoder
-from stn_cli.coloc.judge import DenseJudge, Judge, make_judge
+from stn_cli.coloc.judge import DenseJudge, Judge, encoder_state, make_judge, own_state
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.scene import Scene
@@ -84,18 +84,17 @@ class Localiser:
             canvas = int(facts["canvas"])
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise CheckpointError("model of another architecture", folder / checkpoint.MODEL, error) from error
-        modules: dict[str, torch.nn.Module] = {}
+        expected = encoder_state(encoder)
         for number, part in enumerate(parts):
-            modules |= {
-                f"{number}.finder": part.finder,
-                f"{number}.judge": part.judge,
-                f"{number}.calibration": part.calibration,
-            }
-        expected = {f"{p}.{k}": v for p, m in modules.items() for k, v in m.state_dict().items()}
+            states = part.finder.state_dict(), own_state(part.judge), part.calibration.state_dict()
+            for name, state in zip(("finder", "judge", "calibration"), states, strict=True):
+                expected |= {f"{number}.{name}.{k}": v for k, v in state.items()}
         checkpoint.check_fit(expected, tensors, folder / checkpoint.MODEL)
-        for prefix, module in modules.items():
-            module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
-            module.to(target).eval().requires_grad_(False)
+        for name, value in expected.items():
+            value.copy_(tensors[name])
+        for part in parts:
+            for module in (part.finder, part.judge, part.calibration):
+                module.to(target).eval().requires_grad_(False)
         return cls(folder, canvas, facts, target, parts)
 
     @property
@@ -137,6 +136,13 @@ class Localiser:
             image = load(image)
         frame = Frame(image.shape[1], image.shape[0], self.canvas)
         return self.record(Canvas(ImageFile("", file), frame, place(image, frame)))
+
+    def localise_batch(self, images: list[Pixels]) -> list[ImageRecord]:
+        """Find every object in several images at once, frames of a video for instance: (H, W, 3) uint8 RGB each."""
+        frames = [Frame(image.shape[1], image.shape[0], self.canvas) for image in images]
+        return self._records(
+            [Canvas(ImageFile("", ""), frame, place(image, frame)) for image, frame in zip(images, frames, strict=True)]
+        )
 
     def record(self, canvas: Canvas) -> ImageRecord:
         """Find every object in an image that is on its canvas already."""

@@ -19,7 +19,7 @@ from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.dense import SCALES
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import Encoder, make_encoder
-from stn_cli.coloc.judge import DenseJudge, dimensions, make_judge
+from stn_cli.coloc.judge import DenseJudge, dimensions, encoder_state, make_judge, own_state
 from stn_cli.coloc.metrics import Metrics
 from stn_cli.coloc.network import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.patches import Crops, random_boxes
@@ -449,11 +449,11 @@ class _Training:
     def _finish(self, calibrations: list[Calibration]) -> float:
         agreement = sum(self._agreement(i) for i in range(len(self.finders))) / len(self.finders)
         self.metrics.log({"stage": "done", "agreement": agreement})
-        tensors: dict[str, torch.Tensor] = {}
+        tensors = encoder_state(self.encoder)
         for number, parts in enumerate(zip(self.finders, self.kinds, calibrations, strict=True)):
             finder, kind, calibration = parts
-            for name, module in (("finder", finder), ("judge", kind.judge), ("calibration", calibration)):
-                tensors |= {f"{number}.{name}.{k}": v for k, v in module.state_dict().items()}
+            states = {"finder": finder.state_dict(), "judge": own_state(kind.judge), "calibration": calibration.state_dict()}
+            tensors |= {f"{number}.{name}.{k}": v for name, state in states.items() for k, v in state.items()}
         facts = {
             "version": stn_cli.__version__,
             "transform": self.config.transform,

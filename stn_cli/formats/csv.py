@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from stn_cli.errors import printable
 from stn_cli.files import atomic
-from stn_cli.records import ImageRecord
+from stn_cli.records import ImageRecord, TrackedFrame
 
+TRACK_HEADER = ("frame", "time", "id", "x1", "y1", "x2", "y2", "score", "interpolated")
 HEADER = ("file", "width", "height", "x1", "y1", "x2", "y2", "score")
 
 
@@ -45,3 +47,16 @@ class CsvWriter:
         """Remove the temporary file."""
         with suppress(GeneratorExit):
             self._context.__exit__(GeneratorExit, GeneratorExit(), None)
+
+
+def write_track_rows(path: Path, frames: Iterable[TrackedFrame]) -> None:
+    """`tracks.csv`: a row per object and frame; frames and ids as in tracks.json."""
+    with atomic(path, "w") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(TRACK_HEADER)
+        for frame in frames:
+            for found in frame.objects:
+                numbers = [f"{v:.3f}" for v in found.box]
+                rows.writerow(
+                    [frame.frame, f"{frame.time:.4f}", found.id, *numbers, f"{found.score:.4f}", int(found.interpolated)]
+                )

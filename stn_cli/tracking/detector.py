@@ -1,0 +1,193 @@
+"""Find every object of one kind in a frame, learnt from one box and the frames of the video themselves.
+
+What one box taught finds the most similar objects of other frames; they teach the next round, seen in a mirror too, and so on: the
+co-localisation's own loop, over the objects of a video instead of the images of a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import nms
+
+from stn_cli.coloc.encoders import Encoder
+from stn_cli.geometry import clip_boxes
+from stn_cli.media.decode import Pixels
+from stn_cli.tracking.foreground import Foreground
+from stn_cli.tracking.template import FIRST_BOXES, Template
+from stn_cli.tracking.view import Eye, View, window_around, windows_over
+
+LIKENESS, SCORE_LIKENESS = 0.5, 0.25
+"""What the spread of the object's pixels counts beside the fit, to place a box and to believe it."""
+RESHAPED, RESIZED = 0.5, 0.3
+"""What another log aspect ratio than the first object's costs, and another log size than the usual one, squared."""
+GRID = 25
+ZOOMS = (0.85, 1.0, 1.18)
+"""Sizes that are tried first, in units of the usual one."""
+SPREADS = ((0.12, 60), (0.06, 50), (0.03, 40))
+STRETCH = 0.6
+PEAKS, KEPT = 6, 4
+STEP = 0.6
+APART, SAME = 0.4, 0.5
+"""Overlap above which two peaks of a window, and two detections, are one object."""
+PROMISING = -0.2
+"""What a place must be worth to be looked at closely."""
+LEAST, LEAST_TAUGHT = 0.1, 0.25
+"""Score of a detection, and from which it teaches the next round."""
+ROUNDS = 4
+LOOK, LOOK_PARTS = 48, 3
+"""Numbers that say what an object looks like: random projections of its features at 3 x 3 places, which keep their angles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One object in one frame.
+
+    Attributes:
+        box: (x1, y1, x2, y2) in pixels of the frame, cut to it.
+        score: in [0, 1].
+        look: (LOOK,) features of its parts in their places, to tell it from others by.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    look: Tensor
+
+
+class Detector:
+    """Objects of one kind.
+
+    Args:
+        encoder: gives the features.
+        frame: (H, W, 3) uint8 RGB.
+        box: (x1, y1, x2, y2) of one object in it, pixels.
+        objects: how many there are in each frame at most.
+        device: to work on.
+        seed: of the boxes that are tried.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        frame: Pixels,
+        box: Sequence[float],
+        objects: int,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self.device = torch.device(device)
+        self.objects = objects
+        self._generator = torch.Generator().manual_seed(seed)
+        self._eye = Eye(encoder, self.device)
+        first = torch.tensor([float(v) for v in box], device=self.device)
+        self._sides = (first[2:] - first[:2]).clamp(min=4)
+        self._aspect = (self._sides[0] / self._sides[1]).log()
+        self._size = frame.shape[0], frame.shape[1]
+        with torch.inference_mode():
+            view = self._eye.look(frame, window_around(first))
+            width = len(view.cells) * LOOK_PARTS**2
+            self._mixing = torch.randn((width, LOOK), generator=self._generator).to(self.device)
+            self._template = Template(view, first, self._generator)
+            self._foreground = Foreground(view, first)
+            both = [
+                self._template.equations(v, b, FIRST_BOXES) for v, b in ((view, first), (view.mirrored(), view.mirror(first)))
+            ]
+            self._template.relearn(both, first=True)
+
+    def scale_to(self, frame: tuple[int, int]) -> None:
+        """Go on with frames of another size (height, width) of the same video."""
+        self._sides = self._sides * (max(frame) / max(self._size))
+        self._size = frame
+
+    @torch.inference_mode()
+    def learn(self, frames: Sequence[Pixels], heard: Callable[[str], None] = lambda _: None) -> float:
+        """Learn from frames of the video; the mean number of objects that were believed in each, in the last round."""
+        taught = 0
+        for _ in range(ROUNDS):
+            equations: list[tuple[Tensor, Tensor]] = []
+            taught = 0
+            sides = []
+            for frame in frames:
+                boxes, scores, _ = self._find(frame)
+                for number in range(min(len(boxes), self.objects)):
+                    if float(scores[number]) < LEAST_TAUGHT:
+                        break
+                    box, others = boxes[number], torch.cat([boxes[:number], boxes[number + 1 :]])
+                    view = self._eye.look(frame, window_around(box))
+                    self._foreground.learn(view, box, self._foreground.map(view))
+                    equations.append(self._template.equations(view, box, others=others))
+                    equations.append(self._template.equations(view.mirrored(), view.mirror(box), others=view.mirror(others)))
+                    sides.append(box[2:] - box[:2])
+                    taught += 1
+                heard("what is alike")
+            if equations:
+                self._template.relearn(equations)
+                size = torch.stack(sides).log().mean(1).median().exp()  # the aspect ratio stays the first object's
+                self._sides = torch.stack([size * (self._aspect / 2).exp(), size * (-self._aspect / 2).exp()])
+        return taught / max(1, len(frames))
+
+    @torch.inference_mode()
+    def detect(self, frame: Pixels) -> list[Detection]:
+        """The objects of a frame, best first."""
+        boxes, scores, looks = self._find(frame)
+        return [
+            Detection((b[0], b[1], b[2], b[3]), min(1.0, max(0.0, s)), look)
+            for b, s, look in zip(clip_boxes(boxes, self._size).tolist(), scores.tolist(), looks, strict=True)
+        ]
+
+    def _find(self, frame: Pixels) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (M, 4), their scores and looks, best first."""
+        windows = windows_over(self._size, torch.cat([self._sides * 0, self._sides]), STEP)
+        found = [part for view in self._eye.look_at([frame] * len(windows), windows) for part in self._find_in(view)]
+        if not found:
+            none = self._sides.new_zeros(0)
+            return none.view(0, 4), none, none.view(0, 1)
+        boxes, scores, looks = (torch.stack(column) for column in zip(*found, strict=True))
+        keep = nms(boxes, scores, SAME)[: 4 * self.objects]
+        keep = keep[scores[keep] > LEAST]
+        return boxes[keep], scores[keep], looks[keep]
+
+    def _find_in(self, view: View) -> list[tuple[Tensor, Tensor, Tensor]]:
+        odds = self._foreground.map(view)
+        reach = (view.side - 0.5 * float(self._sides.min())) / 2
+        at = torch.linspace(-reach, reach, GRID, device=self.device)
+        middle = torch.tensor([view.left + view.side / 2, view.top + view.side / 2], device=self.device)
+        places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
+        boxes = torch.cat([_boxes(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
+        worth = self._worth(view, odds, boxes)
+        peaks = nms(boxes, worth, APART)[:PEAKS]
+        out = []
+        for peak in peaks[worth[peaks] > PROMISING]:
+            box = self._refined(view, odds, boxes[peak])
+            score = (
+                self._template.fit(view, box[None])[0] + SCORE_LIKENESS * self._foreground.likeness(view, odds, box[None])[0]
+            )
+            parts = view.sample(view.cells, box[None], LOOK_PARTS, 0.8).flatten()
+            out.append((box, score, F.normalize(parts @ self._mixing, dim=0)))
+        return out
+
+    def _refined(self, view: View, odds: Tensor, box: Tensor) -> Tensor:
+        best = box[None]
+        for spread, count in SPREADS:
+            centres, sides = (best[:, :2] + best[:, 2:]) / 2, best[:, 2:] - best[:, :2]
+            drawn = torch.randn((len(best), count // len(best), 4), generator=self._generator).to(self.device) * spread
+            moved = centres[:, None] + drawn[..., :2] * sides[:, None]
+            stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
+            tried = torch.cat([best, _boxes(moved.flatten(0, 1), stretched.flatten(0, 1))])
+            best = tried[self._worth(view, odds, tried).topk(KEPT).indices]
+        return best.mean(0)
+
+    def _worth(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        aspect = (sides[:, 0] / sides[:, 1]).log() - self._aspect
+        fit = self._template.fit(view, boxes) + LIKENESS * self._foreground.likeness(view, odds, boxes)
+        resized = (sides / self._sides).log().mean(1)
+        return fit - RESHAPED * aspect.square() - RESIZED * resized.square()
+
+
+def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
+    return torch.cat([centres - sides / 2, centres + sides / 2], -1)

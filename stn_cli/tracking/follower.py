@@ -1,0 +1,196 @@
+"""Follow one object from a first box: look around the predicted place, take the box that fits best, learn from it.
+
+Three things speak for a box: the layout of what is in it (`Template`), how the object's pixels are spread over it (`Foreground`), and that
+it is near to where and as large as the object is expected. When the best box fits badly the object is absent: nothing is learnt, and
+it is looked for in the whole frame, some windows in each, until it is found again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stn_cli.coloc.encoders import Encoder
+from stn_cli.geometry import box_iou, clip_boxes
+from stn_cli.media.decode import Pixels
+from stn_cli.tracking.foreground import Foreground
+from stn_cli.tracking.template import Template
+from stn_cli.tracking.view import Eye, View, window_around, windows_over
+
+LIKENESS = 0.5
+"""What the spread of the object's pixels counts beside the fit."""
+FAR = 0.15
+"""What a place at the side of the window costs."""
+RESIZED, RESHAPED = 1.0, 0.3
+"""What a change of the log sides since the last frame costs, and one of the log aspect ratio since the first, squared."""
+GRID = 25
+"""Places along a side of the window that are tried first."""
+PEAKS, KEPT = 3, 5
+SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
+"""Boxes around the best ones in each round of refinement: their spread in units of the sides, and how many."""
+STRETCH = 0.6
+"""Spread of the log sides in units of the places'."""
+MOMENTUM = 0.5
+LEARN_EVERY, SOLVE_EVERY, EARLY = 2, 4, 10
+LEAST_SIDE = 4.0
+PRESENT, RETURNED = 0.35, 0.5
+"""Fit from which the object is there, and from which it is believed to be back."""
+BETTER, AGREES = 0.1, 0.3
+"""How much better a detector's proposal must fit than what was found, and the overlap from which it is the same."""
+OVERLAP = 0.6
+"""Step between windows in which a lost object is looked for, share of their side."""
+PASS, MOST_WINDOWS = 8, 6
+"""Frames in which the whole frame is looked through, and windows in each at most: where there would be more, they are larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one frame showed.
+
+    Attributes:
+        box: (x1, y1, x2, y2) in pixels of the frame, cut to it; where it was last seen when it is absent.
+        score: in [0, 1], the expected intersection over union of the box with the object's.
+        present: whether it was seen.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    present: bool
+
+
+class Follower:
+    """One object through frames.
+
+    Args:
+        encoder: gives the features.
+        frame: (H, W, 3) uint8 RGB, the first one.
+        box: (x1, y1, x2, y2) of the object in it, pixels.
+        device: to work on.
+        seed: of the boxes that are tried.
+    """
+
+    def __init__(
+        self, encoder: Encoder, frame: Pixels, box: Sequence[float], device: torch.device | str = "cpu", seed: int = 0
+    ) -> None:
+        self.device = torch.device(device)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._eye = Eye(encoder, self.device)
+        self.frame_size = frame.shape[0], frame.shape[1]
+        first = torch.tensor([float(v) for v in box], device=self.device)
+        self._centre, self._sides = (first[:2] + first[2:]) / 2, (first[2:] - first[:2]).clamp(min=LEAST_SIDE)
+        self._first_sides = self._sides
+        self._speed = torch.zeros(2, device=self.device)
+        self._seen, self._absent = 0, 0
+        self._windows: list[tuple[int, int, int]] = []
+        self._in_each = 1
+        with torch.inference_mode():
+            view = self._eye.look(frame, window_around(self._box()))
+            self._template = Template(view, self._box(), self._generator)
+            self._foreground = Foreground(view, self._box())
+
+    @torch.inference_mode()
+    def step(self, frame: Pixels, proposals: Sequence[Sequence[float]] = ()) -> Sighting:
+        """The next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            proposals: boxes (x1, y1, x2, y2) at which a detector believes the object; one that fits clearly better is taken.
+        """
+        expected = self._centre + self._speed
+        view = self._eye.look(frame, window_around(_boxes(expected[None], self._sides[None])[0]))
+        odds = self._foreground.map(view)
+        box, fit = self._search(view, odds, expected, FAR)
+        lost = fit < (RETURNED if self._absent else PRESENT)
+        rivals = self._rivals(frame, box, proposals, lost)
+        best = max(rivals, key=lambda rival: rival[3], default=None)
+        if best is not None and best[3] >= (RETURNED if lost else max(RETURNED, fit + BETTER)):
+            view, odds, box, fit = best
+            self._speed, lost = torch.zeros_like(self._speed), False
+        if lost:
+            self._absent += 1
+            self._speed = MOMENTUM * self._speed
+            return Sighting(self._clipped(self._box()), max(0.0, min(1.0, fit)), False)
+        self._believe(view, odds, box)
+        return Sighting(self._clipped(box), max(0.0, min(1.0, fit)), True)
+
+    def _search(self, view: View, odds: Tensor, expected: Tensor, pull: float) -> tuple[Tensor, float]:
+        """The best box of a window and its fit: places on a lattice, then boxes around the best ones; `pull` is towards the expected place."""
+        reach = (view.side - 0.5 * float(self._sides.min())) / 2
+        at = torch.linspace(-reach, reach, GRID, device=self.device)
+        middle = torch.tensor([view.left + view.side / 2, view.top + view.side / 2], device=self.device)
+        places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
+        boxes = _boxes(places, self._sides.expand_as(places))
+        best = boxes[self._worth(view, odds, boxes, expected, pull).topk(PEAKS).indices]
+        for spread, count in SPREADS:
+            centres, sides = (best[:, :2] + best[:, 2:]) / 2, best[:, 2:] - best[:, :2]
+            drawn = torch.randn((len(best), count // len(best), 4), generator=self._generator).to(self.device) * spread
+            moved = centres[:, None] + drawn[..., :2] * sides[:, None]
+            stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
+            boxes = torch.cat([best, _boxes(moved.flatten(0, 1), stretched.flatten(0, 1))])
+            best = boxes[self._worth(view, odds, boxes, expected, pull).topk(KEPT).indices]
+        box = best.mean(0)
+        return box, float(self._template.fit(view, box[None]))
+
+    def _worth(self, view: View, odds: Tensor, boxes: Tensor, expected: Tensor, pull: float) -> Tensor:
+        """What boxes (N, 4) are chosen by (N,)."""
+        centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        far = (centres - expected).square().sum(1) / (view.side / 2) ** 2
+        resized = (sides / self._sides).log().square().sum(1)
+        aspect = (sides[:, 0] / sides[:, 1]).log() - (self._first_sides[0] / self._first_sides[1]).log()
+        found = self._template.fit(view, boxes) + LIKENESS * self._foreground.likeness(view, odds, boxes)
+        return found - pull * far - RESIZED * resized - RESHAPED * aspect.square()
+
+    def _believe(self, view: View, odds: Tensor, box: Tensor) -> None:
+        h, w = self.frame_size
+        centre = ((box[:2] + box[2:]) / 2).clamp(min=0).minimum(box.new_tensor([w, h]))
+        if not self._absent:
+            self._speed = MOMENTUM * self._speed + (1 - MOMENTUM) * (centre - self._centre)
+        self._centre, self._sides = centre, (box[2:] - box[:2]).clamp(min=LEAST_SIDE).minimum(box.new_tensor([w, h]) * 1.2)
+        self._absent = 0
+        self._seen += 1
+        if self._seen <= EARLY or self._seen % LEARN_EVERY == 0:
+            self._template.learn(view, self._box())
+            self._foreground.learn(view, self._box(), odds)
+        if self._seen <= EARLY or self._seen % SOLVE_EVERY == 0:
+            self._template.solve()
+
+    def _box(self) -> Tensor:
+        return _boxes(self._centre[None], self._sides[None])[0]
+
+    def _clipped(self, box: Tensor) -> tuple[float, float, float, float]:
+        x1, y1, x2, y2 = clip_boxes(box, self.frame_size).tolist()
+        return x1, y1, x2, y2
+
+    def _rivals(
+        self, frame: Pixels, box: Tensor, proposals: Sequence[Sequence[float]], lost: bool
+    ) -> list[tuple[View, Tensor, Tensor, float]]:
+        """Where else the object may be: at proposals that disagree; when it is lost, in some windows of the frame, others in each."""
+        given = [torch.tensor([float(v) for v in proposal], device=self.device) for proposal in proposals]
+        windows = [window_around(p) for p in given if float(box_iou(p, box)) < AGREES]
+        if lost:
+            if not self._windows:
+                self._windows = self._all_windows()
+                self._in_each = min(MOST_WINDOWS, -(-len(self._windows) // PASS))
+            windows += self._windows[: self._in_each]
+            self._windows = self._windows[self._in_each :]
+        found = []
+        for view in self._eye.look_at([frame] * len(windows), windows) if windows else ():
+            odds = self._foreground.map(view)
+            middle = self._centre.new_tensor([view.left + view.side / 2, view.top + view.side / 2])
+            place, fit = self._search(view, odds, middle, 0.0)
+            found.append((view, odds, place, fit))
+        return found
+
+    def _all_windows(self) -> list[tuple[int, int, int]]:
+        """Windows that cover the frame, those near to where the object was last seen first."""
+        x, y = self._centre.tolist()
+        windows = windows_over(self.frame_size, self._box(), OVERLAP, PASS * MOST_WINDOWS)
+        return sorted(windows, key=lambda v: math.hypot(v[0] + v[2] / 2 - x, v[1] + v[2] / 2 - y))
+
+
+def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
+    return torch.cat([centres - sides / 2, centres + sides / 2], -1)

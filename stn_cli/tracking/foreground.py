@@ -1,0 +1,156 @@
+"""Which pixels of a window are the object's: a discriminant of cells, and histograms of colours.
+
+Features know where the object is, but are blurred over some 20 pixels; colours know where it ends. Both are learnt from the boxes that
+were believed, cell by cell: what lies outside of the box, and what inside of it looks like the outside, is not the object's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_cli.tracking.view import COLOURS, View
+
+FIRST = 0.3
+"""What the first frame always counts: an object that was learnt wrong later can be unlearnt."""
+CELL_RATE, COLOUR_RATE, PROFILE_RATE = 0.15, 0.1, 0.1
+"""What a new frame counts."""
+SHRINKAGE = 0.02
+ROUNDS = 3
+"""In which the first frame's box is split into object and background."""
+SOFTNESS = 0.25
+NEAR = 1.2
+"""Cells between the box and one this much larger are neither."""
+MIDDLE = 0.7
+"""How fast a cell counts less towards the box's sides: corners seldom hold the object."""
+DOUBT, LATER_DOUBT = 0.3, 0.05
+"""How much cells in the box that look like background count as background."""
+CELLS_WEIGHT, COLOURS_WEIGHT = 0.7, 0.7
+"""Log odds of both are added with these: they are not independent."""
+RARE = 2e-4
+PROFILE, PROFILE_ZOOM = 8, 1.5
+
+
+class Foreground:
+    """Probability that a pixel is the object's, and how it is usually spread over the box."""
+
+    def __init__(self, view: View, box: Tensor) -> None:
+        normal, wanted = self._equations(view, *self._weights(view, box))
+        for _ in range(ROUNDS):
+            self._solve(normal, wanted)
+            normal, wanted = self._equations(view, *self._split(*self._weights(view, box), self._odds(view), DOUBT))
+        self._first = self._normal, self._wanted = normal, wanted
+        self._solve(normal, wanted)
+        self._object = self._first_object = self._beside = torch.zeros(COLOURS**3, device=box.device)
+        inside = view.inside(box, len(view.colours)) & view.on_frame(len(view.colours))
+        outside = (~view.inside(box, len(view.colours)) & view.on_frame(len(view.colours))).float()
+        middle = inside * _middle(view, box, len(view.colours))
+        odds = self._fine(self._odds(view))
+        for _ in range(ROUNDS):
+            self._object = self._first_object = _histogram(view.colours, middle * odds)
+            self._beside = _histogram(view.colours, outside)
+            odds = self.map(view)
+            outside = outside.maximum(inside * DOUBT * (1 - odds))
+        self._first_profile = self._profile = self.profiles(view, self.map(view), box[None])[0]
+
+    def map(self, view: View) -> Tensor:
+        """(n, n) probability that a pixel is the object's."""
+        odds = self._fine(self._odds(view)).clamp(0.01, 0.99)
+        colours = ((self._mix(self._first_object, self._object) + RARE) / (self._beside + RARE)).log()
+        return torch.sigmoid(CELLS_WEIGHT * odds.logit() + COLOURS_WEIGHT * colours[view.colours])
+
+    def profiles(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
+        """How a map (n, n) is spread over boxes (N, 4) and a little around them: (N, PROFILE ** 2)."""
+        fine = view.sample(odds[None], boxes, 2 * PROFILE, PROFILE_ZOOM)
+        return F.avg_pool2d(fine, 2).flatten(1)
+
+    def likeness(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
+        """How much the spread over boxes (N, 4) is the usual one: 0 when it is, -1 when it is as far from it as a flat one (N,)."""
+        usual = self._mix(self._first_profile, self._profile)
+        far = (self.profiles(view, odds, boxes) - usual).square().mean(1)
+        return -far / (usual - usual.mean()).square().mean().clamp(min=1e-3)
+
+    def learn(self, view: View, box: Tensor, odds: Tensor) -> None:
+        """Learn from a box (4,) that is believed, and the map that it was found by."""
+        coarse = self._odds(view)
+        normal, wanted = self._equations(view, *self._split(*self._weights(view, box), coarse, LATER_DOUBT))
+        self._normal = (1 - CELL_RATE) * self._normal + CELL_RATE * normal
+        self._wanted = (1 - CELL_RATE) * self._wanted + CELL_RATE * wanted
+        self._solve(self._mix(self._first[0], self._normal), self._mix(self._first[1], self._wanted))
+        n = len(view.colours)
+        on, inside = view.on_frame(n), view.inside(box, n)
+        fresh = _histogram(view.colours, (inside & on) * self._fine(coarse))
+        self._object = (1 - COLOUR_RATE) * self._object + COLOUR_RATE * fresh
+        self._beside = (1 - COLOUR_RATE) * self._beside + COLOUR_RATE * _histogram(view.colours, (~inside & on).float())
+        self._profile = (1 - PROFILE_RATE) * self._profile + PROFILE_RATE * self.profiles(view, odds, box[None])[0]
+
+    @staticmethod
+    def _mix(first: Tensor, later: Tensor) -> Tensor:
+        return FIRST * first + (1 - FIRST) * later
+
+    @staticmethod
+    def _weights(view: View, box: Tensor) -> tuple[Tensor, Tensor]:
+        """What cells count as the object and as background, (h, w) each; both sum to 1."""
+        n = view.cells.shape[-1]
+        on = view.on_frame(n)
+        edge = (NEAR - 1) / 2 * (box[2:] - box[:2])
+        inside = (view.inside(box, n) & on) * _middle(view, box, n)
+        outside = (~view.inside(box + torch.cat([-edge, edge]), n) & on).float()
+        return inside / inside.sum().clamp(min=1e-6), outside / outside.sum().clamp(min=1e-6)
+
+    @staticmethod
+    def _split(inside: Tensor, outside: Tensor, odds: Tensor, doubt: float) -> tuple[Tensor, Tensor]:
+        """Cells in the box count as what they look like."""
+        own, other = inside * odds, outside + doubt * inside * (1 - odds)
+        return own / own.sum().clamp(min=1e-6), other / other.sum().clamp(min=1e-6)
+
+    @staticmethod
+    def _equations(view: View, inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+        """Normal equations of the regression of +1 on the object and -1 beside it."""
+        cells = _with_one(view.cells.flatten(1).T)
+        weight = 0.5 * (inside + outside).flatten()
+        target = ((inside - outside) / (inside + outside).clamp(min=1e-9)).flatten()
+        weighted = cells * weight[:, None]
+        return weighted.T @ cells, weighted.T @ target
+
+    def _solve(self, normal: Tensor, wanted: Tensor) -> None:
+        ridge = SHRINKAGE * normal.diagonal()[:-1].mean().clamp(min=1e-9)
+        self._direction = torch.linalg.solve(normal + ridge * torch.eye(len(normal), device=normal.device), wanted)
+
+    def _odds(self, view: View) -> Tensor:
+        """(h, w) probability by the cells alone."""
+        margin = torch.einsum("c,chw->hw", self._direction[:-1], view.cells) + self._direction[-1]
+        return torch.sigmoid(margin / SOFTNESS)
+
+    @staticmethod
+    def _fine(odds: Tensor) -> Tensor:
+        return F.interpolate(odds[None, None], scale_factor=2, mode="bilinear", align_corners=False)[0, 0]
+
+
+def _middle(view: View, box: Tensor, count: int) -> Tensor:
+    x, y = view.centres(count)
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).clamp(min=1e-3) / 2
+    far = ((x - centre[0]) / half[0]).square() + ((y - centre[1]) / half[1]).square()[:, None]
+    return (-MIDDLE * far).exp()
+
+
+def _histogram(colours: Tensor, weights: Tensor) -> Tensor:
+    """Share of each colour, blurred by one bin."""
+    counts = torch.zeros(COLOURS**3, device=weights.device).index_add_(0, colours.flatten(), weights.flatten().float())
+    cube = counts.view(1, COLOURS, COLOURS, COLOURS)
+    for axis in (1, 2, 3):
+        cube = 0.5 * cube + 0.25 * (_shift(cube, axis, 1) + _shift(cube, axis, -1))
+    flat = cube.flatten()
+    return flat / flat.sum().clamp(min=1e-6)
+
+
+def _shift(cube: Tensor, axis: int, by: int) -> Tensor:
+    """Moved by one bin; nothing comes in from the other side."""
+    out = cube.roll(by, axis)
+    out.select(axis, 0 if by > 0 else -1).zero_()
+    return out
+
+
+def _with_one(rows: Tensor) -> Tensor:
+    return torch.cat([rows, rows.new_ones(len(rows), 1)], 1)

@@ -1,0 +1,196 @@
+"""What stands out in a frame of a video: what moves otherwise than the camera makes the scene move, and what has other colours.
+
+All frames of a video share their background, so that what is common to them says little; what moves on its own says much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stn_cli.media.decode import Pixels
+
+Map = npt.NDArray[np.float32]
+
+SIDE = 320
+"""Longer side at which motion and colours are compared, pixels."""
+STEPS = (1, 3)
+"""Frames between those that are compared: short steps for fast things, long ones for slow."""
+GROUND_ERROR = 1.0
+"""Pixels by which the ground's motion may differ from the camera's model."""
+MODEL_EVERY = 8
+NOISE = 0.3
+LEVELS = (1.0, 1.5, 2.0, 3.0)
+"""Thresholds of a map, standard deviations above its mean."""
+LEAST_AREA, MOST_AREA = 25, 0.5
+"""Of a part: pixels, and share of the frame."""
+RING = 0.3
+SAME = 0.6
+BORDER = 0.5
+"""What a part that touches the frame's border counts: it is cut off, or the frame's own."""
+MOST_PARTS = 4
+
+
+def reduced(frame: Pixels, side: int) -> Pixels:
+    """A frame with its longer side at most `side` pixels."""
+    scale = side / max(frame.shape[:2])
+    if scale >= 1:
+        return frame
+    size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def motion_map(frame: Pixels, neighbours: list[tuple[Pixels, Pixels]]) -> Map:
+    """How much each pixel moves against the scene.
+
+    Dense optical flow (DIS, Kroeger et al. 2016) less the affine motion that most of the frame agrees on, in units of what is left
+    over in most of the frame. Of two neighbours the lesser counts: what is uncovered on one side is not on the other.
+
+    Args:
+        frame: (H, W, 3).
+        neighbours: (before, after) for each step.
+
+    Returns:
+        (h, w) of the frame reduced to SIDE.
+    """
+    own = _grey(frame)
+    maps = [np.minimum(_against_scene(own, _grey(before)), _against_scene(own, _grey(after))) for before, after in neighbours]
+    total: Any = sum(np.log1p(m) for m in maps)
+    return (total / len(maps)).astype(np.float32)
+
+
+def _grey(frame: Pixels) -> Any:
+    return cv2.cvtColor(reduced(frame, SIDE), cv2.COLOR_RGB2GRAY)
+
+
+def _against_scene(own: Any, other: Any) -> Map:
+    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(own, other, None)  # type: ignore[call-overload]
+    h, w = own.shape
+    ys, xs = (v.ravel() for v in np.mgrid[MODEL_EVERY // 2 : h : MODEL_EVERY, MODEL_EVERY // 2 : w : MODEL_EVERY])
+    here = np.stack([xs, ys], 1).astype(np.float32)
+    cv2.setRNGSeed(0)
+    model: Any
+    model, _ = cv2.estimateAffine2D(here, here + flow[ys, xs], method=cv2.RANSAC, ransacReprojThreshold=GROUND_ERROR)
+    if model is None:
+        return np.zeros((h, w), np.float32)
+    y, x = np.mgrid[0:h, 0:w].astype(np.float32)
+    scene_x, scene_y = (row[0] * x + row[1] * y + row[2] for row in model)
+    left = np.hypot(flow[..., 0] - (scene_x - x), flow[..., 1] - (scene_y - y))
+    return (left / (np.median(left) + NOISE)).astype(np.float32)
+
+
+def colour_map(frame: Pixels) -> Map:
+    """How unlike the frame's usual colours, and those around it, each pixel's are: (h, w) of the frame reduced to SIDE."""
+    small = reduced(frame, SIDE)
+    colours = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.5)
+    rows = colours.reshape(-1, 3)
+    rows = rows - np.median(rows, 0)
+    spread = np.cov(rows.T) + 4 * np.eye(3)
+    unusual = np.sqrt(np.einsum("ij,jk,ik->i", rows, np.linalg.inv(spread), rows)).reshape(colours.shape[:2])
+    around = cv2.GaussianBlur(colours, (0, 0), max(colours.shape) / 12)
+    local = cv2.GaussianBlur(np.sqrt(np.square(colours - around).sum(2)), (0, 0), 2)
+    total: Any = unusual / (unusual.std() + 1e-6) + local / (local.std() + 1e-6)
+    return total.astype(np.float32)
+
+
+def standard(values: Map) -> Map:
+    """A map with mean 0 and spread 1, without its extremes."""
+    return np.clip((values - values.mean()) / (values.std() + 1e-6), -1, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A connected part of a map.
+
+    Attributes:
+        box: (x1, y1, x2, y2), shares of the frame.
+        mask: (h, w) of the map.
+        contrast: its mean less that of a ring around it, in standard deviations of the map.
+    """
+
+    box: tuple[float, float, float, float]
+    mask: npt.NDArray[np.bool_]
+    contrast: float
+
+
+def parts_of(values: Map) -> list[Part]:
+    """The parts of a map that stand out most, at any threshold."""
+    h, w = values.shape
+    found = []
+    for level in LEVELS:
+        above = (values > values.mean() + level * values.std()).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+            cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        )
+        for number in range(1, count):
+            x, y, bw, bh, area = (int(v) for v in stats[number])
+            if not LEAST_AREA <= area <= MOST_AREA * h * w:
+                continue
+            mask = labels[y : y + bh, x : x + bw] == number
+            inside = float(values[y : y + bh, x : x + bw][mask].mean())
+            contrast = (inside - _ring_mean(values, x, y, bw, bh, RING)) / float(values.std() + 1e-6)
+            touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1
+            box = x / w, y / h, (x + bw) / w, (y + bh) / h
+            found.append(Part(box, labels == number, contrast * (BORDER if touches else 1.0)))
+    kept: list[Part] = []
+    for part in sorted(found, key=lambda p: -p.contrast):
+        if all(overlap(part.box, other.box) < SAME for other in kept):
+            kept.append(part)
+    return kept[:MOST_PARTS]
+
+
+def box_contrast(values: Map, box: tuple[float, float, float, float]) -> float:
+    """Mean of a map inside a box (shares of the frame) less that of a ring around it, in standard deviations of the map."""
+    h, w = values.shape
+    x, y = min(int(box[0] * w), w - 1), min(int(box[1] * h), h - 1)
+    bw, bh = max(1, min(w, int(np.ceil(box[2] * w))) - x), max(1, min(h, int(np.ceil(box[3] * h))) - y)
+    inside = float(values[y : y + bh, x : x + bw].mean())
+    return (inside - _ring_mean(values, x, y, bw, bh, 0.4)) / float(values.std() + 1e-6)
+
+
+def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> float:
+    dx, dy = max(2, int(reach * bw)), max(2, int(reach * bh))
+    around = values[max(0, y - dy) : y + bh + dy, max(0, x - dx) : x + bw + dx]
+    inside = values[y : y + bh, x : x + bw]
+    return float((around.sum() - inside.sum()) / max(1, around.size - inside.size))
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes (x1, y1, x2, y2)."""
+    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
+CUT_SIDE = 200
+CUT_REACH = 0.35
+
+
+def cut_out(frame: Pixels, part: Part) -> tuple[float, float, float, float] | None:
+    """The box of the object that a part belongs to, by GrabCut (shares of the frame); None when there is none."""
+    h, w = frame.shape[:2]
+    x1, y1, x2, y2 = int(part.box[0] * w), int(part.box[1] * h), int(np.ceil(part.box[2] * w)), int(np.ceil(part.box[3] * h))
+    dx, dy = int(CUT_REACH * (x2 - x1)) + 2, int(CUT_REACH * (y2 - y1)) + 2
+    left, top, right, bottom = max(0, x1 - 2 * dx), max(0, y1 - 2 * dy), min(w, x2 + 2 * dx), min(h, y2 + 2 * dy)
+    labels = np.full((h, w), cv2.GC_BGD, np.uint8)
+    labels[max(0, y1 - dy) : y2 + dy, max(0, x1 - dx) : x2 + dx] = cv2.GC_PR_BGD
+    labels[cv2.resize(part.mask.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST) > 0] = cv2.GC_PR_FGD
+    window = frame[top:bottom, left:right]
+    scale = min(1.0, CUT_SIDE / max(window.shape[:2]))
+    size = max(1, round(window.shape[1] * scale)), max(1, round(window.shape[0] * scale))
+    small = np.ascontiguousarray(cv2.resize(window, size, interpolation=cv2.INTER_AREA))
+    wanted: Any = cv2.resize(labels[top:bottom, left:right], size, interpolation=cv2.INTER_NEAREST)
+    cv2.setRNGSeed(0)  # its k-means draws from the thread's generator
+    try:
+        cv2.grabCut(small, wanted, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    except cv2.error:  # fewer colours than the mixtures need, or one side empty
+        return None
+    own = ((wanted == cv2.GC_FGD) | (wanted == cv2.GC_PR_FGD)).astype(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(own, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    if count < 2:
+        return None
+    x, y, bw, bh, _ = (int(v) for v in stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())])
+    return (left + x / scale) / w, (top + y / scale) / h, (left + (x + bw) / scale) / w, (top + (y + bh) / scale) / h

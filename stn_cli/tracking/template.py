@@ -1,0 +1,99 @@
+"""The object's layout: a linear function of the features read on a grid in a box, that says how well the box fits.
+
+It is the rigid embedding of the co-localisation, read off the window's maps by the sampler, and regressed on the intersection over union
+of boxes around the object with its own: place, size and shape are judged by one number. The regression is exact and recursive: old frames
+fade from its normal equations, the first one stays.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stn_cli.geometry import box_iou
+from stn_cli.tracking.view import View
+
+POINTS = 5
+"""Along a side of the grid."""
+ZOOM = 1.4
+"""The grid reaches this much beyond the box: what is beside the object shows where it ends."""
+SHRINKAGE = 1e-2
+RATE = 0.1
+FIRST = 0.3
+"""What the first frame always counts."""
+FIRST_BOXES, BOXES, TRUE_BOXES = 400, 160, 8
+NEAR, STRETCH = 0.18, 0.18
+"""Spread of places and of log sides of boxes near the object, in units of its sides."""
+FAR_STRETCH = 0.15
+ON_OTHER = 0.3
+"""Overlap with another object of the kind from which a box says nothing."""
+
+
+class Template:
+    """How well boxes fit."""
+
+    def __init__(self, view: View, box: Tensor, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._first = self._normal, self._wanted = self.equations(view, box, FIRST_BOXES)
+        self.solve()
+
+    def fit(self, view: View, boxes: Tensor) -> Tensor:
+        """Expected intersection over union of boxes (N, 4) with the object's (N,)."""
+        return self._read(view, boxes) @ self._weights
+
+    def learn(self, view: View, box: Tensor) -> None:
+        """Learn from a box (4,) that is believed; it counts from the next `solve` on."""
+        normal, wanted = self.equations(view, box)
+        self._normal = (1 - RATE) * self._normal + RATE * normal
+        self._wanted = (1 - RATE) * self._wanted + RATE * wanted
+
+    def relearn(self, equations: list[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
+        """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
+        count = len(equations)
+        self._normal, self._wanted = sum(e[0] for e in equations) / count, sum(e[1] for e in equations) / count  # type: ignore[assignment]
+        if first:
+            self._first = self._normal, self._wanted
+        self.solve()
+
+    def solve(self) -> None:
+        """Solve the regression anew."""
+        normal = FIRST * self._first[0] + (1 - FIRST) * self._normal
+        wanted = FIRST * self._first[1] + (1 - FIRST) * self._wanted
+        normal.diagonal().add_(SHRINKAGE * normal.diagonal().mean())
+        factor, _ = torch.linalg.cholesky_ex(normal)
+        self._weights = torch.cholesky_solve(wanted[:, None], factor)[:, 0]
+
+    def _read(self, view: View, boxes: Tensor) -> Tensor:
+        rows = view.sample(view.cells, boxes, POINTS, ZOOM).flatten(1)
+        return torch.cat([rows / rows.shape[1] ** 0.5, rows.new_ones(len(rows), 1)], 1)
+
+    def equations(self, view: View, box: Tensor, count: int = BOXES, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Normal equations of the regression on the overlap with a box (4,), from `count` boxes around it.
+
+        Boxes that lie on `others` (M, 4), objects of the same kind, are left out: they are no examples of what the object is not.
+        """
+        sides, centre = box[2:] - box[:2], (box[:2] + box[2:]) / 2
+        near = count // 2
+
+        def normal(n: int, k: int, spread: float) -> Tensor:
+            return torch.randn((n, k), generator=self._generator).to(box.device) * spread
+
+        wide = torch.rand((count - near, 2), generator=self._generator).to(box.device) - 0.5
+        boxes = torch.cat(
+            [
+                box.expand(TRUE_BOXES, 4),
+                _boxes(centre + normal(near, 2, NEAR) * sides, sides * normal(near, 2, STRETCH).exp()),
+                _boxes(centre + wide * (view.side - sides.min()), sides * normal(count - near, 1, FAR_STRETCH).exp()),
+            ]
+        )
+        wanted = box_iou(boxes, box)
+        if others is not None and len(others):
+            on_other = box_iou(boxes[:, None], others[None]).amax(1)
+            clear = (on_other <= ON_OTHER) | (wanted > on_other)
+            boxes, wanted = boxes[clear], wanted[clear]
+        rows = self._read(view, boxes)
+        return rows.T @ rows / len(rows), rows.T @ wanted / len(rows)
+
+
+def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
+    return torch.cat([centres - sides / 2, centres + sides / 2], 1)

@@ -1,0 +1,190 @@
+"""Windows of frames as the follower sees them: cells of features, and colours.
+
+A window is cut at whole pixels and resized on the CPU, where frames are decoded: 160 x 160 pixels go to the device, not the frame.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_cli.coloc.encoders import Encoder, GradientEncoder
+from stn_cli.coloc.linear import Projection
+from stn_cli.geometry import index_to_normalised
+from stn_cli.media.decode import Pixels
+
+SIDE = 160
+"""Pixels along a side of a window as the encoder sees it."""
+CELL = 4
+"""Pixels of it between neighbouring cells."""
+REACH = 4.0
+"""Side of the window in units of the object's (the root of its area)."""
+LEAST_REACH = 1.6
+"""The same for the object's longer side."""
+COMPONENTS = 32
+"""Of the encoder's features that are kept."""
+EDGES = 0.5
+"""Weight of edges and colours beside them."""
+COLOURS = 16
+"""Bins of each of the three colour channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One window.
+
+    Attributes:
+        left, top, side: where it lies in the frame, pixels.
+        frame: (height, width) of the frame.
+        cells: (C, h, w) features.
+        colours: (n, n) number of each pixel's colour; n is 2 h.
+    """
+
+    left: int
+    top: int
+    side: int
+    frame: tuple[int, int]
+    cells: Tensor
+    colours: Tensor
+
+    def centres(self, count: int) -> tuple[Tensor, Tensor]:
+        """x and y (count,) in frame pixels of the middles of `count` parts of the window."""
+        at = (torch.arange(count, device=self.cells.device) + 0.5) * (self.side / count)
+        return at + self.left, at + self.top
+
+    def on_frame(self, count: int) -> Tensor:
+        """Which of count x count parts of the window lie on the frame; beside it the window repeats the frame's edge."""
+        x, y = self.centres(count)
+        return ((y > 0) & (y < self.frame[0]))[:, None] & ((x > 0) & (x < self.frame[1]))
+
+    def inside(self, box: Tensor, count: int) -> Tensor:
+        """Which of count x count parts of the window have their middle in a box (4,) of frame pixels."""
+        x, y = self.centres(count)
+        return ((y > box[1]) & (y < box[3]))[:, None] & ((x > box[0]) & (x < box[2]))
+
+    def mirrored(self) -> View:
+        """The same window seen in a mirror."""
+        return replace(self, cells=self.cells.flip(-1), colours=self.colours.flip(-1))
+
+    def mirror(self, boxes: Tensor) -> Tensor:
+        """Boxes (..., 4) of the window, seen in a mirror."""
+        x1, y1, x2, y2 = boxes.unbind(-1)
+        return torch.stack([2 * self.left + self.side - x2, y1, 2 * self.left + self.side - x1, y2], -1)
+
+    def sample(self, maps: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
+        """Read maps (C, h, w) at points x points places of boxes (N, 4), `zoom` times as large: (N, C, points, points)."""
+        centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * zoom
+        at = index_to_normalised(torch.arange(points, device=boxes.device, dtype=boxes.dtype), points)
+        origin = boxes.new_tensor([self.left, self.top])
+        centre, half = ((centre - origin) / self.side * 2 - 1)[..., None], (half / self.side * 2)[..., None]
+        xy = centre + half * at  # (N, 2, points)
+        shape = (len(boxes), points, points)
+        grid = torch.stack([xy[:, 0, None, :].expand(shape), xy[:, 1, :, None].expand(shape)], -1)
+        out = F.grid_sample(maps[None], grid.flatten(0, 1)[None], align_corners=False, padding_mode="border")[0]
+        return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
+
+
+def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
+    """(left, top, side) of the window around a box (4,), whole pixels."""
+    x1, y1, x2, y2 = box.tolist()
+    w, h = max(1.0, x2 - x1), max(1.0, y2 - y1)
+    side = max(8, round(zoom * max(REACH * (w * h) ** 0.5, LEAST_REACH * max(w, h))))
+    return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
+
+
+def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | None = None) -> list[tuple[int, int, int]]:
+    """Windows (left, top, side) for objects like a box (4,), that cover a frame (height, width).
+
+    Args:
+        frame: its size.
+        box: the object's.
+        step: between windows, share of their side.
+        most: windows; where there would be more, they are larger.
+    """
+    h, w = frame
+    zoom = 1.0
+    while True:
+        side = window_around(box, zoom)[2]
+        across, down = (max(1, math.ceil((length - side) / (step * side)) + 1) for length in (w, h))
+        if most is None or across * down <= most:
+            break
+        zoom *= 1.1
+    lefts, tops = (
+        [(length - side) / 2] if n == 1 else [i * (length - side) / (n - 1) for i in range(n)]
+        for length, n in ((w, across), (h, down))
+    )
+    return [(round(left), round(top), side) for top in tops for left in lefts]
+
+
+def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
+    """A window (SIDE, SIDE, 3) of a frame; beside the frame its edge is repeated."""
+    h, w = frame.shape[:2]
+    x1, y1 = min(max(left, 0), w - 1), min(max(top, 0), h - 1)
+    x2, y2 = min(max(left + side, x1 + 1), w), min(max(top + side, y1 + 1), h)
+    part = frame[y1:y2, x1:x2]
+    # resize before the border is repeated: a window may lie far outside, and be large
+    scale = SIDE / side
+    x, y = min(SIDE - 1, max(0, round((x1 - left) * scale))), min(SIDE - 1, max(0, round((y1 - top) * scale)))
+    pw, ph = min(SIDE - x, max(1, round((x2 - x1) * scale))), min(SIDE - y, max(1, round((y2 - y1) * scale)))
+    small = cv2.resize(part, (pw, ph), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if (pw, ph) == (SIDE, SIDE):
+        return small  # type: ignore[return-value]
+    return cv2.copyMakeBorder(small, y, SIDE - y - ph, x, SIDE - x - pw, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+class Eye:
+    """Looks at windows with an encoder. What it has seen first decides what it looks for: the components of that window's features.
+
+    Args:
+        encoder: a dense one gives features, any other edges and colours alone.
+        device: of the encoder.
+    """
+
+    def __init__(self, encoder: Encoder, device: torch.device) -> None:
+        self.encoder, self.device = encoder, device
+        self.edges = GradientEncoder()
+        self._projection: Projection | None = None
+        self._scale = torch.ones((), device=device)
+        self._mean = self._std = torch.zeros((), device=device)
+
+    def look(self, frame: Pixels, window: tuple[int, int, int]) -> View:
+        """What is in a window (left, top, side) of a frame (H, W, 3)."""
+        return self.look_at([frame], [window])[0]
+
+    def look_at(self, frames: list[Pixels], windows: list[tuple[int, int, int]]) -> list[View]:
+        """As `look`, for several windows at once."""
+        cuts = np.stack([cut_window(frame, *window) for frame, window in zip(frames, windows, strict=True)])
+        images = torch.from_numpy(cuts).to(self.device).permute(0, 3, 1, 2).float() / 255
+        cells = self._cells(images)
+        half = SIDE // CELL * 2
+        bins = torch.from_numpy(np.stack([cv2.resize(cut, (half, half), interpolation=cv2.INTER_AREA) for cut in cuts]) >> 4)
+        numbers = (bins.to(self.device, torch.int64) * bins.new_tensor([256, 16, 1], dtype=torch.int64).to(self.device)).sum(-1)
+        return [
+            View(*window, (frame.shape[0], frame.shape[1]), cells[i], numbers[i])
+            for i, (frame, window) in enumerate(zip(frames, windows, strict=True))
+        ]
+
+    def _cells(self, images: Tensor) -> Tensor:
+        edges = self.edges.maps(images)
+        seen = self.encoder.appearance(images).cells if self.encoder.dense else None
+        if self._std.ndim == 0:
+            self._begin(edges, seen)
+        edges = (edges - self._mean) / self._std
+        if seen is None or self._projection is None:
+            return edges
+        z = self._projection(seen).movedim(-1, 1) / self._scale
+        z = F.interpolate(z, edges.shape[-2:], mode="bilinear", align_corners=False)
+        return torch.cat([z, edges * (EDGES * (z.shape[1] / edges.shape[1]) ** 0.5)], 1)
+
+    def _begin(self, edges: Tensor, seen: Tensor | None) -> None:
+        self._mean = edges.mean((0, 2, 3))[:, None, None]
+        self._std = edges.std((0, 2, 3)).clamp(min=1e-2)[:, None, None]
+        if seen is not None:
+            self._projection = Projection.of(seen.movedim(1, -1).flatten(0, -2), 0.5, COMPONENTS)
+            self._scale = self._projection(seen).std().clamp(min=1e-6)
