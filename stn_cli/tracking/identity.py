@@ -145,10 +145,13 @@ def _piece(frames: Sequence[TrackedFrame], span: range, number: int, looks: Look
 
 
 def _continues(before: _Piece, after: _Piece) -> float:
-    """How well one piece goes on as the other: likeness less the distance half-way between where the one was going and the other came from."""
+    """How well one piece goes on as the other: likeness less how far apart their lines are, at the middle of both.
+
+    Objects that pass each other are at one place at that moment; before and after it their ways part.
+    """
     alike = float(before.look @ after.look) if before.look.shape == after.look.shape else 0.0
-    half = (before.places[-1] + after.places[0]) / 2
-    apart = math.hypot(*(before.at(half) - after.at(half))) / max(1.0, (before.size + after.size) / 2)
+    middles = before.places.mean(), after.places.mean()
+    apart = sum(math.hypot(*(before.at(t) - after.at(t))) for t in middles) / 2 / max(1.0, (before.size + after.size) / 2)
     return alike - FAR * min(FARTHEST, apart)
 
 

@@ -1,0 +1,99 @@
+"""tracks.json, MOTChallenge text and CSV of tracks, read by others where there are any."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from stn_cli.errors import InputError
+from stn_cli.formats.csv import write_track_rows
+from stn_cli.formats.mot import read_mot, write_mot
+from stn_cli.formats.tracks import TracksStream, read_tracks, write_tracks
+from stn_cli.records import TrackedFrame, TrackedObject, corners
+
+FRAMES = [
+    TrackedFrame(0, 0.0, (TrackedObject(1, (1.5, 2.25, 11.5, 22.25), 0.9, corners((1.5, 2.25, 11.5, 22.25))),)),
+    TrackedFrame(1, 0.04, ()),
+    TrackedFrame(
+        2,
+        0.08,
+        (
+            TrackedObject(1, (3, 4, 13, 24), 0.5, corners((3, 4, 13, 24)), True),
+            TrackedObject(2, (30, 40, 50, 60), 0.7, corners((30, 40, 50, 60))),
+        ),
+    ),
+]
+VIDEO = {"file_name": "a.mp4", "width": 100, "height": 80, "fps": 25.0, "frames": 3}
+
+
+def test_tracks_json_is_valid_at_every_moment(tmp_path: Path) -> None:
+    path = tmp_path / "tracks.json"
+    stream = TracksStream(path, {"tool": "stn-coloc"}, VIDEO)
+    assert json.loads(path.read_text())["frames"] == []
+    for number, frame in enumerate(FRAMES, 1):
+        stream.add(frame)
+        assert len(json.loads(path.read_text())["frames"]) == number
+    stream.close()
+    streamed = path.read_text()
+    write_tracks(path, {"tool": "stn-coloc"}, VIDEO, FRAMES)
+    assert path.read_text() == streamed
+    data = json.loads(streamed)
+    assert data["video"] == VIDEO
+    first = data["frames"][0]
+    assert first["objects"][0]["bbox"] == [1.5, 2.25, 10.0, 20.0]
+    assert "interpolated" not in first["objects"][0]
+    assert data["frames"][2]["objects"][0]["interpolated"] is True
+
+
+def test_tracks_come_back_as_they_were(tmp_path: Path) -> None:
+    write_tracks(tmp_path / "t.json", {}, VIDEO, FRAMES)
+    back = read_tracks(tmp_path / "t.json")
+    assert back.frames == FRAMES
+    assert back.video == VIDEO
+
+
+def test_mot_counts_from_one_and_is_read_by_trackers(tmp_path: Path) -> None:
+    write_mot(tmp_path / "t.txt", FRAMES)
+    lines = (tmp_path / "t.txt").read_text().splitlines()
+    assert lines[0] == "1,1,2.500,3.250,10.000,20.000,0.9000,-1,-1,-1"
+    assert len(lines) == 3
+    from trackers import load_mot_file
+
+    data = load_mot_file(tmp_path / "t.txt")
+    assert sorted(data) == [1, 3]
+    back = read_mot(tmp_path / "t.txt")
+    assert [f.frame for f in back] == [0, 2]
+    assert back[0].objects[0].box == pytest.approx(FRAMES[0].objects[0].box)
+
+
+def test_rows_of_truth_that_are_not_scored_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "gt.txt").write_text("1,1,1,1,5,5,1,1,1\n1,2,1,1,5,5,0,1,1\n")
+    assert [o.id for o in read_mot(tmp_path / "gt.txt")[0].objects] == [1]
+
+
+def test_csv_has_a_row_for_each_box(tmp_path: Path) -> None:
+    write_track_rows(tmp_path / "t.csv", FRAMES)
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert len(rows) == 3
+    assert rows[1]["interpolated"] == "1"
+    assert rows[2]["id"] == "2"
+    assert float(rows[0]["x1"]) == 1.5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "{}", '{"frames": [{"frame": 0}]}', '{"frames": [{"frame": 0, "objects": [{"id": 1}]}]}', "[1]"]
+)
+def test_what_is_no_tracks_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(InputError):
+        read_tracks(tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("text", ["1,2,3\n", "a,b,c,d,e,f,g\n"])
+def test_what_is_no_mot_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(InputError):
+        read_mot(tmp_path / "t.txt")

@@ -1,0 +1,188 @@
+"""Reading videos: the rows of FAULTS.md on video, and what a stream of frames promises."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stn_cli.errors import InputError, UsageError
+from stn_cli.media import video as module
+from stn_cli.media.video import VideoFrame, open_video
+from tests.videos import SIZE, moving, rotated, uneven, write_frames, write_video
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("film") / "a.mp4", moving(24)[0])
+
+
+def test_frames_of_a_file(film: Path) -> None:
+    video = open_video(film)
+    assert (video.info.width, video.info.height, video.info.fps, video.info.frames) == (SIZE[1], SIZE[0], 25.0, 24)
+    frames = list(video.frames())
+    assert [f.index for f in frames] == list(range(24))
+    np.testing.assert_allclose([f.time for f in frames], np.arange(24) / 25, atol=1e-3)
+    wanted = moving(24)[0]
+    for i in (0, 10, 23):  # RGB, and each in its place
+        assert np.abs(frames[i].pixels.astype(int) - wanted[i]).mean() < 12
+        assert frames[i].pixels.flags.c_contiguous
+    assert len(list(video.frames())) == 24  # again
+    assert not video.notes
+
+
+def test_stride_start_and_end(film: Path) -> None:
+    video = open_video(film, stride=3, start=0.2, end=0.8)
+    assert [f.index for f in video.frames()] == [5, 8, 11, 14, 17]
+    assert video.expected == 5
+    assert [f.index for f in open_video(film, stride=5).frames(every=2)] == [0, 10, 20]
+
+
+def test_frames_of_a_folder(tmp_path: Path) -> None:
+    frames = moving(7)[0]
+    folder = write_frames(tmp_path / "f", frames)
+    video = open_video(folder, fps=10)
+    read = list(video.frames())
+    assert [f.time for f in read] == [i / 10 for i in range(7)]
+    assert all(np.array_equal(a.pixels, b) for a, b in zip(read, frames, strict=True))
+    assert [f.index for f in open_video(folder, fps=10, stride=2, start=0.15).frames()] == [2, 4, 6]
+    assert "25 per second assumed" in open_video(folder).notes[0]
+
+
+def test_a_folder_with_a_frame_of_another_size(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "f", [*moving(3)[0], np.zeros((40, 40, 3), np.uint8)])
+    with pytest.raises(InputError, match="one size"):
+        list(open_video(folder).frames())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"plain words, no film\n" * 50, bytes(range(256)) * 40, b"\x89PNG\r\n\x1a\n" + b"\0" * 200]
+)
+def test_fault_50_no_video(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        open_video(path)
+
+
+def test_fault_50_no_such_source(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        open_video(tmp_path / "none.mp4")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no frames"):
+        open_video(tmp_path / "empty")
+
+
+def test_fault_51_an_mp4_cut_at_half(film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.mp4"
+    path.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with pytest.raises(InputError, match="not a video"):
+        open_video(path)
+
+
+def test_fault_52_an_avi_cut_at_half(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", moving(40)[0], codec="MJPG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = open_video(path)
+    count = len(list(video.frames()))
+    assert 10 <= count < 30
+    assert any("cut off" in note for note in video.notes)
+
+
+def test_fault_53_rotation_is_applied(tmp_path: Path) -> None:
+    frames = moving(5)[0]
+    path = write_video(tmp_path / "a.mp4", frames)
+    rotated(path)
+    video = open_video(path)
+    assert (video.info.width, video.info.height) == SIZE
+    read = next(iter(video.frames())).pixels
+    assert np.abs(read.astype(int) - np.rot90(frames[0], -1)).mean() < 12
+
+
+def test_fault_54_time_stamps_are_the_containers(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving(12)[0], fps=10)
+    uneven(path, 6, 3)
+    times = [f.time for f in open_video(path).frames()]
+    np.testing.assert_allclose(np.diff(times), [0.1] * 6 + [0.3] * 5, atol=2e-3)
+
+
+@pytest.mark.parametrize("said", [0.0, float("nan"), 1e6])
+def test_fault_55_no_frame_rate(film: Path, said: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = cv2.VideoCapture
+
+    class Mute:
+        def __init__(self, *args: object) -> None:
+            self.inner = real(*args)  # type: ignore[call-overload]
+
+        def get(self, what: int) -> float:
+            return said if what == cv2.CAP_PROP_FPS else float(self.inner.get(what))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+    monkeypatch.setattr(module.cv2, "VideoCapture", Mute)
+    video = open_video(film)
+    assert video.info.fps == 25
+    assert "25 assumed" in video.notes[0]
+    assert open_video(film, fps=5).info.fps == 5
+
+
+@pytest.mark.parametrize("name", ["concat:a|b.mp4", "rtsp:x.mp4", "a %03d.mp4", "-i.mp4", "ünï[1].mp4", "no extension"])
+def test_fault_56_odd_names_are_files(film: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(film.read_bytes())
+    assert len(list(open_video(path).frames())) == 24
+
+
+def test_fault_15_a_name_that_is_not_utf8(film: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.mp4"
+    with open(path, "wb") as file:
+        file.write(film.read_bytes())
+    video = open_video(os.fsdecode(path))
+    assert len(list(video.frames())) == 24
+    assert video.info.file_name == "%FF%FE.mp4"
+
+
+def test_a_protocol_is_not_followed() -> None:
+    with pytest.raises(InputError, match="no such file"):
+        open_video("http://localhost/a.mp4")
+
+
+def test_fault_57_an_error_in_the_reader_reaches_the_user(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: module.Video, step: int) -> Iterator[VideoFrame]:
+        yield VideoFrame(0, 0.0, np.zeros((*SIZE, 3), np.uint8))
+        raise RuntimeError("in the thread")
+
+    video = open_video(film)
+    monkeypatch.setattr(module.Video, "_read", broken)
+    frames = video.frames()
+    next(frames)
+    with pytest.raises(RuntimeError, match="in the thread"):
+        next(frames)
+
+
+def test_leaving_early_ends_the_thread(film: Path) -> None:
+    before = threading.active_count()
+    frames = open_video(film).frames()
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_numbers_that_make_no_sense(film: Path) -> None:
+    for options in ({"stride": 0}, {"start": 2.0, "end": 1.0}, {"start": -1.0}, {"fps": 0.0}):
+        with pytest.raises(UsageError):
+            open_video(film, **options)  # type: ignore[arg-type]
+
+
+def test_grey_and_transparent_frames_become_rgb() -> None:
+    grey = np.full((4, 5, 1), 7, np.uint8)
+    assert module._rgb(grey).shape == (4, 5, 3)
+    bgra = np.zeros((4, 5, 4), np.uint8)
+    bgra[..., 0] = 200
+    assert module._rgb(bgra)[0, 0].tolist() == [0, 0, 200]
