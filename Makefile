@@ -20,9 +20,12 @@ demo: setup
 	$(BIN)/stn-coloc train sample_data/digits/images --out demo/digits
 	$(BIN)/stn-coloc localise --model demo/digits --out demo/digits-boxes --overlay
 	$(BIN)/stn-coloc evaluate demo/digits-boxes/boxes.json sample_data/digits/boxes.json
+	$(BIN)/stn-coloc track sample_data/clip/cup.mp4 --out demo/cup-track --video
+	$(BIN)/stn-coloc evaluate demo/cup-track/tracks.json sample_data/clip/boxes.json
 	@echo
 	@echo "The reports:   demo/cups/report.html   demo/digits/report.html"
 	@echo "The pictures:  demo/cups-boxes/overlay/"
+	@echo "The video:     demo/cup-track/video.mp4"
 
 test: setup
 	$(BIN)/python -m pytest -n auto -q
@@ -38,6 +41,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.photos
 	$(BIN)/python -m benchmarks.photos_more
 	$(BIN)/python -m benchmarks.gradient_photos
+	$(BIN)/python -m benchmarks.video
 	$(BIN)/python -m benchmarks.localise_speed
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.sampler

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stn_cli.records import ImageRecord, Localisation, Skipped
     from stn_cli.report.page import write_report
     from stn_cli.stn import SpatialTransformer
+    from stn_cli.track import TrackOptions, track_source
 
 __version__ = "0.1.0"
 
@@ -34,10 +35,12 @@ _HOMES = {
     "Localiser": "stn_cli.coloc.localiser",
     "Skipped": "stn_cli.records",
     "SpatialTransformer": "stn_cli.stn",
+    "TrackOptions": "stn_cli.track",
     "TrainConfig": "stn_cli.coloc.config",
     "TrainResult": "stn_cli.coloc.trainer",
     "score_boxes": "stn_cli.evaluate",
     "localise_source": "stn_cli.localise",
+    "track_source": "stn_cli.track",
     "train": "stn_cli.coloc.trainer",
     "write_report": "stn_cli.report.page",
 }
@@ -50,11 +53,13 @@ __all__ = [
     "Localiser",
     "Skipped",
     "SpatialTransformer",
+    "TrackOptions",
     "TrainConfig",
     "TrainResult",
     "__version__",
     "localise_source",
     "score_boxes",
+    "track_source",
     "train",
     "write_report",
 ]

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -172,7 +173,7 @@ def track_source(
     prepare_folder(folder, overwrite=overwrite)
     summary = TrackSummary(folder)
     job = _Tracking(video, folder, options, reporter, summary)
-    with StopRequest() as stop:
+    with StopRequest() as stop, _half_the_threads():
         job.run(stop)
     summary.seconds = time.monotonic() - begun
     summary.notes[:0] = video.notes
@@ -593,6 +594,17 @@ def _clear(folder: Path, overwrite: bool) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _half_the_threads() -> Iterator[None]:
+    """Decoding, looking and learning run side by side: each step is too small to be worth all cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _has_screen() -> bool:

@@ -27,6 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path in sorted((ROOT / "sample_data/cups/images").iterdir())[:14]:
         (images / path.name).symlink_to(path)
     (tmp_path / "truth.json").write_bytes((ROOT / "sample_data/cups/boxes.json").read_bytes())
+    (tmp_path / "clip.mp4").symlink_to(ROOT / "sample_data/clip/cup.mp4")
     (tmp_path / "photo.jpg").symlink_to(ROOT / "sample_data/cups/images/000.jpg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -37,7 +38,7 @@ def test_every_command_of_the_readme_works(place: Path, cli: Callable[..., tuple
     assert len(found) >= 5
     for words in found:
         quick = [*QUICK_FLAGS, "--overwrite"] if words[1] == "train" and "--resume" not in words else []
-        quick = ["--overwrite"] if words[1] == "localise" else quick
+        quick = ["--overwrite"] if words[1] in ("localise", "track") else quick
         code, _, err = cli(*words[1:], *quick)
         assert code == 0, f"{' '.join(words)}: {err}"
 

@@ -17,6 +17,7 @@ NEEDED = (
     "jinja2",
     "defusedxml",
 )
+OPTIONAL = {"trackers": "several objects in a video: pip install 'stn-coloc[track]'"}
 LEAST_TORCH = (2, 10)
 
 
@@ -42,6 +43,11 @@ def doctor(json: Json = False, debug: Debug = False) -> None:
                 continue
             rows.append((name, "missing"))
             missing.append(name)
+    for name, use in OPTIONAL.items():
+        try:
+            rows.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append((name, f"not installed; for {use}"))
     rows += _devices(missing)
     if json:
         print_json(dict(rows))

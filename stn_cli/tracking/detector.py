@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import nms
 
 from stn_cli.coloc.encoders import Encoder
 from stn_cli.geometry import clip_boxes
@@ -23,8 +22,9 @@ from stn_cli.tracking.view import Eye, View, window_around, windows_over
 
 LIKENESS, SCORE_LIKENESS = 0.5, 0.25
 """What the spread of the object's pixels counts beside the fit, to place a box and to believe it."""
-RESHAPED, RESIZED = 0.5, 0.3
-"""What another log aspect ratio than the first object's costs, and another log size than the usual one, squared."""
+RESHAPED, RESIZED = 0.5, 1.0
+"""What another log aspect ratio than the first object's costs, and another log size, squared. The usual size stays the first one: what is found
+teaches, and sizes that followed it would shrink from round to round to the part that is most alike."""
 GRID = 25
 ZOOMS = (0.85, 1.0, 1.18)
 """Sizes that are tried first, in units of the usual one."""
@@ -110,7 +110,6 @@ class Detector:
         for _ in range(ROUNDS):
             equations: list[tuple[Tensor, Tensor]] = []
             taught = 0
-            sides = []
             for frame in frames:
                 boxes, scores, _ = self._find(frame)
                 for number in range(min(len(boxes), self.objects)):
@@ -118,16 +117,13 @@ class Detector:
                         break
                     box, others = boxes[number], torch.cat([boxes[:number], boxes[number + 1 :]])
                     view = self._eye.look(frame, window_around(box))
-                    self._foreground.learn(view, box, self._foreground.map(view))
+                    self._foreground = self._foreground.learned(view, box, self._foreground.map(view))
                     equations.append(self._template.equations(view, box, others=others))
                     equations.append(self._template.equations(view.mirrored(), view.mirror(box), others=view.mirror(others)))
-                    sides.append(box[2:] - box[:2])
                     taught += 1
                 heard("what is alike")
             if equations:
                 self._template.relearn(equations)
-                size = torch.stack(sides).log().mean(1).median().exp()  # the aspect ratio stays the first object's
-                self._sides = torch.stack([size * (self._aspect / 2).exp(), size * (-self._aspect / 2).exp()])
         return taught / max(1, len(frames))
 
     @torch.inference_mode()
@@ -147,7 +143,7 @@ class Detector:
             none = self._sides.new_zeros(0)
             return none.view(0, 4), none, none.view(0, 1)
         boxes, scores, looks = (torch.stack(column) for column in zip(*found, strict=True))
-        keep = nms(boxes, scores, SAME)[: 4 * self.objects]
+        keep = _suppressed(boxes, scores, SAME)[: 4 * self.objects]
         keep = keep[scores[keep] > LEAST]
         return boxes[keep], scores[keep], looks[keep]
 
@@ -159,7 +155,7 @@ class Detector:
         places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
         boxes = torch.cat([_boxes(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
         worth = self._worth(view, odds, boxes)
-        peaks = nms(boxes, worth, APART)[:PEAKS]
+        peaks = _suppressed(boxes, worth, APART)[:PEAKS]
         out = []
         for peak in peaks[worth[peaks] > PROMISING]:
             box = self._refined(view, odds, boxes[peak])
@@ -191,3 +187,10 @@ class Detector:
 
 def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
     return torch.cat([centres - sides / 2, centres + sides / 2], -1)
+
+
+def _suppressed(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
+    """Indices of the boxes that do not overlap a better one, best first."""
+    from torchvision.ops import nms  # takes a second to import, and one object needs none
+
+    return nms(boxes, scores, overlap)

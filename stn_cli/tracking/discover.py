@@ -230,7 +230,7 @@ def _embed(crops: list[Pixels], encoder: Encoder, device: torch.device) -> Tenso
     parts = []
     for i in range(0, len(crops), 64):
         images = torch.from_numpy(np.stack(crops[i : i + 64])).to(device).permute(0, 3, 1, 2).float() / 255
-        parts.append(encoder.appearance(images).cells.mean((2, 3)))
+        parts.append(encoder.appearance(images, objectness=False).cells.mean((2, 3)))
     return torch.cat(parts)
 
 
@@ -262,7 +262,10 @@ def _worth(
     motions: dict[int, Map],
     candidates: list[Candidate],
 ) -> float:
-    """How much a track is the object's: presence x fit x own motion x how well it meets the candidates of each frame."""
+    """How much a track is the object's: presence x fit x own motion x how well it meets the candidates of each frame.
+
+    Parts move with the whole, and fit as well: the area's fourth root decides between them, as for candidates.
+    """
     own = [at for at in looks if at in track]
     present = sum(box is not None for box in track.values()) / len(track)
     moves, meets = 0.0, 0.0
@@ -271,7 +274,9 @@ def _worth(
         if box is not None:
             moves += box_contrast(motions[at], box) / len(own)
             meets += max((overlap(box, c.box) for c in candidates if c.at == at), default=0.0) / len(own)
-    return present * fit * max(0.0, moves) * meets
+    boxes = [box for box in track.values() if box is not None]
+    area = sum((b[2] - b[0]) * (b[3] - b[1]) for b in boxes) / len(boxes)
+    return present * fit * max(0.0, moves) * meets * area**0.25
 
 
 def _meets(box: tuple[float, ...] | None, other: tuple[float, ...], least: float) -> bool:

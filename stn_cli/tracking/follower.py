@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ FAR = 0.15
 """What a place at the side of the window costs."""
 RESIZED, RESHAPED = 1.0, 0.3
 """What a change of the log sides since the last frame costs, and one of the log aspect ratio since the first, squared."""
-GRID = 25
+GRID = 15
 """Places along a side of the window that are tried first."""
 PEAKS, KEPT = 3, 5
 SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
@@ -35,9 +36,9 @@ SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
 STRETCH = 0.6
 """Spread of the log sides in units of the places'."""
 MOMENTUM = 0.5
-LEARN_EVERY, SOLVE_EVERY, EARLY = 2, 4, 10
+LEARN_EVERY, SOLVE_EVERY = 2, 4
 LEAST_SIDE = 4.0
-PRESENT, RETURNED = 0.35, 0.5
+PRESENT, RETURNED = 0.25, 0.45
 """Fit from which the object is there, and from which it is believed to be back."""
 BETTER, AGREES = 0.1, 0.3
 """How much better a detector's proposal must fit than what was found, and the overlap from which it is the same."""
@@ -85,11 +86,13 @@ class Follower:
         self._first_sides = self._sides
         self._speed = torch.zeros(2, device=self.device)
         self._seen, self._absent = 0, 0
+        self._learner = ThreadPoolExecutor(1, "learn")
+        self._lesson: Future[tuple[Template, Foreground]] | None = None
         self._windows: list[tuple[int, int, int]] = []
         self._in_each = 1
         with torch.inference_mode():
             view = self._eye.look(frame, window_around(self._box()))
-            self._template = Template(view, self._box(), self._generator)
+            self._template = Template(view, self._box(), torch.Generator().manual_seed(seed + 1))
             self._foreground = Foreground(view, self._box())
 
     @torch.inference_mode()
@@ -152,11 +155,19 @@ class Follower:
         self._centre, self._sides = centre, (box[2:] - box[:2]).clamp(min=LEAST_SIDE).minimum(box.new_tensor([w, h]) * 1.2)
         self._absent = 0
         self._seen += 1
-        if self._seen <= EARLY or self._seen % LEARN_EVERY == 0:
-            self._template.learn(view, self._box())
-            self._foreground.learn(view, self._box(), odds)
-        if self._seen <= EARLY or self._seen % SOLVE_EVERY == 0:
-            self._template.solve()
+        if self._seen % LEARN_EVERY == 0:
+            self._take_lesson()
+            self._lesson = self._learner.submit(self._learn, view, self._box(), odds, self._seen % SOLVE_EVERY == 0)
+
+    def _take_lesson(self) -> None:
+        """What was learnt from the frame before counts from now on: learning runs beside the look at the next frames, until the next lesson."""
+        if self._lesson is not None:
+            self._template, self._foreground = self._lesson.result()
+            self._lesson = None
+
+    def _learn(self, view: View, box: Tensor, odds: Tensor, solve: bool) -> tuple[Template, Foreground]:
+        with torch.inference_mode():
+            return self._template.learned(view, box, solve=solve), self._foreground.learned(view, box, odds)
 
     def _box(self) -> Tensor:
         return _boxes(self._centre[None], self._sides[None])[0]

@@ -6,6 +6,8 @@ were believed, cell by cell: what lies outside of the box, and what inside of it
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,8 +64,7 @@ class Foreground:
 
     def profiles(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
         """How a map (n, n) is spread over boxes (N, 4) and a little around them: (N, PROFILE ** 2)."""
-        fine = view.sample(odds[None], boxes, 2 * PROFILE, PROFILE_ZOOM)
-        return F.avg_pool2d(fine, 2).flatten(1)
+        return view.sample(F.avg_pool2d(odds[None], 2), boxes, PROFILE, PROFILE_ZOOM).flatten(1)
 
     def likeness(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
         """How much the spread over boxes (N, 4) is the usual one: 0 when it is, -1 when it is as far from it as a flat one (N,)."""
@@ -71,19 +72,21 @@ class Foreground:
         far = (self.profiles(view, odds, boxes) - usual).square().mean(1)
         return -far / (usual - usual.mean()).square().mean().clamp(min=1e-3)
 
-    def learn(self, view: View, box: Tensor, odds: Tensor) -> None:
-        """Learn from a box (4,) that is believed, and the map that it was found by."""
+    def learned(self, view: View, box: Tensor, odds: Tensor) -> Foreground:
+        """Another one that has learnt from a box (4,) that is believed, and the map that it was found by."""
+        out = copy.copy(self)
         coarse = self._odds(view)
         normal, wanted = self._equations(view, *self._split(*self._weights(view, box), coarse, LATER_DOUBT))
-        self._normal = (1 - CELL_RATE) * self._normal + CELL_RATE * normal
-        self._wanted = (1 - CELL_RATE) * self._wanted + CELL_RATE * wanted
-        self._solve(self._mix(self._first[0], self._normal), self._mix(self._first[1], self._wanted))
+        out._normal = (1 - CELL_RATE) * self._normal + CELL_RATE * normal
+        out._wanted = (1 - CELL_RATE) * self._wanted + CELL_RATE * wanted
+        out._solve(self._mix(self._first[0], out._normal), self._mix(self._first[1], out._wanted))
         n = len(view.colours)
         on, inside = view.on_frame(n), view.inside(box, n)
         fresh = _histogram(view.colours, (inside & on) * self._fine(coarse))
-        self._object = (1 - COLOUR_RATE) * self._object + COLOUR_RATE * fresh
-        self._beside = (1 - COLOUR_RATE) * self._beside + COLOUR_RATE * _histogram(view.colours, (~inside & on).float())
-        self._profile = (1 - PROFILE_RATE) * self._profile + PROFILE_RATE * self.profiles(view, odds, box[None])[0]
+        out._object = (1 - COLOUR_RATE) * self._object + COLOUR_RATE * fresh
+        out._beside = (1 - COLOUR_RATE) * self._beside + COLOUR_RATE * _histogram(view.colours, (~inside & on).float())
+        out._profile = (1 - PROFILE_RATE) * self._profile + PROFILE_RATE * self.profiles(view, odds, box[None])[0]
+        return out
 
     @staticmethod
     def _mix(first: Tensor, later: Tensor) -> Tensor:

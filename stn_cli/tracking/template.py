@@ -7,6 +7,8 @@ fade from its normal equations, the first one stays.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ SHRINKAGE = 1e-2
 RATE = 0.1
 FIRST = 0.3
 """What the first frame always counts."""
-FIRST_BOXES, BOXES, TRUE_BOXES = 400, 160, 8
+FIRST_BOXES, BOXES, TRUE_BOXES = 400, 120, 8
 NEAR, STRETCH = 0.18, 0.18
 """Spread of places and of log sides of boxes near the object, in units of its sides."""
 FAR_STRETCH = 0.15
@@ -35,17 +37,21 @@ class Template:
     def __init__(self, view: View, box: Tensor, generator: torch.Generator) -> None:
         self._generator = generator
         self._first = self._normal, self._wanted = self.equations(view, box, FIRST_BOXES)
-        self.solve()
+        self._solve()
 
     def fit(self, view: View, boxes: Tensor) -> Tensor:
         """Expected intersection over union of boxes (N, 4) with the object's (N,)."""
         return self._read(view, boxes) @ self._weights
 
-    def learn(self, view: View, box: Tensor) -> None:
-        """Learn from a box (4,) that is believed; it counts from the next `solve` on."""
+    def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
+        """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew."""
         normal, wanted = self.equations(view, box)
-        self._normal = (1 - RATE) * self._normal + RATE * normal
-        self._wanted = (1 - RATE) * self._wanted + RATE * wanted
+        out = copy.copy(self)
+        out._normal = (1 - RATE) * self._normal + RATE * normal
+        out._wanted = (1 - RATE) * self._wanted + RATE * wanted
+        if solve:
+            out._solve()
+        return out
 
     def relearn(self, equations: list[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
         """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
@@ -53,9 +59,9 @@ class Template:
         self._normal, self._wanted = sum(e[0] for e in equations) / count, sum(e[1] for e in equations) / count  # type: ignore[assignment]
         if first:
             self._first = self._normal, self._wanted
-        self.solve()
+        self._solve()
 
-    def solve(self) -> None:
+    def _solve(self) -> None:
         """Solve the regression anew."""
         normal = FIRST * self._first[0] + (1 - FIRST) * self._normal
         wanted = FIRST * self._first[1] + (1 - FIRST) * self._wanted

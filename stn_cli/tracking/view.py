@@ -1,6 +1,6 @@
 """Windows of frames as the follower sees them: cells of features, and colours.
 
-A window is cut at whole pixels and resized on the CPU, where frames are decoded: 160 x 160 pixels go to the device, not the frame.
+A window is cut at whole pixels and resized on the CPU, where frames are decoded: 128 x 128 pixels go to the device, not the frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stn_cli.coloc.linear import Projection
 from stn_cli.geometry import index_to_normalised
 from stn_cli.media.decode import Pixels
 
-SIDE = 160
+SIDE = 128
 """Pixels along a side of a window as the encoder sees it."""
 CELL = 4
 """Pixels of it between neighbouring cells."""
@@ -27,7 +27,7 @@ REACH = 4.0
 """Side of the window in units of the object's (the root of its area)."""
 LEAST_REACH = 1.6
 """The same for the object's longer side."""
-COMPONENTS = 32
+COMPONENTS = 24
 """Of the encoder's features that are kept."""
 EDGES = 0.5
 """Weight of edges and colours beside them."""
@@ -132,6 +132,8 @@ def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
     scale = SIDE / side
     x, y = min(SIDE - 1, max(0, round((x1 - left) * scale))), min(SIDE - 1, max(0, round((y1 - top) * scale)))
     pw, ph = min(SIDE - x, max(1, round((x2 - x1) * scale))), min(SIDE - y, max(1, round((y2 - y1) * scale)))
+    while part.shape[0] >= 4 * ph and part.shape[1] >= 4 * pw:  # halving is much faster than one step, and means the same
+        part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2))  # type: ignore[assignment]
     small = cv2.resize(part, (pw, ph), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     if (pw, ph) == (SIDE, SIDE):
         return small  # type: ignore[return-value]
@@ -172,7 +174,7 @@ class Eye:
 
     def _cells(self, images: Tensor) -> Tensor:
         edges = self.edges.maps(images)
-        seen = self.encoder.appearance(images).cells if self.encoder.dense else None
+        seen = self.encoder.appearance(images, objectness=False).cells if self.encoder.dense else None
         if self._std.ndim == 0:
             self._begin(edges, seen)
         edges = (edges - self._mean) / self._std

@@ -29,9 +29,9 @@ class GradientEncoder(nn.Module):
         colour = pool_cells(opponent(images), 8, 4)
         return torch.cat([(energy + 1e-9).sqrt(), self.colour_weight * (colour + 1e-9).sqrt()], 1)
 
-    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
+    def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
         """(B, 3, H, W) -> cells (B, 14, H / 4, W / 4); they are local, and need no padding."""
-        del pad
+        del pad, objectness
         return Appearance(self.maps(images))
 
     def maps(self, images: Tensor) -> Tensor:

@@ -58,8 +58,11 @@ class Encoder(Protocol):
     def structure(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, C, h, w)."""
 
-    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
-        """(B, 3, H, W) in [0, 1] -> what its cells look like, the images mirrored outwards by `pad` pixels while they are looked at."""
+    def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
+        """(B, 3, H, W) in [0, 1] -> what its cells look like, the images mirrored outwards by `pad` pixels while they are looked at.
+
+        Where `objectness` is not asked for it is not computed.
+        """
 
     def to(self, device: torch.device) -> Any:
         """Move to a device."""

@@ -74,7 +74,7 @@ class PretrainedEncoder(nn.Module):
             return cast(Tensor, out)
         return as_map(self._taken.pop(), (size[0] // self.stride, size[1] // self.stride), self.layer)
 
-    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
+    def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
         """(B, 3, H, W) -> cells (B, C, H / 8, W / 8): read at twice the size, each cell normalised."""
         h, w = images.shape[-2:]
         if pad:

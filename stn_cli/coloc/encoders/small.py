@@ -86,7 +86,7 @@ class SmallEncoder(nn.Module):
         """(B, 3, H, W) -> (B, 12, (H - 8) / 4 + 1, (W - 8) / 4 + 1)."""
         return self.edges.structure(images)
 
-    def appearance(self, images: Tensor, pad: int = 0) -> Appearance:
+    def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
         """(B, 3, H, W) -> cells (B, 256, H / 8, W / 8) and their objectness.
 
         The first half is the features, which know what things are, the second the stage before, which knows how they look; both normalised.
@@ -95,6 +95,7 @@ class SmallEncoder(nn.Module):
             images: in [0, 1].
             pad: pixels, a multiple of 16, by which images are mirrored outwards while they are looked at. A network sees where a
                 picture ends, and a search that may choose anything would take that for evidence.
+            objectness: whether it is wanted; it costs a fifth of the features.
         """
         if pad:
             images = F.pad(images, (pad,) * 4, mode="reflect")
@@ -103,7 +104,7 @@ class SmallEncoder(nn.Module):
         features, local, last = quick(standard.to(next(quick.parameters()).dtype))
         features, local = features.float().contiguous(), local.float().contiguous()
         cells = torch.cat([F.normalize(features, dim=1), F.normalize(local, dim=1)], 1)
-        odds = None if self.head is None else self.head(features, last.float().contiguous())
+        odds = None if self.head is None or not objectness else self.head(features, last.float().contiguous())
         if pad:
             k = pad // STRIDE
             cells = cells[..., k:-k, k:-k]
