@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from stn_cli.coloc.calibration import DOUBTFUL, LEAST_COMMON, Calibration
+from stn_cli.coloc.checkpoint import load_model
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.dense import DenseSearch
 from stn_cli.coloc.encoders import Appearance, make_encoder
@@ -103,6 +104,22 @@ def test_two_common_objects_are_both_found(tmp_path: Path) -> None:
     ]
     assert sum(both) >= 16
     assert sum(hits) >= 30
+
+
+def test_two_kinds_share_their_encoder_in_the_model(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
+    """Weights that two judges share cannot be stored twice: the run must still be written, and be usable."""
+    for n in range(16):
+        image, _ = scene(n, "rb")
+        write_image(tmp_path / "images" / f"{n:02d}.png", image)
+    flags = ["--search", "region", "--imgsz", 64, "--objects", 2, "--steps", 20, "--finetune", 2, "--batch", 8, "--no-report"]
+    code, _, err = cli("train", tmp_path / "images", "-o", tmp_path / "run", *flags)
+    assert code == 0, err
+    tensors, facts = load_model(tmp_path / "run")
+    assert len(facts["kinds"]) == 2
+    assert sum(name.endswith("network.stem.0.weight") for name in tensors) == 1
+    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "boxes")
+    assert code == 0, err
+    assert all(r.objects for r in read_coco(tmp_path / "boxes/boxes.json"))
 
 
 def test_images_without_the_object_score_low(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
