@@ -29,8 +29,6 @@ AGREES = 0.4
 """IoU with the window below which an outline has found something else."""
 WEIGHT = 0.5
 """Of the outline's box against the window: colours overlook pale parts, features overlook none."""
-EDGE = 1.0
-"""Pixels by which the box reaches beyond both: those that the object covers half belong to neither side, and opening a mask takes tips away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,7 @@ def outline(
         if mask is None or found is None or float(box_iou(found, windows[i])) < AGREES:
             return windows[i], cells_of(windows[i : i + 1], (h, w))[0].float()
         cells = F.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float(), (h, w))[0]
-        edge = found.new_tensor([-1, -1, 1, 1]) * (2 * EDGE / pixels.shape[1])
-        return WEIGHT * found + (1 - WEIGHT) * windows[i] + edge, cells
+        return WEIGHT * found + (1 - WEIGHT) * windows[i], cells
 
     parts = list(ordered_map(one, range(len(windows)), workers or default_workers()))
     return Outlines(torch.stack([p[0] for p in parts]).to(boxes), torch.stack([p[1] for p in parts]).to(margins))
