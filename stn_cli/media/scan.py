@@ -99,7 +99,7 @@ def scan(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> S
         if extension == ".txt":
             return _from_list(text)
         if extension in VIDEO_EXTENSIONS:
-            raise InputError("source is a video", text, None, "Extract its frames into a folder first")
+            raise InputError("source is a video", text, None, "Follow it with stn-coloc track, or extract frames into a folder")
         return _from_paths([text])
     if glob.has_magic(text):
         found = sorted(glob.glob(text, recursive=True))

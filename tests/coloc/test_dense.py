@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stn_cli.coloc.dense import DenseSearch
+from stn_cli.coloc.dense import DenseSearch, two_groups
 from stn_cli.coloc.encoders import Appearance
 from stn_cli.coloc.linear import LinearMargin, Projection, unlikeness
 from stn_cli.coloc.windows import contrast, contrast_beyond_place, inside_mask, lay_out
@@ -131,3 +131,31 @@ def test_masks_sharpen_the_margins() -> None:
     search = DenseSearch.of(appearance, rectangles)
     found = search.again(inside_mask(boxes, (24, 24)), 0, "truth")
     assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) == 1.0
+
+
+def test_a_minority_that_is_something_else_is_odd() -> None:
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.randn((40, 6), generator=rng)
+    rows[:7] += 12
+    apart, small = two_groups(rows)
+    assert apart > 5
+    assert small.tolist() == [True] * 7 + [False] * 33
+    apart, _ = two_groups(torch.randn((40, 6), generator=rng))
+    assert apart < 5  # one cloud
+    assert two_groups(torch.ones(5, 3))[1].sum() == 0  # nothing to split
+
+
+@pytest.mark.parametrize("other", ["thing", "ground", "nothing"])
+def test_another_ground_alone_makes_no_other_thing(other: str) -> None:
+    rng = torch.Generator().manual_seed(1)
+    cells = 0.3 * torch.randn((20, 16, 12, 12), generator=rng)
+    cells[:, 0, 4:8, 4:8] += 4  # the thing
+    if other == "thing":
+        cells[:4, 0, 4:8, 4:8] -= 4
+        cells[:4, 1, 4:8, 4:8] += 4
+    if other == "ground":
+        cells[:4, 2] += 4
+    search = DenseSearch.of(Appearance(cells), torch.tensor([[-1.0, -1, 1, 1]]).expand(20, 4))
+    boxes = torch.tensor([[-1 / 3, -1 / 3, 1 / 3, 1 / 3]]).expand(20, 4)
+    odd = search.odd(boxes).tolist()
+    assert odd == ([True] * 4 + [False] * 16 if other == "thing" else [False] * 20)
