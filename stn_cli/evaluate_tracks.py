@@ -15,6 +15,7 @@ from stn_cli.errors import InputError, ResourceError
 from stn_cli.files import atomic
 from stn_cli.formats.mot import read_mot, write_mot
 from stn_cli.formats.tracks import read_tracks
+from stn_cli.geometry import overlap
 from stn_cli.records import Box, TrackedFrame
 
 THRESHOLDS = 21
@@ -156,7 +157,7 @@ def score_one(predicted: Sequence[TrackedFrame], truth: Sequence[Box | None]) ->
             continue
         dx, dy = ((best[0] + best[2] - true[0] - true[2]) / 2, (best[1] + best[3] - true[1] - true[3]) / 2)
         w, h = max(1e-9, true[2] - true[0]), max(1e-9, true[3] - true[1])
-        rows.append(FrameScore(number, _iou(best, true), math.hypot(dx, dy), math.hypot(dx / w, dy / h), True, True))
+        rows.append(FrameScore(number, overlap(best, true), math.hypot(dx, dy), math.hypot(dx / w, dy / h), True, True))
     return TrackEvaluation(rows)
 
 
@@ -210,8 +211,3 @@ def write_per_frame(path: Path, result: TrackEvaluation) -> None:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-def _iou(a: Box, b: Box) -> float:
-    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)

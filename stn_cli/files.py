@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -88,6 +89,18 @@ def prepare_folder(path: Path, *, overwrite: bool = False, keep: bool = False) -
     except OSError as error:
         raise OutputError("cannot write into", path, error.strerror, "Choose another --out") from error
     write_text(path / MARKER, "Made by stn-coloc: scans for images leave this folder out.\n")
+
+
+def clear_results(folder: Path, names: Iterable[str]) -> None:
+    """Remove an earlier call's results, so that old crops do not stay among new ones; only from a folder made by this tool."""
+    if not (folder / MARKER).is_file():
+        return
+    for name in names:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def safe_name(relative: str, suffix: str, limit: int = 255) -> str:

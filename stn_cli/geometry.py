@@ -115,6 +115,17 @@ def box_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
 
 
+def boxes_around(centres: Tensor, sides: Tensor) -> Tensor:
+    """Boxes (..., 4) of given centres (..., 2) and sides (..., 2)."""
+    return torch.cat([centres - sides / 2, centres + sides / 2], -1)
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """`box_iou` of two boxes (x1, y1, x2, y2) that are plain numbers."""
+    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of boxes (..., 4) and (..., 4), broadcast; 0 where both are empty."""
     corner = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 import stn_cli
 from stn_cli.coloc.localiser import BATCH, Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.stopping import StopRequest
-from stn_cli.errors import InputError, OutputError, UsageError, printable
-from stn_cli.files import MARKER, prepare_folder, safe_name, write_bytes
+from stn_cli.errors import InputError, UsageError, printable
+from stn_cli.files import clear_results, prepare_folder, safe_name
 from stn_cli.formats.coco import CocoWriter
 from stn_cli.formats.csv import CsvWriter
 from stn_cli.formats.writer import Writer
 from stn_cli.media.cache import default_workers, ordered_map
-from stn_cli.media.decode import MAX_PIXELS, Pixels, Unusable, load
+from stn_cli.media.decode import MAX_PIXELS, Unusable, load
 from stn_cli.media.scan import ImageFile, Scan, require_images, scan
 from stn_cli.records import ImageRecord, Skipped
-from stn_cli.report.figures import draw
+from stn_cli.report.figures import draw, write_picture
 from stn_cli.runfolder import SKIPPED, read_images, write_skipped
 
 FORMATS = {"csv": ("boxes.csv", CsvWriter)}
@@ -106,7 +103,8 @@ def localise_source(
     localiser = Localiser.load(run, device)
     found = Scan(read_images(Path(run)), []) if source is None else scan(source)
     require_images(found, source if source is not None else run)
-    _clear(folder, overwrite)
+    if overwrite:
+        clear_results(folder, RESULTS)
     prepare_folder(folder, overwrite=overwrite)
     summary = LocaliseSummary(folder, list(found.skipped))
     info = {
@@ -147,18 +145,6 @@ def localise_source(
     return summary
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Remove an earlier call's results, so that old crops do not stay among new ones; only from a folder made by this tool."""
-    if not overwrite or not (folder / MARKER).is_file():
-        return
-    for name in RESULTS:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
 def _results(
     localiser: Localiser, found: Scan, folder: Path, options: LocaliseOptions, reporter: Reporter
 ) -> Iterator[ImageRecord | Skipped]:
@@ -192,21 +178,10 @@ def _write_pictures(
         drawn = image
         for found in reversed(item.objects):
             drawn = draw(drawn, found)
-        _write_picture(folder / "overlay" / safe_name(file.name, ".jpg"), drawn)
+        write_picture(folder / "overlay" / safe_name(file.name, ".jpg"), drawn)
     if options.crops:
         for number, found in enumerate(item.objects, 1):
             suffix = ".png" if number == 1 else f".{number}.png"
             crop = localiser.crop(image, found, options.crop_size)
-            _write_picture(folder / "crops" / safe_name(file.name, suffix), crop)
+            write_picture(folder / "crops" / safe_name(file.name, suffix), crop)
     return item
-
-
-def _write_picture(path: Path, picture: Pixels) -> None:
-    done, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise OutputError("cannot encode picture", path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError("cannot write into", path.parent, error.strerror) from error
-    write_bytes(path, data.tobytes())

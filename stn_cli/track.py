@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ from stn_cli.coloc.localiser import Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.stopping import StopRequest
 from stn_cli.errors import InputError, OutputError, ResourceError, UsageError, printable
-from stn_cli.files import MARKER, prepare_folder, write_bytes
+from stn_cli.files import clear_results, prepare_folder
 from stn_cli.formats.coco import CocoWriter
 from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import write_mot
@@ -33,6 +32,7 @@ from stn_cli.formats.tracks import TracksStream, write_tracks
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import Video, VideoFrame, open_video
 from stn_cli.records import Box, ImageRecord, Localisation, TrackedFrame, TrackedObject, corners
+from stn_cli.report.figures import write_picture
 from stn_cli.report.film import Artist, Film
 from stn_cli.tracking.detector import Detection, Detector
 from stn_cli.tracking.discover import Anchor, Kept, discover
@@ -169,7 +169,8 @@ def track_source(
         )
     if options.show and not _has_screen():
         raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
-    _clear(folder, overwrite)
+    if overwrite:
+        clear_results(folder, RESULTS)
     prepare_folder(folder, overwrite=overwrite)
     summary = TrackSummary(folder)
     job = _Tracking(video, folder, options, reporter, summary)
@@ -469,11 +470,11 @@ class _Tracking:
                     film.add(artist.draw(frame.pixels, tracked))
                 if coco is not None:
                     name = f"frames/{frame.index:06d}.jpg"
-                    _write_picture(self.folder / name, frame.pixels)
+                    write_picture(self.folder / name, frame.pixels)
                     coco.add(_as_image(name, tracked, info.width, info.height))
                 if self.options.crops:
                     for found in tracked.objects:
-                        _write_picture(
+                        write_picture(
                             self.folder / "crops" / str(found.id) / f"{frame.index:06d}.jpg", _cut(frame.pixels, found.box)
                         )
             if coco is not None:
@@ -571,29 +572,6 @@ def _cut(pixels: Pixels, box: Box) -> Pixels:
     h, w = pixels.shape[:2]
     x1, y1 = min(w - 1, max(0, math.floor(box[0]))), min(h - 1, max(0, math.floor(box[1])))
     return pixels[y1 : max(y1 + 1, math.ceil(box[3])), x1 : max(x1 + 1, math.ceil(box[2]))]
-
-
-def _write_picture(path: Path, pixels: Pixels) -> None:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if not done:
-        raise OutputError("cannot encode picture", path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError("cannot write into", path.parent, error.strerror) from error
-    write_bytes(path, data.tobytes())
-
-
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Remove an earlier call's results; only from a folder made by this tool."""
-    if not overwrite or not (folder / MARKER).is_file():
-        return
-    for name in RESULTS:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -81,3 +81,13 @@ def test_points_of_a_part_are_the_same_pixels() -> None:
 def test_clipped_boxes_lie_inside() -> None:
     out = g.clip_boxes(torch.tensor([[-5.0, 2.0, 300.0, 40.0]]), (30, 200))
     assert out.tolist() == [[0.0, 2.0, 200.0, 30.0]]
+
+
+def test_boxes_of_centres_and_overlaps_of_plain_numbers() -> None:
+    boxes = g.boxes_around(torch.tensor([[10.0, 20.0], [0.0, 0.0]]), torch.tensor([[4.0, 6.0], [2.0, 2.0]]))
+    assert boxes.tolist() == [[8, 17, 12, 23], [-1, -1, 1, 1]]
+    a, b = (0.0, 0.0, 10.0, 10.0), (5.0, 0.0, 15.0, 10.0)
+    assert g.overlap(a, b) == pytest.approx(1 / 3)
+    assert g.overlap(a, b) == pytest.approx(float(g.box_iou(torch.tensor(a), torch.tensor(b))))
+    assert g.overlap(a, (20.0, 20.0, 30.0, 30.0)) == 0
+    assert g.overlap((1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0)) == 0

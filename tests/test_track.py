@@ -167,7 +167,7 @@ def test_a_killed_run_leaves_valid_json(film: tuple[Path, Path], tmp_path: Path)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     path = tmp_path / "out" / "tracks.json"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (path.is_file() and path.stat().st_size > 3000):
+    while time.monotonic() < deadline and process.poll() is None and not (path.is_file() and path.stat().st_size > 3000):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -193,7 +193,7 @@ def test_a_signal_finishes_what_was_seen(tmp_path: Path) -> None:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     path = tmp_path / "out" / "tracks.json"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (path.is_file() and path.stat().st_size > 3000):
+    while time.monotonic() < deadline and process.poll() is None and not (path.is_file() and path.stat().st_size > 3000):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()

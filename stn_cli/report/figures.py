@@ -6,10 +6,13 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from stn_cli.errors import OutputError
+from stn_cli.files import write_bytes
 from stn_cli.media.decode import Pixels
 from stn_cli.records import Localisation
 
@@ -24,6 +27,22 @@ class Series:
     name: str
     points: Sequence[tuple[float, float]]
     colour: str
+
+
+def write_picture(path: Path, pixels: Pixels) -> None:
+    """Write an RGB picture by its extension, atomically, folders included.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    done, data = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise OutputError("cannot encode picture", path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("cannot write into", path.parent, error.strerror) from error
+    write_bytes(path, data.tobytes())
 
 
 def line_chart(series: Sequence[Series], x_label: str, y_label: str, mark: float | None = None) -> str:

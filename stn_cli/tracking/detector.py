@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.encoders import Encoder
-from stn_cli.geometry import clip_boxes
+from stn_cli.geometry import boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.template import FIRST_BOXES, Template
@@ -153,7 +153,7 @@ class Detector:
         at = torch.linspace(-reach, reach, GRID, device=self.device)
         middle = torch.tensor([view.left + view.side / 2, view.top + view.side / 2], device=self.device)
         places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
-        boxes = torch.cat([_boxes(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
+        boxes = torch.cat([boxes_around(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
         worth = self._worth(view, odds, boxes)
         peaks = _suppressed(boxes, worth, APART)[:PEAKS]
         out = []
@@ -173,7 +173,7 @@ class Detector:
             drawn = torch.randn((len(best), count // len(best), 4), generator=self._generator).to(self.device) * spread
             moved = centres[:, None] + drawn[..., :2] * sides[:, None]
             stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
-            tried = torch.cat([best, _boxes(moved.flatten(0, 1), stretched.flatten(0, 1))])
+            tried = torch.cat([best, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
             best = tried[self._worth(view, odds, tried).topk(KEPT).indices]
         return best.mean(0)
 
@@ -183,10 +183,6 @@ class Detector:
         fit = self._template.fit(view, boxes) + LIKENESS * self._foreground.likeness(view, odds, boxes)
         resized = (sides / self._sides).log().mean(1)
         return fit - RESHAPED * aspect.square() - RESIZED * resized.square()
-
-
-def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
-    return torch.cat([centres - sides / 2, centres + sides / 2], -1)
 
 
 def _suppressed(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:

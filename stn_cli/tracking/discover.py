@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.encoders import Encoder
+from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import VideoFrame
 from stn_cli.tracking.follower import Follower
@@ -27,7 +28,6 @@ from stn_cli.tracking.saliency import (
     colour_map,
     cut_out,
     motion_map,
-    overlap,
     parts_of,
     reduced,
     standard,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.encoders import Encoder
-from stn_cli.geometry import box_iou, clip_boxes
+from stn_cli.geometry import box_iou, boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.template import Template
@@ -104,7 +104,7 @@ class Follower:
             proposals: boxes (x1, y1, x2, y2) at which a detector believes the object; one that fits clearly better is taken.
         """
         expected = self._centre + self._speed
-        view = self._eye.look(frame, window_around(_boxes(expected[None], self._sides[None])[0]))
+        view = self._eye.look(frame, window_around(boxes_around(expected[None], self._sides[None])[0]))
         odds = self._foreground.map(view)
         box, fit = self._search(view, odds, expected, FAR)
         lost = fit < (RETURNED if self._absent else PRESENT)
@@ -126,14 +126,14 @@ class Follower:
         at = torch.linspace(-reach, reach, GRID, device=self.device)
         middle = torch.tensor([view.left + view.side / 2, view.top + view.side / 2], device=self.device)
         places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
-        boxes = _boxes(places, self._sides.expand_as(places))
+        boxes = boxes_around(places, self._sides.expand_as(places))
         best = boxes[self._worth(view, odds, boxes, expected, pull).topk(PEAKS).indices]
         for spread, count in SPREADS:
             centres, sides = (best[:, :2] + best[:, 2:]) / 2, best[:, 2:] - best[:, :2]
             drawn = torch.randn((len(best), count // len(best), 4), generator=self._generator).to(self.device) * spread
             moved = centres[:, None] + drawn[..., :2] * sides[:, None]
             stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
-            boxes = torch.cat([best, _boxes(moved.flatten(0, 1), stretched.flatten(0, 1))])
+            boxes = torch.cat([best, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
             best = boxes[self._worth(view, odds, boxes, expected, pull).topk(KEPT).indices]
         box = best.mean(0)
         return box, float(self._template.fit(view, box[None]))
@@ -170,7 +170,7 @@ class Follower:
             return self._template.learned(view, box, solve=solve), self._foreground.learned(view, box, odds)
 
     def _box(self) -> Tensor:
-        return _boxes(self._centre[None], self._sides[None])[0]
+        return boxes_around(self._centre[None], self._sides[None])[0]
 
     def _clipped(self, box: Tensor) -> tuple[float, float, float, float]:
         x1, y1, x2, y2 = clip_boxes(box, self.frame_size).tolist()
@@ -201,7 +201,3 @@ class Follower:
         x, y = self._centre.tolist()
         windows = windows_over(self.frame_size, self._box(), OVERLAP, PASS * MOST_WINDOWS)
         return sorted(windows, key=lambda v: math.hypot(v[0] + v[2] / 2 - x, v[1] + v[2] / 2 - y))
-
-
-def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
-    return torch.cat([centres - sides / 2, centres + sides / 2], -1)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from stn_cli.geometry import overlap
 from stn_cli.records import Box, TrackedFrame, TrackedObject
-from stn_cli.tracking.saliency import overlap
 
 Looks = Mapping[tuple[int, Box], npt.NDArray[np.float16]]
 """What an object looked like, by the frame's index and its box; unit vectors."""

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 
 Map = npt.NDArray[np.float32]
@@ -157,12 +158,6 @@ def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> f
     around = values[max(0, y - dy) : y + bh + dy, max(0, x - dx) : x + bw + dx]
     inside = values[y : y + bh, x : x + bw]
     return float((around.sum() - inside.sum()) / max(1, around.size - inside.size))
-
-
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Intersection over union of two boxes (x1, y1, x2, y2)."""
-    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
 CUT_SIDE = 200

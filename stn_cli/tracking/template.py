@@ -12,7 +12,7 @@ import copy
 import torch
 from torch import Tensor
 
-from stn_cli.geometry import box_iou
+from stn_cli.geometry import box_iou, boxes_around
 from stn_cli.tracking.view import View
 
 POINTS = 5
@@ -88,8 +88,8 @@ class Template:
         boxes = torch.cat(
             [
                 box.expand(TRUE_BOXES, 4),
-                _boxes(centre + normal(near, 2, NEAR) * sides, sides * normal(near, 2, STRETCH).exp()),
-                _boxes(centre + wide * (view.side - sides.min()), sides * normal(count - near, 1, FAR_STRETCH).exp()),
+                boxes_around(centre + normal(near, 2, NEAR) * sides, sides * normal(near, 2, STRETCH).exp()),
+                boxes_around(centre + wide * (view.side - sides.min()), sides * normal(count - near, 1, FAR_STRETCH).exp()),
             ]
         )
         wanted = box_iou(boxes, box)
@@ -99,7 +99,3 @@ class Template:
             boxes, wanted = boxes[clear], wanted[clear]
         rows = self._read(view, boxes)
         return rows.T @ rows / len(rows), rows.T @ wanted / len(rows)
-
-
-def _boxes(centres: Tensor, sides: Tensor) -> Tensor:
-    return torch.cat([centres - sides / 2, centres + sides / 2], 1)

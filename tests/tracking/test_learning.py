@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from stn_cli.coloc.encoders import Encoder, make_encoder
+from stn_cli.geometry import overlap
 from stn_cli.media.video import VideoFrame
 from stn_cli.tracking.detector import Detector
 from stn_cli.tracking.discover import CLIP, CLIPS, Kept, discover
-from stn_cli.tracking.saliency import box_contrast, colour_map, cut_out, motion_map, overlap, parts_of
+from stn_cli.tracking.saliency import box_contrast, colour_map, cut_out, motion_map, parts_of
 from tests.videos import ground, moving, paint
 
 
