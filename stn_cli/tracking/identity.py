@@ -61,36 +61,41 @@ def settle(frames: Sequence[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
         looks: of the tracks.
     """
     out = list(frames)
-    for begin, end, members in _meetings(frames):
-        # what this meeting shows decides for all that comes after it
-        names = _matched(out, looks, begin, end, members)
+    for begin, end in _meetings(frames):
+        # what this meeting shows decides for all that comes after it; who takes part in it an earlier one may have renamed
+        names = _matched(out, looks, begin, end)
         middle = (begin + end + 1) // 2
         out[middle:] = [_renamed(f, names) for f in out[middle:]]
     return _joined(out, looks)
 
 
-def _meetings(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int, set[int]]]:
-    """(first place, last place, tracks) of every time that tracks overlap; times that overlap are one."""
-    begin, last, members = -1, -1, set[int]()
+def _meeting(frame: TrackedFrame) -> set[int]:
+    """Tracks that overlap another one in a frame."""
+    return {
+        track
+        for i, one in enumerate(frame.objects)
+        for other in frame.objects[i + 1 :]
+        if overlap(one.box, other.box) >= MEETING
+        for track in (one.id, other.id)
+    }
+
+
+def _meetings(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
+    """(first place, last place) of every time that tracks overlap; with short pauses between them they are one."""
+    begin, last = -1, -1
     for place, frame in enumerate(frames):
-        pairs = [
-            (one.id, other.id)
-            for i, one in enumerate(frame.objects)
-            for other in frame.objects[i + 1 :]
-            if overlap(one.box, other.box) >= MEETING
-        ]
-        if pairs:
+        if _meeting(frame):
             if begin >= 0 and place - last > PAUSE:
-                yield begin, last, members
-                begin, members = -1, set()
+                yield begin, last
+                begin = -1
             begin, last = (place if begin < 0 else begin), place
-            members.update(i for pair in pairs for i in pair)
     if begin >= 0:
-        yield begin, last, members
+        yield begin, last
 
 
-def _matched(frames: Sequence[TrackedFrame], looks: Looks, begin: int, end: int, members: set[int]) -> dict[int, int]:
+def _matched(frames: Sequence[TrackedFrame], looks: Looks, begin: int, end: int) -> dict[int, int]:
     """New names of the tracks after a meeting."""
+    members = set[int]().union(*(_meeting(frame) for frame in frames[begin : end + 1]))
     before_span, after_span = range(max(0, begin - AROUND), begin), range(end + 1, min(len(frames), end + 1 + AROUND))
     seen_before = {o.id for place in before_span for o in frames[place].objects}
     new = {o.id for place in range(begin, after_span.stop) for o in frames[place].objects} - seen_before

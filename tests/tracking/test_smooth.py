@@ -113,3 +113,17 @@ def test_no_frame_has_an_id_twice() -> None:
     for frame in settle(frames, {}):
         ids = [o.id for o in frame.objects]
         assert ids == sorted(set(ids))
+
+
+def test_who_was_renamed_at_one_meeting_is_known_by_the_new_name_at_the_next() -> None:
+    """Three objects that look alike: 1 and 2 pass each other and are taken for one another, then the one meets 3 and is again."""
+    frames = []
+    for i in range(90):
+        xs = 10 + 3.0 * i, 130 - 3.0 * i, 220.0  # the first passes the second at frame 20, and the third at frame 70
+        ids = (1, 2, 3) if i < 20 else (2, 1, 3) if i < 70 else (3, 1, 2)
+        frames.append(
+            TrackedFrame(i, i / 25, tuple(sorted((thing(k, x, 50) for k, x in zip(ids, xs, strict=True)), key=lambda o: o.id)))
+        )
+    out = settle(frames, {})
+    for i in (*range(10), *range(32, 58), *range(82, 90)):
+        assert {o.id: o.box[0] for o in out[i].objects} == pytest.approx({1: 10 + 3.0 * i, 2: 130 - 3.0 * i, 3: 220}), i
