@@ -314,17 +314,9 @@ class _Tracking:
                     yield from self._backwards(aside, self._follower(frame.pixels, box))
                     yield _seen(frame, box, min(1.0, begins.score)), frame.pixels
                     continue
-                sighting = follower.step(frame.pixels, self._proposed(frame))
-                found = (
-                    _seen(frame, sighting.box, sighting.score)
-                    if sighting.present
-                    else TrackedFrame(frame.index, frame.time, ())
-                )
-                yield found, frame.pixels
+                yield self._step(follower, frame), frame.pixels
             if follower is None and start.score:
-                raise InputError(
-                    "--init names a frame that the video does not have", start.frame, f"{len(aside)} frames were read"
-                )
+                raise _no_such_frame(start.frame, len(aside))
 
     def _sure(self, frame: VideoFrame) -> _Start | None:
         """A camera's frame as a start, if the run is sure of its object in it."""
@@ -342,13 +334,12 @@ class _Tracking:
     def _follower(self, pixels: Pixels, box: Box) -> Follower:
         return Follower(self.encoder, pixels, box, self.device, self.options.seed)
 
+    def _step(self, follower: Follower, frame: VideoFrame) -> TrackedFrame:
+        sighting = follower.step(frame.pixels, self._proposed(frame))
+        return _seen(frame, sighting.box, sighting.score) if sighting.present else TrackedFrame(frame.index, frame.time, ())
+
     def _backwards(self, aside: _Aside, follower: Follower) -> Iterator[tuple[TrackedFrame, Pixels]]:
-        found = []
-        for frame in aside.backwards():
-            sighting = follower.step(frame.pixels, self._proposed(frame))
-            found.append(
-                _seen(frame, sighting.box, sighting.score) if sighting.present else TrackedFrame(frame.index, frame.time, ())
-            )
+        found = [self._step(follower, frame) for frame in aside.backwards()]
         for result, frame in zip(reversed(found), aside.forwards(), strict=True):
             yield result, frame.pixels
 

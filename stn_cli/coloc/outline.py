@@ -95,15 +95,23 @@ def _cut_out(
     part = np.ascontiguousarray(labels[y : y + h, x : x + w])
     if not (part == cv2.GC_PR_FGD).any() or not (part != cv2.GC_PR_FGD).any():
         return None
-    cv2.setRNGSeed(0)  # its k-means draws from the thread's generator
-    image = np.ascontiguousarray(canvas[y : y + h, x : x + w])
-    try:
-        cv2.grabCut(image, part, None, np.zeros((1, 65)), np.zeros((1, 65)), ITERATIONS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-    except cv2.error:  # fewer colours than the mixtures need
+    own = grab_cut(canvas[y : y + h, x : x + w], part, ITERATIONS)
+    if own is None:
         return None
     mask = np.zeros((side, side), np.uint8)
-    mask[y : y + h, x : x + w] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
+    mask[y : y + h, x : x + w] = own
     return without_specks(mask)
+
+
+def grab_cut(image: Pixels, labels: npt.NDArray[np.uint8], iterations: int) -> npt.NDArray[np.bool_] | None:
+    """GrabCut from labels (H, W), which are changed: the object's pixels (H, W); None where the mixtures of colours cannot be made."""
+    cv2.setRNGSeed(0)  # its k-means draws from the thread's generator
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    try:
+        cv2.grabCut(np.ascontiguousarray(image), labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    except cv2.error:  # fewer colours than the mixtures need, or one side empty
+        return None
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
 def without_specks(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:

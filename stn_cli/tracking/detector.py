@@ -18,7 +18,7 @@ from stn_cli.geometry import boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.template import FIRST_BOXES, Template
-from stn_cli.tracking.view import Eye, View, window_around, windows_over
+from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
 
 LIKENESS, SCORE_LIKENESS = 0.5, 0.25
 """What the spread of the object's pixels counts beside the fit, to place a box and to believe it."""
@@ -29,7 +29,6 @@ GRID = 25
 ZOOMS = (0.85, 1.0, 1.18)
 """Sizes that are tried first, in units of the usual one."""
 SPREADS = ((0.12, 60), (0.06, 50), (0.03, 40))
-STRETCH = 0.6
 PEAKS, KEPT = 6, 4
 STEP = 0.6
 APART, SAME = 0.4, 0.5
@@ -149,10 +148,7 @@ class Detector:
 
     def _find_in(self, view: View) -> list[tuple[Tensor, Tensor, Tensor]]:
         odds = self._foreground.map(view)
-        reach = (view.side - 0.5 * float(self._sides.min())) / 2
-        at = torch.linspace(-reach, reach, GRID, device=self.device)
-        middle = torch.tensor([view.left + view.side / 2, view.top + view.side / 2], device=self.device)
-        places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
+        places = view.places(GRID, self._sides)
         boxes = torch.cat([boxes_around(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
         worth = self._worth(view, odds, boxes)
         peaks = _suppressed(boxes, worth, APART)[:PEAKS]
@@ -169,11 +165,7 @@ class Detector:
     def _refined(self, view: View, odds: Tensor, box: Tensor) -> Tensor:
         best = box[None]
         for spread, count in SPREADS:
-            centres, sides = (best[:, :2] + best[:, 2:]) / 2, best[:, 2:] - best[:, :2]
-            drawn = torch.randn((len(best), count // len(best), 4), generator=self._generator).to(self.device) * spread
-            moved = centres[:, None] + drawn[..., :2] * sides[:, None]
-            stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
-            tried = torch.cat([best, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
+            tried = with_varied(best, spread, count, self._generator)
             best = tried[self._worth(view, odds, tried).topk(KEPT).indices]
         return best.mean(0)
 

@@ -20,7 +20,7 @@ from stn_cli.geometry import box_iou, boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.template import Template
-from stn_cli.tracking.view import Eye, View, window_around, windows_over
+from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
 
 LIKENESS = 0.5
 """What the spread of the object's pixels counts beside the fit."""
@@ -33,8 +33,6 @@ GRID = 15
 PEAKS, KEPT = 3, 5
 SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
 """Boxes around the best ones in each round of refinement: their spread in units of the sides, and how many."""
-STRETCH = 0.6
-"""Spread of the log sides in units of the places'."""
 MOMENTUM = 0.5
 LEARN_EVERY, SOLVE_EVERY = 2, 4
 LEAST_SIDE = 4.0
@@ -122,18 +120,11 @@ class Follower:
 
     def _search(self, view: View, odds: Tensor, expected: Tensor, pull: float) -> tuple[Tensor, float]:
         """The best box of a window and its fit: places on a lattice, then boxes around the best ones; `pull` is towards the expected place."""
-        reach = (view.side - 0.5 * float(self._sides.min())) / 2
-        at = torch.linspace(-reach, reach, GRID, device=self.device)
-        middle = torch.tensor([view.left + view.side / 2, view.top + view.side / 2], device=self.device)
-        places = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + middle
+        places = view.places(GRID, self._sides)
         boxes = boxes_around(places, self._sides.expand_as(places))
         best = boxes[self._worth(view, odds, boxes, expected, pull).topk(PEAKS).indices]
         for spread, count in SPREADS:
-            centres, sides = (best[:, :2] + best[:, 2:]) / 2, best[:, 2:] - best[:, :2]
-            drawn = torch.randn((len(best), count // len(best), 4), generator=self._generator).to(self.device) * spread
-            moved = centres[:, None] + drawn[..., :2] * sides[:, None]
-            stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
-            boxes = torch.cat([best, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
+            boxes = with_varied(best, spread, count, self._generator)
             best = boxes[self._worth(view, odds, boxes, expected, pull).topk(KEPT).indices]
         box = best.mean(0)
         return box, float(self._template.fit(view, box[None]))
@@ -191,8 +182,7 @@ class Follower:
         found = []
         for view in self._eye.look_at([frame] * len(windows), windows) if windows else ():
             odds = self._foreground.map(view)
-            middle = self._centre.new_tensor([view.left + view.side / 2, view.top + view.side / 2])
-            place, fit = self._search(view, odds, middle, 0.0)
+            place, fit = self._search(view, odds, view.middle(), 0.0)
             found.append((view, odds, place, fit))
         return found
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stn_cli.coloc.outline import grab_cut
 from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 
@@ -160,8 +161,7 @@ def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> f
     return float((around.sum() - inside.sum()) / max(1, around.size - inside.size))
 
 
-CUT_SIDE = 200
-CUT_REACH = 0.35
+CUT_SIDE, CUT_REACH, CUT_ITERATIONS = 200, 0.35, 2
 
 
 def cut_out(frame: Pixels, part: Part) -> tuple[float, float, float, float] | None:
@@ -176,15 +176,14 @@ def cut_out(frame: Pixels, part: Part) -> tuple[float, float, float, float] | No
     window = frame[top:bottom, left:right]
     scale = min(1.0, CUT_SIDE / max(window.shape[:2]))
     size = max(1, round(window.shape[1] * scale)), max(1, round(window.shape[0] * scale))
-    small = np.ascontiguousarray(cv2.resize(window, size, interpolation=cv2.INTER_AREA))
+    small: Any = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
     wanted: Any = cv2.resize(labels[top:bottom, left:right], size, interpolation=cv2.INTER_NEAREST)
-    cv2.setRNGSeed(0)  # its k-means draws from the thread's generator
-    try:
-        cv2.grabCut(small, wanted, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-    except cv2.error:  # fewer colours than the mixtures need, or one side empty
+    own = grab_cut(small, wanted, CUT_ITERATIONS)
+    if own is None:
         return None
-    own = ((wanted == cv2.GC_FGD) | (wanted == cv2.GC_PR_FGD)).astype(np.uint8)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(own, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    count, _, stats, _ = cv2.connectedComponentsWithStats(
+        cv2.morphologyEx(own.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    )
     if count < 2:
         return None
     x, y, bw, bh, _ = (int(v) for v in stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())])

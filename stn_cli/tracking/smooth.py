@@ -1,4 +1,4 @@
-"""What can be done once the whole video was seen: fill gaps, join what is one track, smooth."""
+"""What can be done once the whole video was seen: fill gaps, smooth."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ GAP = 0.5
 """Seconds: a thing that was away longer was away."""
 SIGMA = 1.0
 """Of the smoothing, frames."""
-SHORT = 2
-"""Tracks seen in fewer frames are noise where there are several objects."""
 
 
 def refine(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stn_cli.coloc.encoders import Encoder, GradientEncoder
 from stn_cli.coloc.linear import Projection
-from stn_cli.geometry import index_to_normalised
+from stn_cli.geometry import boxes_around, index_to_normalised
 from stn_cli.media.decode import Pixels
 
 SIDE = 128
@@ -31,6 +31,8 @@ COMPONENTS = 24
 """Of the encoder's features that are kept."""
 EDGES = 0.5
 """Weight of edges and colours beside them."""
+STRETCH = 0.6
+"""Spread of the log sides of varied boxes in units of that of their places."""
 COLOURS = 16
 """Bins of each of the three colour channels."""
 
@@ -68,6 +70,16 @@ class View:
         x, y = self.centres(count)
         return ((y > box[1]) & (y < box[3]))[:, None] & ((x > box[0]) & (x < box[2]))
 
+    def middle(self) -> Tensor:
+        """The window's middle (2,), frame pixels."""
+        return torch.tensor([self.left + self.side / 2, self.top + self.side / 2], device=self.cells.device)
+
+    def places(self, count: int, sides: Tensor) -> Tensor:
+        """A lattice of count x count centres (count ** 2, 2) for boxes of given sides (2,), that reaches to the window's border."""
+        reach = (self.side - 0.5 * float(sides.min())) / 2
+        at = torch.linspace(-reach, reach, count, device=self.cells.device)
+        return torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + self.middle()
+
     def mirrored(self) -> View:
         """The same window seen in a mirror."""
         return replace(self, cells=self.cells.flip(-1), colours=self.colours.flip(-1))
@@ -88,6 +100,15 @@ class View:
         grid = torch.stack([xy[:, 0, None, :].expand(shape), xy[:, 1, :, None].expand(shape)], -1)
         out = F.grid_sample(maps[None], grid.flatten(0, 1)[None], align_corners=False, padding_mode="border")[0]
         return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
+
+
+def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Generator) -> Tensor:
+    """Boxes (N, 4) and about `count` others around them: moved by `spread` of their sides, and stretched by less."""
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    drawn = torch.randn((len(boxes), count // len(boxes), 4), generator=generator).to(boxes.device) * spread
+    moved = centres[:, None] + drawn[..., :2] * sides[:, None]
+    stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
+    return torch.cat([boxes, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
 
 
 def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
