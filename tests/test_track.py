@@ -149,56 +149,33 @@ def test_a_video_without_an_object_is_no_error(tmp_path: Path, capsys: pytest.Ca
     assert (tmp_path / "out/video.mp4").stat().st_size > 0
 
 
-def test_a_killed_run_leaves_valid_json(film: tuple[Path, Path], tmp_path: Path) -> None:
+def stopped(folder: Path, number: int) -> tuple[int, str]:
+    """Track a long video into folder/out and send a signal once something stands there: the exit code, and the last line on stderr."""
     frames, boxes = moving(600)
-    video = write_video(tmp_path / "long.mp4", frames)
+    video = write_video(folder / "long.mp4", frames)
     x1, y1, x2, y2 = boxes[0]  # type: ignore[misc]
-    command = [
-        sys.executable,
-        "-m",
-        "stn_cli",
-        "track",
-        str(video),
-        "--init",
-        f"{x1},{y1},{x2 - x1},{y2 - y1}",
-        "-o",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    path = tmp_path / "out" / "tracks.json"
+    init = f"{x1},{y1},{x2 - x1},{y2 - y1}"
+    command = [sys.executable, "-m", "stn_cli", "track", str(video), "--init", init, "-o", str(folder / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    path = folder / "out" / "tracks.json"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None and not (path.is_file() and path.stat().st_size > 3000):
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    had = json.loads(path.read_text())["frames"]
+    process.send_signal(number)
+    _, said = process.communicate()
+    return process.returncode, said.splitlines()[-1] if said else ""
+
+
+def test_a_killed_run_leaves_valid_json(tmp_path: Path) -> None:
+    stopped(tmp_path, signal.SIGKILL)
+    had = json.loads((tmp_path / "out" / "tracks.json").read_text())["frames"]
     assert 3 <= len(had) < 600
 
 
 def test_a_signal_finishes_what_was_seen(tmp_path: Path) -> None:
-    frames, boxes = moving(600)
-    video = write_video(tmp_path / "long.mp4", frames)
-    x1, y1, x2, y2 = boxes[0]  # type: ignore[misc]
-    command = [
-        sys.executable,
-        "-m",
-        "stn_cli",
-        "track",
-        str(video),
-        "--init",
-        f"{x1},{y1},{x2 - x1},{y2 - y1}",
-        "-o",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    path = tmp_path / "out" / "tracks.json"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None and not (path.is_file() and path.stat().st_size > 3000):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert "stopped" in said.splitlines()[-1]
+    code, said = stopped(tmp_path, signal.SIGINT)
+    assert code == 130
+    assert "stopped" in said
     assert 3 <= len(read_mot(tmp_path / "out" / "tracks.txt")) < 600
 
 
