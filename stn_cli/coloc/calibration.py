@@ -17,7 +17,7 @@ PATCHES = 8
 """Random patches per image."""
 CHUNK = 64
 OBSERVED_CHUNKS = 8
-LEAST_COMMON = 0.25
+LEAST_COMMON = 0.37
 """Crops that have less in common (see `DenseSearch.common`) are of no common object."""
 DOUBTFUL = 0.5
 """The highest score where the object itself is in doubt."""

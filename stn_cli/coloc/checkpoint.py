@@ -16,7 +16,7 @@ from stn_cli.files import write_bytes
 
 MODEL = "model.safetensors"
 STATE = "state.pt"
-FORMAT = 2
+FORMAT = 3
 
 
 def save_model(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.coloc.encoders import Appearance, Encoder, embed_crops
-from stn_cli.coloc.linear import DIMENSIONS, LinearMargin, Projection
+from stn_cli.coloc.linear import DIMENSIONS, LinearMargin, Projection, likeness
 from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.region import FADED_PRIOR, Region, Shares, Vocabulary
@@ -25,6 +25,8 @@ RING = 1.6
 """How much larger the surroundings are that a crop is compared with."""
 READ = 32
 """Components of the cells that f_loc reads."""
+LIKENESS_PROBES = 6
+"""Points along a side at which a crop reads what it holds."""
 WHITEN, SHRINKAGE, MAP_SMOOTHING = 0.0, 1.0, 0.7
 DENSE_PRIOR = 0.1
 
@@ -148,13 +150,17 @@ class RegionJudge(nn.Module):
 
 
 class DenseJudge(nn.Module):
-    """Margins in a network's features: linear in each cell's, see `LinearMargin`; also what f_loc reads.
+    """Margins in a network's features, linear in each cell's (`LinearMargin`), and less where a crop is unlike the set's; also what f_loc reads.
+
+    The direction of the margin tells objects from what lies around them, whatever they are: an object of another kind has a margin too.
+    How alike a crop is to those of the set (`likeness`) tells kinds apart.
 
     Args:
         encoder: a dense one.
         channels: of its cells.
         objectness: whether it knows objects.
         dimensions: of the projected cells.
+        examples: how many crops of the set it holds.
     """
 
     kind = "dense"
@@ -167,7 +173,11 @@ class DenseJudge(nn.Module):
     threshold: Tensor
     map_spread: Tensor
 
-    def __init__(self, encoder: Encoder, channels: int, objectness: bool, dimensions: int = DIMENSIONS) -> None:
+    examples: Tensor
+
+    def __init__(
+        self, encoder: Encoder, channels: int, objectness: bool, dimensions: int = DIMENSIONS, examples: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.objectness = objectness
@@ -175,12 +185,13 @@ class DenseJudge(nn.Module):
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("basis", torch.zeros(channels, dimensions))
         self.register_buffer("direction", torch.zeros(dimensions))
+        self.register_buffer("examples", torch.zeros(examples, dimensions))
         self.register_buffer("offset", torch.zeros(()))
         self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("map_spread", torch.ones(()))
 
     @classmethod
-    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor, present: Tensor) -> DenseJudge:
+    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor) -> DenseJudge:
         """The discriminant of what a search found.
 
         Args:
@@ -188,49 +199,55 @@ class DenseJudge(nn.Module):
             seen: what it sees of the set at the size that the transformer looks at.
             rectangles: (N, 4).
             boxes: (N, 4) of the objects, normalised canvas boxes.
-            present: (N,) whether there is one.
         """
         layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
         projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], WHITEN)
         z = projection(seen.cells)
         inside = cells_of(boxes, layout.size)
-        margin = LinearMargin.fit(z, inside, layout, SHRINKAGE, present.to(z))
+        margin = LinearMargin.fit(z, inside, layout, SHRINKAGE)
         values = margin.map(z, MAP_SMOOTHING)
-        judge = cls(encoder, len(projection.centre), seen.objectness is not None, projection.basis.shape[1]).to(z.device)
+        dimensions = projection.basis.shape[1]
+        judge = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(boxes)).to(z.device)
         judge.centre.copy_(projection.centre)
         judge.basis.copy_(projection.basis)
         judge.direction.copy_(margin.direction)
         judge.offset.copy_(margin.offset)
         judge.threshold.copy_(otsu(values[layout.valid]))
         judge.map_spread.copy_(values[layout.valid].std().clamp(min=1e-6))
+        judge.examples.copy_(_held(z, Crops.of_boxes(boxes[:, None]))[:, 0])
         return judge
 
-    def project(self, scene: Scene) -> Tensor:
-        """Projected cells (B, h, w, d)."""
-        with torch.no_grad():
-            return Projection(self.centre, self.basis)(scene.appearance(self.encoder).cells)
+    def seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        """Projected cells (B, h, w, d), and the margin map in standard deviations above the threshold (B, h, w); both computed once."""
+        return scene.once(self, lambda: self._seen(scene))
 
-    def surplus(self, scene: Scene) -> Tensor:
-        """The margin map in standard deviations above the threshold: (B, h, w)."""
-        values = LinearMargin(self.direction, self.offset).map(self.project(scene), MAP_SMOOTHING)
-        return (values - self.threshold) / self.map_spread
+    @torch.no_grad()
+    def _seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        z = Projection(self.centre, self.basis)(scene.appearance(self.encoder).cells)
+        values = LinearMargin(self.direction, self.offset).map(z, MAP_SMOOTHING)
+        return z, (values - self.threshold) / self.map_spread
 
     def maps(self, scene: Scene) -> Tensor:
         """What f_loc reads: the first components, the margin map, and objectness (B, channels, h, w)."""
-        parts = [self.project(scene)[..., :READ].movedim(-1, 1), self.surplus(scene)[:, None]]
+        z, surplus = self.seen(scene)
+        parts = [z[..., :READ].movedim(-1, 1), surplus[:, None]]
         odds = scene.appearance(self.encoder).objectness
         if odds is not None:
             parts.append(odds.detach()[:, None])
         return torch.cat(parts, 1)
 
+    @torch.no_grad()
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
-        """Margins of crops of each image, R in all: mean inside less mean in a ring around it (B, R)."""
-        return ring_margins(self.surplus(scene), crops)
+        """Margins of crops of each image, R in all: mean inside less mean in a ring around it, times their likeness squared (B, R)."""
+        z, surplus = self.seen(scene)
+        plain = ring_margins(surplus, crops)
+        alike = torch.cat([likeness(_held(z, part), self.examples) for part in crops], 1).clamp(min=0)
+        return plain.clamp(max=0) + plain.clamp(min=0) * alike.square()
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
-        return window_loss(self.surplus(scene), scene.rectangles, crops, DENSE_PRIOR, alpha)
+        return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE_PRIOR, alpha)
 
 
 Judge = TemplateJudge | RegionJudge | DenseJudge
@@ -238,24 +255,33 @@ Judge = TemplateJudge | RegionJudge | DenseJudge
 
 def ring_margins(surplus: Tensor, crops: tuple[Crops, ...]) -> Tensor:
     """Mean of a margin map (B, h, w) inside crops less half of its mean in a ring around them: (B, R) for R crops in all."""
-    inner = torch.cat([_mean_in(surplus, part) for part in crops], 1)
-    whole = torch.cat([_mean_in(surplus, part, RING) for part in crops], 1)
-    ring = (whole * RING**2 - inner) / (RING**2 - 1)
-    return inner - 0.5 * ring
+    return torch.cat([_beyond_ring(surplus[:, None], part, PROBES)[..., 0] for part in crops], 1)
+
+
+def _held(z: Tensor, crops: Crops) -> Tensor:
+    """What R crops hold beyond their surroundings, in projected cells (B, h, w, d): (B, R, d)."""
+    return _beyond_ring(z.movedim(-1, 1), crops, LIKENESS_PROBES)
+
+
+def _beyond_ring(maps: Tensor, crops: Crops, probes: int) -> Tensor:
+    """Mean of maps (B, C, h, w) inside R crops less half of their mean in a ring around each: (B, R, C)."""
+    inner, whole = (_mean_in(maps, crops, probes, zoom) for zoom in (1.0, RING))
+    return inner - 0.5 * (whole * RING**2 - inner) / (RING**2 - 1)
 
 
 def window_loss(surplus: Tensor, rectangles: Tensor, crops: Crops, prior: float, alpha: float) -> Tensor:
     """Minus the sum of a margin map (B, h, w) over one crop of each image, the centre favoured by `prior`: a scalar."""
     layout = lay_out((surplus.shape[-2], surplus.shape[-1]), rectangles)
     wanted = surplus - prior * layout.off_centre + (ALPHA - alpha)
-    mean = _mean_in(wanted.masked_fill(~layout.valid, OUTSIDE), crops)
+    mean = _mean_in(wanted.masked_fill(~layout.valid, OUTSIDE)[:, None], crops, PROBES)[..., 0]
     return -(mean * crops.log_area().exp()).mean()
 
 
-def _mean_in(values: Tensor, crops: Crops, zoom: float = 1.0) -> Tensor:
-    """Mean of a map (B, h, w) over R crops of each, `zoom` times as large -> (B, R)."""
-    points = crops.points((PROBES, PROBES), zoom)  # (B, R, PROBES, PROBES, 2)
-    return sample(values[:, None], points.flatten(1, 2), padding="border")[:, 0].unflatten(1, points.shape[1:3]).mean((-2, -1))
+def _mean_in(maps: Tensor, crops: Crops, probes: int, zoom: float = 1.0) -> Tensor:
+    """Mean of maps (B, C, h, w) inside R crops of each, `zoom` times as large -> (B, R, C)."""
+    points = crops.points((probes, probes), zoom)  # (B, R, probes, probes, 2)
+    values = sample(maps, points.flatten(1, 2), padding="border")  # (B, C, R probes, probes)
+    return values.unflatten(2, points.shape[1:3]).mean((-2, -1)).movedim(1, -1)
 
 
 def encoder_state(encoder: Encoder) -> dict[str, Tensor]:
@@ -274,7 +300,7 @@ def dimensions(judge: Judge) -> list[int]:
         return [judge.prototype.numel()]
     if isinstance(judge, RegionJudge):
         return list(judge.words.shape)
-    return [judge.basis.shape[0], int(judge.objectness), judge.basis.shape[1]]
+    return [judge.basis.shape[0], int(judge.objectness), *judge.basis.shape[1:], len(judge.examples)]
 
 
 def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:
@@ -283,5 +309,5 @@ def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:
         return TemplateJudge(encoder, *dimensions)
     if kind == RegionJudge.kind:
         return RegionJudge(encoder, *dimensions)
-    channels, objectness, components = dimensions
-    return DenseJudge(encoder, channels, bool(objectness), components)
+    channels, objectness, components, examples = dimensions
+    return DenseJudge(encoder, channels, bool(objectness), components, examples)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.features import blur
@@ -64,9 +65,7 @@ class LinearMargin:
     offset: Tensor
 
     @classmethod
-    def fit(
-        cls, z: Tensor, inside: Tensor, layout: Layout, shrinkage: float | None, weights: Tensor | None = None
-    ) -> LinearMargin:
+    def fit(cls, z: Tensor, inside: Tensor, layout: Layout, shrinkage: float | None) -> LinearMargin:
         """The discriminant of cells inside crops against those outside and along the borders; every image counts the same.
 
         Args:
@@ -74,15 +73,13 @@ class LinearMargin:
             inside: (N, h, w) cells in the crops.
             layout: of the set.
             shrinkage: share of the mean variance that is added in all directions; None leaves the scatter out.
-            weights: (N,) how much an image counts; all the same when left out.
         """
         inside = inside & layout.valid
         outside = layout.valid & ~inside
-        share = torch.ones(len(z), device=z.device) if weights is None else weights
         wi = inside.to(z) * (1 - 0.5 * layout.border.to(z))
-        wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6) * share[:, None, None]
+        wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6)
         wo = outside.to(z) + BORDER_WEIGHT * (layout.border & layout.valid)
-        tells = (outside.sum((1, 2)) >= LEAST_OUTSIDE).to(z) * share
+        tells = (outside.sum((1, 2)) >= LEAST_OUTSIDE).to(z)
         wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None]
         wi, wo = wi / wi.sum().clamp(min=1e-6), wo / wo.sum().clamp(min=1e-6)
         flat = z.flatten(0, 2)
@@ -102,6 +99,15 @@ class LinearMargin:
     def map(self, z: Tensor, smoothing: float) -> Tensor:
         """(N, h, w, d) -> the smoothed margin of each cell (N, h, w)."""
         return blur((z @ self.direction - self.offset)[:, None], smoothing)[:, 0]
+
+
+def likeness(rows: Tensor, others: Tensor) -> Tensor:
+    """How alike what crops hold is to what the set's crops hold: (..., d) against (K, d) -> (...), the median cosine.
+
+    A row is what a crop holds beyond its surroundings, mean inside less mean outside. The median asks for the likeness of at least half of
+    the set, so that a minority of something else stays unlike however alike it is within itself.
+    """
+    return (F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T).quantile(0.5, -1)
 
 
 def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = 0.05) -> Tensor:

@@ -22,7 +22,7 @@ from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.scene import Scene
 from stn_cli.errors import CheckpointError, ResourceError, UsageError
-from stn_cli.geometry import Frame, box_iou, clip_boxes, image_to_part, normalised_to_pixels, points_to_box
+from stn_cli.geometry import Frame, image_to_part, normalised_to_pixels, overlap, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.scan import ImageFile
@@ -200,14 +200,14 @@ class Localiser:
         pixels = torch.from_numpy(np.stack([c.pixels for c in canvases])).to(self.device)
         rectangles = torch.tensor([c.frame.rectangle for c in canvases], device=self.device)
         found = self.look(Scene(pixels.permute(0, 3, 1, 2).float() / 255, rectangles))
-        records = []
-        for i, canvas in enumerate(canvases):
-            objects = []
-            for kind, (crops, scores) in enumerate(found):
-                one = Crops(self.parts[kind].finder.transformer().grid, crops.matrix[i].double().cpu())
-                objects += _objects(canvas, one, scores[i].double().cpu().tolist())
-            records.append(ImageRecord(canvas.file.name, canvas.frame.width, canvas.frame.height, best_apart(objects)))
-        return records
+        objects: list[list[Localisation]] = [[] for _ in canvases]
+        for crops, scores in found:
+            for mine, more in zip(objects, _objects(canvases, crops, scores), strict=True):
+                mine += more
+        return [
+            ImageRecord(c.file.name, c.frame.width, c.frame.height, best_apart(mine))
+            for c, mine in zip(canvases, objects, strict=True)
+        ]
 
     def crop(self, image: Pixels, found: Localisation, side: int = 256) -> Pixels:
         """Cut the pose-normalised crop out of the record's image at any size: (H, W, 3) uint8 -> (side', side'', 3) uint8.
@@ -239,24 +239,30 @@ def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
     return x1, y1, max(x1 + 1, min(w, int(box[2]) + 3)), max(y1 + 1, min(h, int(box[3]) + 3))
 
 
-def _objects(canvas: Canvas, crops: Crops, scores: list[float]) -> list[Localisation]:
-    """Records of R crops (R, d, k) of one canvas."""
-    frame = canvas.frame
-    size = frame.height, frame.width
-    moved = crops.after(frame.canvas_to_image())
-    quads = normalised_to_pixels(moved.quads(), size)
-    boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), size).flatten(-2), size)
+def _objects(canvases: list[Canvas], crops: Crops, scores: Tensor) -> list[list[Localisation]]:
+    """Records of R crops (B, R, d, k) and scores (B, R) of each canvas; all at once, because small tensors cost more than they compute."""
+    frames = [canvas.frame for canvas in canvases]
+    sizes = torch.tensor([[f.width, f.height] for f in frames], dtype=torch.float64)[:, None, None]  # (B, 1, 1, 2)
+    on_canvas = Crops(crops.grid, crops.matrix.double().cpu())
+    moved = on_canvas.after(torch.stack([f.canvas_to_image() for f in frames])[:, None])
+    quads = (moved.quads() + 1) * (sizes / 2)  # (B, R, 4, 2)
+    corners = (moved.boxes().unflatten(-1, (2, 2)) + 1) * (sizes / 2)
+    boxes = corners.clamp(min=0).minimum(sizes).flatten(-2)
+    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.double().clamp(0, 1).tolist()
     return [
-        Localisation(
-            canvas.file.name,
-            frame.width,
-            frame.height,
-            cast(tuple[float, float, float, float], tuple(box.tolist())),
-            cast(tuple[Point, Point, Point, Point], tuple((float(x), float(y)) for x, y in quad)),
-            tuple(matrix.flatten().tolist()),
-            min(1.0, max(0.0, score)),
-        )
-        for box, quad, matrix, score in zip(boxes, quads, moved.matrix, scores, strict=True)
+        [
+            Localisation(
+                canvas.file.name,
+                canvas.frame.width,
+                canvas.frame.height,
+                cast(tuple[float, float, float, float], tuple(box)),
+                cast(tuple[Point, Point, Point, Point], tuple((x, y) for x, y in quad)),
+                tuple(theta),
+                score,
+            )
+            for box, quad, theta, score in zip(*rows, strict=True)
+        ]
+        for canvas, *rows in zip(canvases, *columns, strict=True)
     ]
 
 
@@ -264,8 +270,7 @@ def best_apart(objects: list[Localisation]) -> tuple[Localisation, ...]:
     """Objects by falling score, without those that lie on a better one."""
     kept: list[Localisation] = []
     for found in sorted(objects, key=lambda o: -o.score):
-        box = torch.tensor(found.box)
-        if all(float(box_iou(box, torch.tensor(other.box))) <= SAME_OBJECT for other in kept):
+        if all(overlap(found.box, other.box) <= SAME_OBJECT for other in kept):
             kept.append(found)
     return tuple(kept)
 

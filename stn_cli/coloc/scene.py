@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from torch import Tensor
 from stn_cli.coloc.encoders import Appearance, Encoder
 from stn_cli.media.cache import Cache
 from stn_cli.stn import Pyramid
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class Scene:
     images: Tensor
     rectangles: Tensor
     _pyramid: Pyramid | None = None
-    _appearances: dict[int, Appearance] = field(default_factory=dict)
+    _seen: dict[int, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -38,10 +42,14 @@ class Scene:
 
     def appearance(self, encoder: Encoder) -> Appearance:
         """What an encoder sees in the images."""
-        key = id(encoder)
-        if key not in self._appearances:
-            self._appearances[key] = encoder.appearance(self.images)
-        return self._appearances[key]
+        return self.once(encoder, lambda: encoder.appearance(self.images))
+
+    def once(self, who: object, look: Callable[[], T]) -> T:
+        """What `who` sees in the images, computed by `look` the first time that it is asked for."""
+        key = id(who)
+        if key not in self._seen:
+            self._seen[key] = look()
+        return cast(T, self._seen[key])
 
     @classmethod
     def of(cls, cache: Cache, index: Tensor, device: torch.device) -> Scene:

@@ -247,7 +247,7 @@ def _loose_dense(
         seen.progress("outlines")
         return outline(pixels, frames, r.boxes, r.margins, r.threshold, seen.config.workers or None)
 
-    odd = search.odd(result.boxes)
+    common = search.common(result.boxes)
     once = outlined(result)
     result = search.again(once.masks > 0.5, variant, result.name)
     first = (once.boxes + outlined(result).boxes) / 2
@@ -266,10 +266,9 @@ def _loose_dense(
         return placed(outlined(further).boxes)
 
     parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
-    # odd windows are learnt from by f_loc, as nobody knows what they are; but they do not say what the thing looks like
-    judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first, ~odd)
+    judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
     found = _Found(_empty_kind(seen, judge, template, result.contrast), place)
-    found.kind.common = search.common(once.masks > 0.5)
+    found.kind.common = common
     return _with_first(seen, found, *placed(first))
 
 

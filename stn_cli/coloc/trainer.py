@@ -41,7 +41,7 @@ CHECK_EVERY = 25
 PATIENCE = 3
 LATE = 0.75
 """Share of the steps before which the rate is too high for a standstill to mean anything."""
-AGREED = 0.9
+AGREED = 0.95
 LEAST_GAIN = 0.004
 SAVE_EVERY = 50
 
@@ -323,7 +323,8 @@ class _Training:
             step = self.progress.step
             self._set_rate(optimiser, min(1.0, (step + 1) / 20) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
             with self.amp:
-                sample = draw(plan, step_generator(self.config.seed, step))
+                jitter = min(1.0, 2 - 2 * step / steps)
+                sample = draw(plan, step_generator(self.config.seed, step), jitter)
                 seen = localisation.look(sample.scene)
                 loss = regression_loss(localisation.body, seen, sample)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
@@ -388,7 +389,7 @@ class _Training:
             step = self.progress.step
             self._set_rate(optimiser, 1 - step / steps)
             g = step_generator(self.config.seed + 1, step)
-            sample = draw(plan, g)
+            sample = draw(plan, g, 0.0)
             loss = finetune_loss(localisation, judge, sample, g, self.config.margin)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1

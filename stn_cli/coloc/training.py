@@ -80,11 +80,17 @@ class Plan:
     batch: int
 
 
-def draw(plan: Plan, g: torch.Generator) -> Sample:
+def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     """Images that hold an object, with the crops that the search chose: moved, scaled, tinted, mirrored where the thing is loose,
     turned where the crops turn.
 
     A fine level sees a window around one object, off by what a coarse level may miss it by.
+
+    Args:
+        plan: what to learn from.
+        g: decides what is drawn.
+        jitter: share of the full random changes of place, scale and colour. They teach the network to find the object anywhere; towards the
+            end of a training they fall to 0, so that it ends on images as it will be given them.
     """
     kind, cache = plan.kind, plan.cache
     device = kind.boxes.device
@@ -104,7 +110,7 @@ def draw(plan: Plan, g: torch.Generator) -> Sample:
         rows = torch.arange(n, device=device)
         boxes, angles, present = boxes[rows, pick][:, None], angles[rows, pick][:, None], present[rows, pick][:, None]
     centre, half = (boxes[..., :2] + boxes[..., 2:]) / 2, ((boxes[..., 2:] - boxes[..., :2]) / 2).clamp(min=1e-3)
-    zoom = (uniform(n, 1) * SCALE_JITTER).exp().expand(n, 2).clone()
+    zoom = (uniform(n, 1) * SCALE_JITTER * jitter).exp().expand(n, 2).clone()
     if plan.fine:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
     if kind.kind != "template":
@@ -118,14 +124,15 @@ def draw(plan: Plan, g: torch.Generator) -> Sample:
         moved = uniform(n, 2) * FINE_JITTER
     else:
         reach = (1 - 0.6 * size).clamp(min=0.0)
-        moved = torch.linalg.solve(linear, centre[:, 0]) + uniform(n, 2) * SHIFT_JITTER
+        moved = torch.linalg.solve(linear, centre[:, 0]) + uniform(n, 2) * SHIFT_JITTER * jitter
         moved = torch.maximum(torch.minimum(moved, reach), -reach)
     shift = centre[:, 0] - (linear @ moved[..., None])[..., 0]
     side = FINE if plan.fine else images.shape[-1] // plan.reduction
     affine = torch.cat([linear, shift[..., None]], -1)
     images = cut(images, Crops(Affine(), affine[:, None]), side)[:, 0]
-    gain = 1 + COLOUR_JITTER * (uniform(n, 1, 1, 1) + 0.5 * uniform(n, 3, 1, 1))
-    images = (images * gain + 0.5 * COLOUR_JITTER * uniform(n, 1, 1, 1)).clamp(0, 1)
+    tint = COLOUR_JITTER * jitter
+    gain = 1 + tint * (uniform(n, 1, 1, 1) + 0.5 * uniform(n, 3, 1, 1))
+    images = (images * gain + 0.5 * tint * uniform(n, 1, 1, 1)).clamp(0, 1)
 
     def back(points: Tensor) -> Tensor:  # (B, P, 2) of the source -> of the drawn picture
         return torch.linalg.solve(linear, (points - shift[:, None]).transpose(-1, -2)).transpose(-1, -2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from stn_cli.coloc.dense import DenseSearch, two_groups
+from stn_cli.coloc.calibration import LEAST_COMMON
+from stn_cli.coloc.dense import DenseSearch
 from stn_cli.coloc.encoders import Appearance
-from stn_cli.coloc.linear import LinearMargin, Projection, unlikeness
-from stn_cli.coloc.windows import contrast, contrast_beyond_place, inside_mask, lay_out
+from stn_cli.coloc.linear import LinearMargin, Projection, likeness, unlikeness
+from stn_cli.coloc.windows import choose_windows, contrast, contrast_beyond_place, exact_windows, inside_mask, lay_out
 from stn_cli.geometry import box_iou
 
 WHOLE = torch.tensor([[-1.0, -1.0, 1.0, 1.0]])
@@ -58,22 +60,11 @@ def test_the_discriminant_is_fishers() -> None:
     layout.border[:] = False
     found = LinearMargin.fit(z, inside, layout, 0.0)
     wanted = torch.linalg.solve(mixing @ mixing.T, shift)
-    assert float(torch.nn.functional.cosine_similarity(found.direction, wanted, dim=0)) > 0.995
+    assert float(F.cosine_similarity(found.direction, wanted, dim=0)) > 0.995
     margins = z @ found.direction - found.offset
     assert float(margins[inside].mean()) == pytest.approx(-float(margins[~inside].mean()), rel=1e-6)
     means = LinearMargin.fit(z, inside, layout, None).direction
     assert float((means - shift).abs().max()) < 0.15
-
-
-def test_images_without_weight_do_not_count() -> None:
-    appearance, rectangles, boxes = made_set(absent=12)
-    z = appearance.cells.movedim(1, -1)
-    layout = lay_out((24, 24), rectangles)
-    inside = inside_mask(boxes, (24, 24))
-    weights = (torch.arange(24) >= 12).float()
-    held = LinearMargin.fit(z, inside, layout, 1.0, weights)
-    alone = LinearMargin.fit(z[12:], inside[12:], lay_out((24, 24), rectangles[12:]), 1.0)
-    torch.testing.assert_close(held.direction, alone.direction, rtol=1e-3, atol=1e-4)
 
 
 def test_what_is_unlike_the_borders() -> None:
@@ -133,29 +124,43 @@ def test_masks_sharpen_the_margins() -> None:
     assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) == 1.0
 
 
-def test_a_minority_that_is_something_else_is_odd() -> None:
+def test_windows_lie_between_the_cells() -> None:
+    """A blob whose sides no window of whole cells can have is framed to a quarter of a cell."""
+    size, true = 24, torch.tensor([[5.5, 7.25, 12.75, 17.5]])
+    fine = (torch.arange(size * 8) + 0.5) / 8
+    x, y = fine[None], fine[:, None]
+    inside = (x > true[0, 0]) & (x < true[0, 2]) & (y > true[0, 1]) & (y < true[0, 3])
+    margins = F.avg_pool2d(inside.float()[None, None], 8)[0]  # each cell's share of the blob
+    layout = lay_out((size, size), torch.tensor([[-1.0, -1, 1, 1]]))
+    rule = (margins, layout, 0.5, 0.5, 0.0, None)
+    whole = choose_windows(*rule)
+    exact = exact_windows(whole, *rule)
+    assert float((exact - true).abs().max()) <= 0.5
+    assert float(box_iou(exact, true)) > float(box_iou(whole.float(), true))
+    assert exact_windows(whole, *rule[:-1], (0.1, 0.3)).tolist() == whole.tolist()  # it would become longer than was asked for
+    ground = torch.full((1, size, size), -1.0)
+    x1, y1, x2, y2 = exact_windows(torch.tensor([[3, 3, 9, 9]]), ground, *rule[1:])[0].tolist()
+    assert min(x2 - x1, y2 - y1) >= 2
+
+
+def test_a_minority_of_something_else_is_unlike() -> None:
     rng = torch.Generator().manual_seed(0)
-    rows = torch.randn((40, 6), generator=rng)
-    rows[:7] += 12
-    apart, small = two_groups(rows)
-    assert apart > 5
-    assert small.tolist() == [True] * 7 + [False] * 33
-    apart, _ = two_groups(torch.randn((40, 6), generator=rng))
-    assert apart < 5  # one cloud
-    assert two_groups(torch.ones(5, 3))[1].sum() == 0  # nothing to split
+    things = 0.3 * torch.randn((40, 6), generator=rng)
+    things[:, 0] += 1
+    things[:9] = 0.05 * torch.randn((9, 6), generator=rng)  # hardly differs within itself
+    things[:9, 1] += 1
+    alike = likeness(things, things)
+    assert float(alike[:9].max()) < 0.3 < float(alike[9:].min())
+    assert likeness(things[None, :5], things).shape == (1, 5)
 
 
-@pytest.mark.parametrize("other", ["thing", "ground", "nothing"])
-def test_another_ground_alone_makes_no_other_thing(other: str) -> None:
+@pytest.mark.parametrize(("kinds", "common"), [(1, True), (8, False)])
+def test_windows_of_many_kinds_have_little_in_common(kinds: int, common: bool) -> None:
     rng = torch.Generator().manual_seed(1)
-    cells = 0.3 * torch.randn((20, 16, 12, 12), generator=rng)
-    cells[:, 0, 4:8, 4:8] += 4  # the thing
-    if other == "thing":
-        cells[:4, 0, 4:8, 4:8] -= 4
-        cells[:4, 1, 4:8, 4:8] += 4
-    if other == "ground":
-        cells[:4, 2] += 4
-    search = DenseSearch.of(Appearance(cells), torch.tensor([[-1.0, -1, 1, 1]]).expand(20, 4))
-    boxes = torch.tensor([[-1 / 3, -1 / 3, 1 / 3, 1 / 3]]).expand(20, 4)
-    odd = search.odd(boxes).tolist()
-    assert odd == ([True] * 4 + [False] * 16 if other == "thing" else [False] * 20)
+    cells = 0.3 * torch.randn((24, 16, 12, 12), generator=rng)
+    for n in range(24):
+        cells[n, n % kinds, 4:8, 4:8] += 4
+    cells[:8, 9] += 4  # another ground makes no other thing
+    search = DenseSearch.of(Appearance(cells), torch.tensor([[-1.0, -1, 1, 1]]).expand(24, 4))
+    boxes = torch.tensor([[-1 / 3, -1 / 3, 1 / 3, 1 / 3]]).expand(24, 4)
+    assert (search.common(boxes) > LEAST_COMMON) is common
