@@ -322,6 +322,21 @@ def as_frames(boxes: list[Any]) -> list[TrackedFrame]:
     return [TrackedFrame(i, 0.0, () if b is None else (TrackedObject(1, b, 0.9, corners(b)),)) for i, b in enumerate(boxes)]
 
 
+@pytest.mark.parametrize(
+    ("name", "frames", "given", "least"),
+    [("davis-blackswan", 30, True, 0.75), ("davis-car-shadow", 40, True, 0.6), ("davis-car-shadow", 40, False, 0.5)],
+)
+def test_real_video(name: str, frames: int, given: bool, least: float, tmp_path: Path) -> None:
+    """Success AUC on the first frames; the figures of whole sequences are those of benchmarks/video.py."""
+    source = SHARED / "data/video" / name
+    if not source.is_dir():
+        pytest.skip("the video sequences for measuring are not here")
+    truth = json.loads((source / "boxes.json").read_text())[:frames]
+    options = TrackOptions(init=tuple(truth[0]) if given else None, end=frames / 25, fps=25)
+    track_source(source / "frames", tmp_path / "out", options)
+    assert score_one(read_tracks(tmp_path / "out/tracks.json").frames, truth).success >= least
+
+
 def test_scores_of_one_object() -> None:
     truth: list[Any] = [(0, 0, 10, 10), (0, 0, 10, 10), None, (0, 0, 10, 10), None]
     found = as_frames([(0, 0, 10, 10), (30, 0, 40, 10), (0, 0, 5, 5), None, None])
