@@ -61,10 +61,9 @@ class Frame:
         return boxes * scale + boxes.new_tensor([x1, y1, x1, y1])
 
 
-def normalised_to_pixels(points: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Normalised points (..., 2) -> pixel points (..., 2) of an image of `size` (H, W)."""
-    h, w = size
-    return (points + 1) * points.new_tensor([w / 2, h / 2])
+def normalised_to_pixels(points: Tensor, size: tuple[int, ...] | Tensor) -> Tensor:
+    """Normalised points (..., 2) -> pixel points (..., 2) of an image of `size` (H, W), or of images of sizes (..., 2)."""
+    return (points + 1) * (_width_height(points, size) / 2)
 
 
 def pixels_to_normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
@@ -104,10 +103,14 @@ def image_to_part(size: tuple[int, ...], part: tuple[int, int, int, int]) -> Ten
     )
 
 
-def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixel boxes (..., 4) cut to an image of `size` (H, W)."""
-    h, w = size
-    return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([w, h, w, h]))
+def clip_boxes(boxes: Tensor, size: tuple[int, int] | Tensor) -> Tensor:
+    """Pixel boxes (..., 4) cut to an image of `size` (H, W), or to images of sizes (..., 2)."""
+    corner = _width_height(boxes, size)
+    return torch.minimum(boxes.clamp(min=0), torch.cat([corner, corner], -1))
+
+
+def _width_height(like: Tensor, size: tuple[int, ...] | Tensor) -> Tensor:
+    return size.flip(-1) if isinstance(size, Tensor) else like.new_tensor(size[::-1])
 
 
 def box_area(boxes: Tensor) -> Tensor:

@@ -83,6 +83,17 @@ def test_clipped_boxes_lie_inside() -> None:
     assert out.tolist() == [[0.0, 2.0, 200.0, 30.0]]
 
 
+def test_images_of_many_sizes_at_once() -> None:
+    sizes = [(30, 200), (64, 48)]
+    points = torch.tensor([[[-1.2, 0.5], [0.25, 1.5]], [[0.0, 0.0], [1.0, -1.0]]], dtype=torch.float64)
+    together = torch.tensor(sizes, dtype=torch.float64)
+    pixels = g.normalised_to_pixels(points, together[:, None])
+    boxes = g.clip_boxes(pixels.flatten(1), together)
+    for i, size in enumerate(sizes):
+        assert torch.equal(pixels[i], g.normalised_to_pixels(points[i], size))
+        assert torch.equal(boxes[i], g.clip_boxes(pixels[i].flatten(), size))
+
+
 def test_boxes_of_centres_and_overlaps_of_plain_numbers() -> None:
     boxes = g.boxes_around(torch.tensor([[10.0, 20.0], [0.0, 0.0]]), torch.tensor([[4.0, 6.0], [2.0, 2.0]]))
     assert boxes.tolist() == [[8, 17, 12, 23], [-1, -1, 1, 1]]

@@ -28,9 +28,11 @@ from stn_cli.coloc.windows import (
     contrast_beyond_place,
     exact_windows,
     inside_mask,
+    largest_windows,
     lay_out,
     normalise_cells,
     otsu,
+    surplus_of,
 )
 
 SCALES = (0.75, 1.125, 1.625)
@@ -169,8 +171,8 @@ class DenseSearch:
         layout = Layout(self.layout.valid.clone(), self.layout.border.clone(), self.layout.off_centre)
         layout.close(with_halo(taken))
         values = result.margins[self.layout.valid]
-        rule = (result.margins, layout, result.threshold, values.std(), FADED_PRIOR, self.sides)
-        boxes = exact_windows(choose_windows(*rule), *rule)
+        surplus = surplus_of(result.margins, layout, result.threshold, values.std(), FADED_PRIOR)
+        boxes = exact_windows(largest_windows(surplus, self.sides)[0], surplus, self.sides)
         closed = result.margins.masked_fill(~layout.valid, float(values.min()))
         return replace(result, boxes=normalise_cells(boxes, layout.size), margins=closed)
 
@@ -192,7 +194,8 @@ class DenseSearch:
     def _result(self, boxes: Tensor, margins: Tensor, variant: int, name: str) -> DenseResult:
         inside = inside_mask(boxes, self.layout.size)
         threshold = self.threshold(margins, VARIANTS[variant].last_above)
-        exact = exact_windows(boxes, margins, self.layout, threshold, margins[self.layout.valid].std(), FADED_PRIOR, self.sides)
+        surplus = surplus_of(margins, self.layout, threshold, margins[self.layout.valid].std(), FADED_PRIOR)
+        exact = exact_windows(boxes, surplus, self.sides)
         return DenseResult(
             normalise_cells(exact, self.layout.size),
             margins,

@@ -172,7 +172,6 @@ class DenseJudge(nn.Module):
     offset: Tensor
     threshold: Tensor
     map_spread: Tensor
-
     examples: Tensor
 
     def __init__(
@@ -300,7 +299,7 @@ def dimensions(judge: Judge) -> list[int]:
         return [judge.prototype.numel()]
     if isinstance(judge, RegionJudge):
         return list(judge.words.shape)
-    return [judge.basis.shape[0], int(judge.objectness), *judge.basis.shape[1:], len(judge.examples)]
+    return [judge.basis.shape[0], int(judge.objectness), judge.basis.shape[1], len(judge.examples)]
 
 
 def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:

@@ -22,7 +22,7 @@ from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.scene import Scene
 from stn_cli.errors import CheckpointError, ResourceError, UsageError
-from stn_cli.geometry import Frame, image_to_part, normalised_to_pixels, overlap, points_to_box
+from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.scan import ImageFile
@@ -242,12 +242,11 @@ def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
 def _objects(canvases: list[Canvas], crops: Crops, scores: Tensor) -> list[list[Localisation]]:
     """Records of R crops (B, R, d, k) and scores (B, R) of each canvas; all at once, because small tensors cost more than they compute."""
     frames = [canvas.frame for canvas in canvases]
-    sizes = torch.tensor([[f.width, f.height] for f in frames], dtype=torch.float64)[:, None, None]  # (B, 1, 1, 2)
+    sizes = torch.tensor([[f.height, f.width] for f in frames], dtype=torch.float64)[:, None]  # (B, 1, 2)
     on_canvas = Crops(crops.grid, crops.matrix.double().cpu())
     moved = on_canvas.after(torch.stack([f.canvas_to_image() for f in frames])[:, None])
-    quads = (moved.quads() + 1) * (sizes / 2)  # (B, R, 4, 2)
-    corners = (moved.boxes().unflatten(-1, (2, 2)) + 1) * (sizes / 2)
-    boxes = corners.clamp(min=0).minimum(sizes).flatten(-2)
+    quads = normalised_to_pixels(moved.quads(), sizes[:, :, None])  # (B, R, 4, 2)
+    boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), sizes[:, :, None]).flatten(-2), sizes)
     columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.double().clamp(0, 1).tolist()
     return [
         [

@@ -28,7 +28,7 @@ class Scene:
     images: Tensor
     rectangles: Tensor
     _pyramid: Pyramid | None = None
-    _seen: dict[int, Any] = field(default_factory=dict)
+    _seen: dict[object, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,10 +46,9 @@ class Scene:
 
     def once(self, who: object, look: Callable[[], T]) -> T:
         """What `who` sees in the images, computed by `look` the first time that it is asked for."""
-        key = id(who)
-        if key not in self._seen:
-            self._seen[key] = look()
-        return cast(T, self._seen[key])
+        if who not in self._seen:
+            self._seen[who] = look()
+        return cast(T, self._seen[who])
 
     @classmethod
     def of(cls, cache: Cache, index: Tensor, device: torch.device) -> Scene:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,9 +99,7 @@ def largest_windows(surplus: Tensor, sides: Sides = None) -> tuple[Tensor, Tenso
     widths = sorted({max(2, round(w * s)) for s in ladder})
     for bh in heights:
         for bw in widths:
-            if max(bh / h, bw / w) > MAX_ASPECT * min(bh / h, bw / w):
-                continue
-            if sides and not sides[0] * 0.95 <= max(bh / h, bw / w) <= sides[1] * 1.05:
+            if not _allowed(max(bh / h, bw / w), min(bh / h, bw / w), sides):
                 continue
             sums = table[:, bh:, bw:] - table[:, :-bh, bw:] - table[:, bh:, :-bw] + table[:, :-bh, :-bw]
             value, at = sums.flatten(1).max(1)
@@ -144,56 +143,48 @@ def choose_windows(
     margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float, sides: Sides
 ) -> Tensor:
     """The largest window of each image that satisfies the margin, the centre favoured by `prior`: (N, 4) in cells."""
-    return largest_windows(_surplus(margins, layout, threshold, spread, prior), sides)[0]
+    return largest_windows(surplus_of(margins, layout, threshold, spread, prior), sides)[0]
 
 
-def exact_windows(
-    boxes: Tensor,
-    margins: Tensor,
-    layout: Layout,
-    threshold: Tensor | float,
-    spread: Tensor | float,
-    prior: float,
-    sides: Sides,
-) -> Tensor:
-    """Windows (N, 4) in cells moved side by side to the largest sum that is near, in quarters of a cell, on the map between the cells.
-
-    The ladder of `largest_windows` misses a side by up to a tenth. Windows that would become smaller than two cells, longer than
-    `MAX_ASPECT` or of a side that is not allowed stay as they are.
-    """
-    surplus = _surplus(margins, layout, threshold, spread, prior)[:, None]
-    fine = F.interpolate(surplus, scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0].double()
-    table = F.pad(fine.cumsum(1).cumsum(2), (1, 0, 1, 0))
-    rows = torch.arange(len(boxes), device=boxes.device)
-    x1, y1, x2, y2 = (boxes * FINER).long().unbind(1)
-    for _ in range(SWEEPS):
-        across = table[rows, y2] - table[rows, y1]  # the sum of the columns before each x, between the two rows
-        x1 = _least(across, high=x2 - 2 * FINER)
-        x2 = _least(-across, low=x1 + 2 * FINER)
-        down = table[rows, :, x2] - table[rows, :, x1]
-        y1 = _least(down, high=y2 - 2 * FINER)
-        y2 = _least(-down, low=y1 + 2 * FINER)
-    found = torch.stack([x1, y1, x2, y2], 1).to(margins.dtype) / FINER
-    h, w = layout.size
-    shares = (found[:, 2:] - found[:, :2]) / found.new_tensor([w, h])
-    longer, shorter = shares.amax(1), shares.amin(1)
-    fits = longer <= MAX_ASPECT * shorter
-    if sides:
-        fits &= (longer >= sides[0] * 0.95) & (longer <= sides[1] * 1.05)
-    return torch.where(fits[:, None], found, boxes.to(found))
-
-
-def _surplus(margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float) -> Tensor:
+def surplus_of(margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float) -> Tensor:
+    """What windows are chosen by: margin less threshold in standard deviations, the centre favoured by `prior` (N, h, w)."""
     surplus = (margins - threshold) / max(float(spread), 1e-6) - prior * layout.off_centre
     return surplus.masked_fill(~layout.valid, OUTSIDE)
 
 
-def _least(values: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """The place (N,) of the least of values (N, P) from `low` (N,) or up to `high` (N,)."""
-    at = torch.arange(values.shape[1], device=values.device)[None]
-    closed = at < low[:, None] if low is not None else torch.zeros_like(values, dtype=torch.bool)
-    closed = closed if high is None else closed | (at > high[:, None])
-    return values.masked_fill(closed, torch.inf).argmin(1)
+def exact_windows(boxes: Tensor, surplus: Tensor, sides: Sides) -> Tensor:
+    """Windows (N, 4) in cells moved side by side to the largest sum that is near, in quarters of a cell, on the map between the cells.
+
+    The ladder of `largest_windows` misses a side by up to a tenth. No window becomes smaller than two cells; one that would take a form that
+    is not allowed stays as it is.
+    """
+    fine = F.interpolate(surplus[:, None], scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0].double()
+    table = F.pad(fine.cumsum(1).cumsum(2), (1, 0, 1, 0))
+    rows = torch.arange(len(boxes), device=boxes.device)
+    across, down = (torch.arange(n, device=boxes.device)[None] for n in (table.shape[2], table.shape[1]))
+    x1, y1, x2, y2 = (boxes * FINER).long()[..., None].unbind(1)  # (N, 1) each
+    for _ in range(SWEEPS):
+        columns = table[rows, y2[:, 0]] - table[rows, y1[:, 0]]  # the sum of what is left of each x, between the two rows
+        x1 = _least(columns, across <= x2 - 2 * FINER)
+        x2 = _least(-columns, across >= x1 + 2 * FINER)
+        lines = table[rows, :, x2[:, 0]] - table[rows, :, x1[:, 0]]
+        y1 = _least(lines, down <= y2 - 2 * FINER)
+        y2 = _least(-lines, down >= y1 + 2 * FINER)
+    found = torch.cat([x1, y1, x2, y2], 1).to(surplus.dtype) / FINER
+    h, w = surplus.shape[1:]
+    shares = (found[:, 2:] - found[:, :2]) / found.new_tensor([w, h])
+    return torch.where(_allowed(shares.amax(1), shares.amin(1), sides)[:, None], found, boxes.to(found))
+
+
+def _least(values: Tensor, where: Tensor) -> Tensor:
+    """The place (N, 1) of the least of values (N, P) where it is allowed (N, P)."""
+    return values.masked_fill(~where, torch.inf).argmin(1, keepdim=True)
+
+
+def _allowed(longer: Any, shorter: Any, sides: Sides) -> Any:
+    """Whether a window may have these sides, shares of the canvas: numbers, or a tensor of each."""
+    fits = longer <= MAX_ASPECT * shorter
+    return fits if sides is None else fits & (longer >= sides[0] * 0.95) & (longer <= sides[1] * 1.05)
 
 
 def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:

@@ -10,7 +10,15 @@ from stn_cli.coloc.calibration import LEAST_COMMON
 from stn_cli.coloc.dense import DenseSearch
 from stn_cli.coloc.encoders import Appearance
 from stn_cli.coloc.linear import LinearMargin, Projection, likeness, unlikeness
-from stn_cli.coloc.windows import choose_windows, contrast, contrast_beyond_place, exact_windows, inside_mask, lay_out
+from stn_cli.coloc.windows import (
+    contrast,
+    contrast_beyond_place,
+    exact_windows,
+    inside_mask,
+    largest_windows,
+    lay_out,
+    surplus_of,
+)
 from stn_cli.geometry import box_iou
 
 WHOLE = torch.tensor([[-1.0, -1.0, 1.0, 1.0]])
@@ -132,14 +140,14 @@ def test_windows_lie_between_the_cells() -> None:
     inside = (x > true[0, 0]) & (x < true[0, 2]) & (y > true[0, 1]) & (y < true[0, 3])
     margins = F.avg_pool2d(inside.float()[None, None], 8)[0]  # each cell's share of the blob
     layout = lay_out((size, size), torch.tensor([[-1.0, -1, 1, 1]]))
-    rule = (margins, layout, 0.5, 0.5, 0.0, None)
-    whole = choose_windows(*rule)
-    exact = exact_windows(whole, *rule)
+    surplus = surplus_of(margins, layout, 0.5, 0.5, 0.0)
+    whole = largest_windows(surplus)[0]
+    exact = exact_windows(whole, surplus, None)
     assert float((exact - true).abs().max()) <= 0.5
     assert float(box_iou(exact, true)) > float(box_iou(whole.float(), true))
-    assert exact_windows(whole, *rule[:-1], (0.1, 0.3)).tolist() == whole.tolist()  # it would become longer than was asked for
-    ground = torch.full((1, size, size), -1.0)
-    x1, y1, x2, y2 = exact_windows(torch.tensor([[3, 3, 9, 9]]), ground, *rule[1:])[0].tolist()
+    assert exact_windows(whole, surplus, (0.1, 0.3)).tolist() == whole.tolist()  # it would become longer than was asked for
+    ground = surplus_of(torch.full((1, size, size), -1.0), layout, 0.5, 0.5, 0.0)
+    x1, y1, x2, y2 = exact_windows(torch.tensor([[3, 3, 9, 9]]), ground, None)[0].tolist()
     assert min(x2 - x1, y2 - y1) >= 2
 
 

@@ -23,6 +23,7 @@ from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
 from stn_cli.media.scan import scan
+from stn_cli.records import ImageRecord
 from stn_cli.stn import by_name
 from tests.conftest import ROOT, SHARED, write_image
 
@@ -105,20 +106,26 @@ def test_two_common_objects_are_both_found(tmp_path: Path) -> None:
     assert sum(hits) >= 30
 
 
+def learnt(cli: Callable[..., tuple[int, str, str]], folder: Path, *flags: object) -> tuple[list[ImageRecord], str]:
+    """Records of folder/images after a whole, short training of the loose hypothesis into folder/run, and what training said."""
+    flags = ("--search", "region", "--imgsz", 64, "--batch", 8, "--no-report", *flags)
+    code, _, said = cli("train", folder / "images", "-o", folder / "run", *flags)
+    assert code == 0, said
+    code, _, err = cli("localise", "-m", folder / "run", "-o", folder / "boxes")
+    assert code == 0, err
+    return read_coco(folder / "boxes/boxes.json"), said
+
+
 def test_two_kinds_share_their_encoder_in_the_model(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
     """Weights that two judges share cannot be stored twice: the run must still be written, and be usable."""
     for n in range(16):
         image, _ = scene(n, "rb")
         write_image(tmp_path / "images" / f"{n:02d}.png", image)
-    flags = ["--search", "region", "--imgsz", 64, "--objects", 2, "--steps", 20, "--finetune", 2, "--batch", 8, "--no-report"]
-    code, _, err = cli("train", tmp_path / "images", "-o", tmp_path / "run", *flags)
-    assert code == 0, err
+    records, _ = learnt(cli, tmp_path, "--objects", 2, "--steps", 20, "--finetune", 2)
     tensors, facts = load_model(tmp_path / "run")
     assert len(facts["kinds"]) == 2
     assert sum(name.endswith("network.stem.0.weight") for name in tensors) == 1
-    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "boxes")
-    assert code == 0, err
-    assert all(r.objects for r in read_coco(tmp_path / "boxes/boxes.json"))
+    assert all(r.objects for r in records)
 
 
 @pytest.mark.parametrize("instead", ["", "b"])
@@ -127,12 +134,8 @@ def test_images_without_the_object_score_low(instead: str, tmp_path: Path, cli: 
     for n in range(24):
         image, _ = scene(n, "r" if n < 18 else instead)
         write_image(tmp_path / "images" / f"{'has' if n < 18 else 'lacks'}{n:02d}.png", image)
-    flags = ["--search", "region", "--imgsz", 64, "--steps", 60, "--finetune", 2, "--batch", 8, "--no-report"]
-    code, _, err = cli("train", tmp_path / "images", "-o", tmp_path / "run", *flags)
-    assert code == 0, err
-    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "boxes")
-    assert code == 0, err
-    scores = {r.file: max(o.score for o in r.objects) for r in read_coco(tmp_path / "boxes/boxes.json")}
+    records, _ = learnt(cli, tmp_path, "--steps", 60, "--finetune", 2)
+    scores = {r.file: max(o.score for o in r.objects) for r in records}
     has = [v for k, v in scores.items() if k.startswith("has")]
     lacks = [v for k, v in scores.items() if k.startswith("lacks")]
     assert sum(a > b for a in has for b in lacks) >= 0.85 * len(has) * len(lacks)
@@ -185,13 +188,9 @@ def test_a_folder_without_a_common_object_is_doubted(
         image = texture(rng, n % 6, *image.shape[:2])
         image[y1:y2, x1:x2] = thing
         write_image(tmp_path / "images" / f"{n}.png", image)
-    flags = ["--search", "region", "--imgsz", 64, "--steps", 20, "--finetune", 1, "--batch", 8, "--no-report"]
-    code, _, err = cli("train", tmp_path / "images", "-o", tmp_path / "run", *flags)
-    assert code == 0, err
-    assert ("may be no common object" in err) is not common
-    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "boxes")
-    assert code == 0, err
-    scores = [o.score for r in read_coco(tmp_path / "boxes/boxes.json") for o in r.objects]
+    records, said = learnt(cli, tmp_path, "--steps", 20, "--finetune", 1)
+    assert ("may be no common object" in said) is not common
+    scores = [o.score for r in records for o in r.objects]
     assert (max(scores) <= DOUBTFUL) is not common
 
 
