@@ -245,7 +245,7 @@ def pretraining(device: torch.device, quick: bool, folder: Path) -> dict[str, fl
 
     batch = 32 if quick else 512
     pixels = np.random.default_rng(0).integers(0, 255, (4 * batch, 64, 64, 3), np.uint8)
-    pictures = Pictures(pixels, np.arange(4 * batch) % 10)
+    pictures = Pictures(torch.from_numpy(pixels), torch.arange(4 * batch) % 10)
     rates = {}
     for name in ("class labels", "self-supervised"):
         place = folder / name

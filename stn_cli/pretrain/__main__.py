@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoders.small import FILE, write_encoder
+from stn_cli.coloc.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import ColocError
 from stn_cli.pretrain.objectness import class_boxes, train_objectness
 from stn_cli.pretrain.pictures import load_shards
@@ -28,21 +28,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=Recipe().epochs)
+    parser.add_argument("--batch", type=int, default=Recipe().batch)
+    parser.add_argument("--lr", type=float, default=Recipe().lr)
+    parser.add_argument("--start", type=Path, help="folder with an encoder whose weights the training begins with")
     parser.add_argument("--objectness-steps", type=int, default=1200)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     device = pick_device(given.device)
     given.out.mkdir(parents=True, exist_ok=True)
     pictures, held_out = load_shards(given.shards), load_shards([given.held_out])
-    recipe = Recipe(epochs=given.epochs)
-    model, accuracy = train_supervised(pictures, held_out, given.out, recipe, device)
+    recipe = Recipe(epochs=given.epochs, batch=given.batch, lr=given.lr)
+    start = SmallEncoder(given.start) if given.start else None
+    model, accuracy = train_supervised(pictures, held_out, given.out, recipe, device, start.network if start else None)
     boxes = class_boxes(model, pictures, device)
     head = train_objectness(model, pictures, boxes, given.out, device, steps=given.objectness_steps)
     facts = {
         "recipe": "class labels, then objectness",
         "pictures": len(pictures),
         "classes": int(pictures.labels.max()) + 1,
-        "epochs": recipe.epochs,
+        "epochs": recipe.epochs + (int(start.facts["epochs"]) if start else 0),
+        "batch": recipe.batch,
+        "mosaic": recipe.mosaic,
         "objectness_steps": given.objectness_steps,
         "top1": round(accuracy, 4),
         "torch": torch.__version__,

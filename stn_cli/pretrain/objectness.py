@@ -43,12 +43,12 @@ def class_boxes(model: Classifier, pictures: Pictures, device: torch.device) -> 
         device: for the network.
     """
     model.eval()
-    labels = torch.from_numpy(pictures.labels)
+    pictures = pictures.to(device)
     boxes = torch.zeros((len(pictures), 4))
-    for label in labels.unique().tolist():
-        index = (labels == label).nonzero()[:, 0]
+    for label in pictures.labels.unique().tolist():
+        index = (pictures.labels == label).nonzero()[:, 0]
         cells, activation = _look(model, pictures, index, label, device)
-        boxes[index] = _boxes_of_class(cells, activation).cpu()
+        boxes[index.cpu()] = _boxes_of_class(cells, activation).cpu()
     return boxes
 
 
@@ -58,7 +58,7 @@ def _look(
     """Cells (n, C, h, w) of a class's pictures and the class's activation on each (n, h, w)."""
     cells, activation = [], []
     for part in index.split(batch):
-        images = F.interpolate(pictures.batch(part, device), (SIDE, SIDE), mode="bilinear", align_corners=False)
+        images = F.interpolate(pictures.batch(part), (SIDE, SIDE), mode="bilinear", align_corners=False)
         with torch.autocast(device.type, torch.bfloat16):
             features, _, last = model.network(standardise(images).contiguous(memory_format=torch.channels_last))
         features, last = features.float().contiguous(), last.float().contiguous()
@@ -101,6 +101,7 @@ def train_objectness(
     """
     torch.manual_seed(seed)
     model.eval()
+    pictures, boxes = pictures.to(device), boxes.to(device)
     head = Objectness(FEATURES + WIDTHS[-1]).to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.1)
@@ -109,11 +110,11 @@ def train_objectness(
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
         index = torch.randint(len(pictures), (128,), generator=g)
         side = SIDES[int(torch.randint(len(SIDES), (1,), generator=g))]
-        views = random_views(pictures.batch(index, device), side, g, SMALLEST)
+        views = random_views(pictures.batch(index), side, g, SMALLEST)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             features, _, last = model.network(standardise(views.images).contiguous(memory_format=torch.channels_last))
         logits = head(features.float(), last.float())
-        inside = box_cells(boxes[index].to(device), views.affine, (logits.shape[-2], logits.shape[-1]))
+        inside = box_cells(boxes[index.to(device)], views.affine, (logits.shape[-2], logits.shape[-1]))
         loss = F.binary_cross_entropy_with_logits(logits, inside)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

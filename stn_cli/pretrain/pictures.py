@@ -24,22 +24,26 @@ SMALLEST, LARGEST = 0.2, 1.0
 
 @dataclass(slots=True)
 class Pictures:
-    """Small pictures in memory.
+    """Small pictures in memory, on the CPU or on the device that learns from them.
 
     Attributes:
         pixels: (N, S, S, 3) uint8 RGB.
-        labels: (N,) classes; all 0 where there are none.
+        labels: (N,) int64 classes; all 0 where there are none.
     """
 
-    pixels: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
+    pixels: Tensor
+    labels: Tensor
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def batch(self, index: Tensor, device: torch.device) -> Tensor:
-        """(B, 3, S, S) in [0, 1]."""
-        return torch.from_numpy(self.pixels[index.numpy()]).to(device).permute(0, 3, 1, 2).float() / 255
+    def to(self, device: torch.device) -> Pictures:
+        """The same pictures on a device."""
+        return Pictures(self.pixels.to(device), self.labels.to(device))
+
+    def batch(self, index: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1], where the pictures are."""
+        return self.pixels[index.to(self.pixels.device)].permute(0, 3, 1, 2).float() / 255
 
 
 def load_shards(paths: Sequence[Path]) -> Pictures:
@@ -62,7 +66,7 @@ def load_shards(paths: Sequence[Path]) -> Pictures:
         spans = list(zip(offset[:-1].tolist(), offset[1:].tolist(), strict=True))
         pixels.append(np.stack(list(ordered_map(decode, spans, default_workers()))))
         labels.append(label.astype(np.int64))
-    return Pictures(np.concatenate(pixels), np.concatenate(labels))
+    return Pictures(torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(labels)))
 
 
 _LAST = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])

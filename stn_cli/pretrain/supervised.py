@@ -1,6 +1,8 @@
 """Training of the small network with class labels: what is pooled over a map's cells must tell the class.
 
 CutMix (Yun et al. 2019, arXiv 1905.04899) keeps the network from resting on one telling part: maps cover more of the object.
+In a mosaic of four pictures (as detectors train on, Bochkovskiy et al. 2020, arXiv 2004.10934) the cells of each must tell its class with
+the three others around it: features of things in clutter, that say what is here and not what is near.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from stn_cli.pretrain.state import load_state, save_state
 
 SIDES = (40, 48, 56, 64, 72)
 """Sides of the views: every batch has one of them, so that features hold over scales."""
+MOSAIC_SIDES = (96, 112, 128)
+MARGIN = 32
+"""Least side of a mosaic's part, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Recipe:
         batch: pictures per step.
         lr: highest learning rate.
         decay: weight decay of AdamW.
-        cutmix: share of batches that are mixed.
+        mosaic: share of batches that are mosaics.
+        cutmix: share of the others that are mixed.
         seed: of everything random.
     """
 
@@ -41,6 +47,7 @@ class Recipe:
     batch: int = 128
     lr: float = 2e-3
     decay: float = 0.05
+    mosaic: float = 0.5
     cutmix: float = 0.5
     seed: int = 0
 
@@ -61,9 +68,14 @@ class Classifier(nn.Module):
 
 
 def train_supervised(
-    pictures: Pictures, held_out: Pictures, folder: Path, recipe: Recipe, device: torch.device
+    pictures: Pictures,
+    held_out: Pictures,
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    start: SmallNetwork | None = None,
 ) -> tuple[Classifier, float]:
-    """Train from scratch, or go on from the folder's last state.
+    """Train from scratch or from a network, or go on from the folder's last state.
 
     Args:
         pictures: to learn from.
@@ -71,13 +83,17 @@ def train_supervised(
         folder: for the state and the log.
         recipe: how.
         device: for the network.
+        start: begin with this network's weights.
 
     Returns:
         The averaged network and its top-1 accuracy on `held_out`.
     """
     classes = int(pictures.labels.max()) + 1
     torch.manual_seed(recipe.seed)
-    model = Classifier(classes).to(device).to(memory_format=torch.channels_last)
+    model = Classifier(classes)
+    if start is not None:
+        model.network.load_state_dict(start.state_dict())
+    model = model.to(device).to(memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
@@ -86,27 +102,27 @@ def train_supervised(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=per_epoch * recipe.epochs, pct_start=0.15)
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     first, log = load_state(folder, parts)
-    labels = torch.from_numpy(pictures.labels)
+    pictures, held_out = pictures.to(device), held_out.to(device)
     kept = average.module
     assert isinstance(kept, Classifier)
     for epoch in range(first, recipe.epochs):
-        begun, total = time.monotonic(), 0.0
+        begun, total = time.monotonic(), torch.zeros((), device=device)
         model.train()
         order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(recipe.seed * 1000 + epoch))
         for step in range(per_epoch):
             g = torch.Generator().manual_seed((recipe.seed * 1000 + epoch) * 100_000 + step)
             index = order[step * recipe.batch : (step + 1) * recipe.batch]
-            side = SIDES[int(torch.randint(len(SIDES), (1,), generator=g))]
-            images = random_views(pictures.batch(index, device), side, g).images
-            target = F.one_hot(labels[index].to(device), classes).float()
-            if float(torch.rand((), generator=g)) < recipe.cutmix:
-                images, target = cutmix(images, target, g)
-            loss = _step(model, standardise(images), target, optimiser)
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = _loss(model, pictures, index, recipe, g)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
             schedule.step()
             average.update_parameters(model)
-            total += loss
-        accuracy = top1(kept, held_out, device) if epoch % 3 == 2 or epoch + 1 == recipe.epochs else math.nan
-        log.append({"epoch": epoch, "loss": total / per_epoch, "top1": accuracy, "seconds": time.monotonic() - begun})
+            total += loss.detach()
+        accuracy = top1(kept, held_out) if epoch % 3 == 2 or epoch + 1 == recipe.epochs else math.nan
+        log.append({"epoch": epoch, "loss": float(total) / per_epoch, "top1": accuracy, "seconds": time.monotonic() - begun})
         save_state(folder, parts, epoch + 1, log)
         write_text(folder / "log.txt", "".join(_line(row) for row in log))
     return kept, float(log[-1]["top1"])
@@ -122,16 +138,66 @@ def decayed(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": [p for p in model.parameters() if p.ndim >= 2]}, {"params": held, "weight_decay": 0.0}]
 
 
-def _step(model: Classifier, images: Tensor, target: Tensor, optimiser: torch.optim.Optimizer) -> float:
-    with torch.autocast(images.device.type, torch.bfloat16):
-        features, last = model(images.contiguous(memory_format=torch.channels_last))
-    loss = F.cross_entropy(features.float(), target, label_smoothing=0.1)
-    loss = loss + 0.5 * F.cross_entropy(last.float(), target, label_smoothing=0.1)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-    optimiser.step()
-    return float(loss.detach())
+def _loss(model: Classifier, pictures: Pictures, index: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
+    images, labels = pictures.batch(index), pictures.labels[index.to(pictures.labels.device)]
+    target = F.one_hot(labels, model.classify.out_features).float()
+    if float(torch.rand((), generator=g)) < recipe.mosaic:
+        views = mosaic(images, g)
+        features, _, last = model.network(standardise(views.images).contiguous(memory_format=torch.channels_last))
+        read = model.classify(views.pool(features)), model.classify_last(views.pool(last))
+    else:
+        side = SIDES[int(torch.randint(len(SIDES), (1,), generator=g))]
+        images = random_views(images, side, g).images
+        if float(torch.rand((), generator=g)) < recipe.cutmix:
+            images, target = cutmix(images, target, g)
+        read = model(standardise(images).contiguous(memory_format=torch.channels_last))
+    features_loss, last_loss = (F.cross_entropy(r.float(), target[: len(r)], label_smoothing=0.1) for r in read)
+    return features_loss + 0.5 * last_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """Canvases of four pictures each: picture q * B + i lies in quarter q of canvas i.
+
+    Attributes:
+        images: (B, 3, side, side) in [0, 1].
+        split: (x, y) where the quarters meet, in 16 pixels.
+        affine: (4 B, 2, 3) from a quarter's normalised coordinates to its picture's.
+    """
+
+    images: Tensor
+    split: tuple[int, int]
+    affine: Tensor
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """The mean of each picture's own cells: maps (B, C, h, w) of stride 8 or 16 -> (4 B, C)."""
+        scale = maps.shape[-1] * 16 // self.images.shape[-1]
+        return torch.cat([maps[..., rows, columns].mean((2, 3)) for rows, columns in quarters(self.split, scale)])
+
+
+def quarters(split: tuple[int, int], scale: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the four quarters, in cells of which `scale` are 16 pixels."""
+    x, y = split[0] * scale, split[1] * scale
+    return [(rows, columns) for rows in (slice(0, y), slice(y, None)) for columns in (slice(0, x), slice(x, None))]
+
+
+def mosaic(pictures: Tensor, g: torch.Generator) -> Mosaic:
+    """Views of pictures (4 B, 3, S, S), laid out by four; what is over of a multiple of four is left out."""
+    each = len(pictures) // 4
+    side = MOSAIC_SIDES[int(torch.randint(len(MOSAIC_SIDES), (1,), generator=g))]
+    low, high = MARGIN // 16, (side - MARGIN) // 16
+    x, y = (int(torch.randint(low, high + 1, (1,), generator=g)) for _ in range(2))
+    canvas, affine = pictures.new_zeros((each, 3, side, side)), []
+    for part, (rows, columns) in zip(pictures[: 4 * each].split(each), quarters((x, y), 16), strict=True):
+        place = canvas[..., rows, columns]
+        h, w = place.shape[-2:]
+        whole = max(h, w)
+        views = random_views(part, whole, g)
+        top, left = (int(torch.randint(whole - s + 1, (1,), generator=g)) for s in (h, w))
+        place.copy_(views.images[..., top : top + h, left : left + w])
+        cut = torch.tensor([[w / whole, 0, (2 * left + w) / whole - 1], [0, h / whole, (2 * top + h) / whole - 1]])
+        affine.append(views.affine[..., :2] @ cut.to(views.affine) + F.pad(views.affine[..., 2:], (2, 0)))
+    return Mosaic(canvas, (x, y), torch.cat(affine))
 
 
 def cutmix(images: Tensor, target: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -148,11 +214,11 @@ def cutmix(images: Tensor, target: Tensor, g: torch.Generator) -> tuple[Tensor, 
 
 
 @torch.inference_mode()
-def top1(model: Classifier, pictures: Pictures, device: torch.device, batch: int = 256) -> float:
+def top1(model: Classifier, pictures: Pictures, batch: int = 256) -> float:
     """Share of pictures whose class is the features' highest logit."""
     model.eval()
-    right = 0
-    for index in torch.arange(len(pictures)).split(batch):
-        logits, _ = model(standardise(pictures.batch(index, device)))
-        right += int((logits.argmax(1).cpu() == torch.from_numpy(pictures.labels)[index]).sum())
-    return right / len(pictures)
+    right = torch.zeros((), device=pictures.labels.device)
+    for index in torch.arange(len(pictures), device=pictures.labels.device).split(batch):
+        logits, _ = model(standardise(pictures.batch(index)))
+        right += (logits.argmax(1) == pictures.labels[index]).sum()
+    return float(right) / len(pictures)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,7 +44,9 @@ class Pyramid:
             self.atlas[..., top : top + p.shape[-2], x : x + p.shape[-1]] = p
             origins.append((x + 1.0, top + 1.0, p.shape[-1] - 2.0, p.shape[-2] - 2.0))
             y += 0 if level == 0 else p.shape[-2]
-        self.origins = U.new_tensor(origins)  # (L, 4): x, y, W_l, H_l
+        self.origins = torch.tensor(
+            origins, dtype=torch.promote_types(U.dtype, torch.float32), device=U.device
+        )  # (L, 4): x, y, W_l, H_l
 
     def read(self, grid: Tensor, level: Tensor) -> Tensor:
         """Bilinear read of one level: grid (B, R, h, w, 2), level (B, R) whole numbers -> (B, C, R, h, w), border outside."""
@@ -77,29 +82,49 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
     """
     check_finite(grid)
     rho = _source_pixels_per_step(grid.detach(), pyramid.size)  # (B, R)
-    height = rho.clamp(min=1).log2().clamp(max=pyramid.count - 1)
+    height = rho.clamp(min=1).log2().clamp(max=pyramid.count - 1).nan_to_num(0.0)  # no place: its level must be one
     low = height.floor().long()
-    fraction = (height - low)[:, None, :, None, None]
+    V = _read_fused(pyramid, grid, low, height - low) if _can_fuse(pyramid, grid) else _read(pyramid, grid, low, height - low)
+    if padding == "zeros":
+        V = V * _coverage(grid, pyramid.size)[:, :, None]
+    elif padding != "border":
+        raise UsageError("unknown padding", padding, f"known: {', '.join(PADDINGS)}")
+    return V
+
+
+def _read(pyramid: Pyramid, grid: Tensor, low: Tensor, fraction: Tensor) -> Tensor:
     V = pyramid.read(grid, low)
     if torch.compiler.is_compiling() or bool((fraction > 0).any()):
         above = pyramid.read(grid, (low + 1).clamp(max=pyramid.count - 1))
-        V = torch.lerp(V, above, fraction.to(V.dtype))
-    if padding == "zeros":
-        V = V * _coverage(grid, pyramid.size)[:, None]
-    elif padding != "border":
-        raise UsageError("unknown padding", padding, f"known: {', '.join(PADDINGS)}")
+        V = torch.lerp(V, above, fraction[:, None, :, None, None].to(V.dtype))
     return V.transpose(1, 2)  # (B, C, R, h, w) -> (B, R, C, h, w)
+
+
+def _can_fuse(pyramid: Pyramid, grid: Tensor) -> bool:
+    known = grid.dtype == torch.float32 and pyramid.atlas.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return known and grid.device.type == "cuda" and not torch.compiler.is_compiling() and has_triton()
+
+
+@cache
+def has_triton() -> bool:
+    """Whether the fused kernel can be built: torch's wheels for Linux bring Triton, others do not."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def _read_fused(pyramid: Pyramid, grid: Tensor, low: Tensor, fraction: Tensor) -> Tensor:
+    from stn_cli.stn.fused import read_levels  # Triton is loaded where it is used
+
+    return read_levels(pyramid.atlas, pyramid.origins, grid, low, fraction, pyramid.size)
 
 
 def _source_pixels_per_step(grid: Tensor, size: tuple[int, int]) -> Tensor:
     """rho (B, R): source pixels between neighbouring points, the longer of the two directions, from the crop's middle."""
     _, _, h, w, _ = grid.shape
-    scale = grid.new_tensor([size[1] / 2, size[0] / 2])
     steps = []
     for axis, n in ((3, w), (2, h)):
         if n > 1:
-            span = (grid.select(axis, n - 1) - grid.select(axis, 0)) * scale / (n - 1)  # (B, R, n', 2)
-            steps.append(span.norm(dim=-1).mean(-1))
+            dx, dy = (grid.select(axis, n - 1) - grid.select(axis, 0)).unbind(-1)  # (B, R, n') each
+            steps.append(torch.hypot(dx * size[1], dy * size[0]).mean(-1) / (2 * (n - 1)))
     return torch.stack(steps).amax(0) if steps else grid.new_ones(grid.shape[:2])
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from stn_cli.coloc.encoders.small import FILE, SmallEncoder
 from stn_cli.coloc.stopping import StopRequest
@@ -21,7 +22,7 @@ from stn_cli.pretrain.objectness import box_cells
 from stn_cli.pretrain.pictures import load_shards, random_views
 from stn_cli.pretrain.selfsupervised import Recipe, matching_cells, train_selfsupervised, vicreg
 from stn_cli.pretrain.state import load_state
-from stn_cli.pretrain.supervised import cutmix
+from stn_cli.pretrain.supervised import cutmix, mosaic
 from tests.conftest import make_folder
 
 CPU = torch.device("cpu")
@@ -86,6 +87,25 @@ def test_cutmix_mixes_targets_by_area() -> None:
         assert float(shares[n, (n - 1) % 4]) == pytest.approx(1 - kept)
 
 
+def test_mosaics_hold_four_pictures_each_in_its_quarter() -> None:
+    """Pictures of one grey each keep their order when a quarter's cells are pooled; a ramp is where the quarter's map says."""
+    grey = torch.linspace(0.2, 0.6, 10)
+    seen = mosaic(grey[:, None, None, None].expand(10, 3, 64, 64), torch.Generator().manual_seed(0))
+    each, _, side, _ = seen.images.shape
+    assert each == 2
+    assert len(seen.affine) == 8
+    corners = [seen.images[..., r, c] for r in (0, side - 1) for c in (0, side - 1)]
+    for stride in (8, 16):
+        pooled = seen.pool(F.avg_pool2d(seen.images, stride))
+        torch.testing.assert_close(pooled, torch.cat(corners), atol=1e-5, rtol=0)
+    ramp = (0.3 + 0.4 * (torch.arange(64) + 0.5) / 64).expand(4, 3, 64, 64)
+    laid = mosaic(ramp, torch.Generator().manual_seed(4))
+    x, y = laid.split[0] * 16, laid.split[1] * 16
+    at = F.affine_grid(laid.affine[:1], [1, 3, y, x], align_corners=False)[0, ..., 0].flatten()
+    shown = laid.images[0, :, :y, :x].mean(0).flatten()
+    assert float(torch.corrcoef(torch.stack([shown, at]))[0, 1]) > 0.99
+
+
 def test_vicreg_against_its_equations() -> None:
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn((64, 5), generator=g), torch.randn((64, 5), generator=g)
@@ -121,6 +141,11 @@ def test_the_packages_own_recipe_goes_through(tmp_path: Path) -> None:
     main([*words, "--device", "cpu"])  # goes on from a finished state: the same weights
     for name, value in SmallEncoder(tmp_path / "out").state_dict().items():
         assert torch.equal(value, encoder.state_dict()[name]), name
+    words[words.index(str(tmp_path / "out"))] = str(tmp_path / "more")
+    main([*words, "--device", "cpu", "--start", str(tmp_path / "out"), "--lr", "1e-9"])
+    more = SmallEncoder(tmp_path / "more")
+    assert more.facts["epochs"] == 4
+    torch.testing.assert_close(more.network.stem[0].weight, encoder.network.stem[0].weight, atol=1e-3, rtol=0)
 
 
 def test_a_shard_that_is_none_says_so(tmp_path: Path) -> None:
