@@ -210,12 +210,12 @@ def regression_rate(run: Path, device: torch.device) -> float:
     boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]], device=device).repeat(n, 1, 1)
     present = torch.ones(n, 1, dtype=torch.bool, device=device)
     kind = Kind("region", part.judge, boxes, torch.zeros(n, 1, device=device), present, [], None, None)
-    plan = Plan(cache, kind, transformer.grid, 1, False, 32)
+    plan = Plan(cache, kind, transformer.grid, 1, False, 32, localisation.reader.hideable)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             sample_ = draw(plan, step_generator(0, 0))
-            seen = localisation.look(sample_.scene)
+            seen = localisation.look(sample_.scene, sample_.shown)
             loss = regression_loss(localisation.body, seen, sample_)
         descend(loss, optimiser, parameters, 0)
 

@@ -180,7 +180,8 @@ class DenseJudge(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.objectness = objectness
-        self.channels = min(READ, dimensions) + 1 + objectness
+        self.hideable = min(READ, dimensions)
+        self.channels = self.hideable + 1 + objectness
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("basis", torch.zeros(channels, dimensions))
         self.register_buffer("direction", torch.zeros(dimensions))

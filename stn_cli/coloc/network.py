@@ -28,6 +28,8 @@ class Reader(Protocol):
     """What f_loc reads instead of raw pixels."""
 
     channels: int
+    hideable: int
+    """How many of the first channels are many views of one thing, of which some can be hidden while f_loc learns."""
 
     def maps(self, scene: Scene) -> Tensor:
         """(B, channels, h, w), without gradients."""
@@ -37,6 +39,7 @@ class EdgeReader:
     """Orientation and colour, as the gradient encoder sees them."""
 
     channels = 14
+    hideable = 0
 
     def __init__(self) -> None:
         self.encoder = GradientEncoder()
@@ -84,10 +87,17 @@ class ImageLocalisation(nn.Module):
         centre, shape, _ = self.body.read(self.look(scene))
         return self.body.grid.theta(centre, shape)
 
-    def look(self, scene: Scene) -> Seen:
-        """As `forward`, but returns the maps before anything is read off them."""
+    def look(self, scene: Scene, shown: Tensor | None = None) -> Seen:
+        """As `forward`, but returns the maps before anything is read off them.
+
+        Args:
+            scene: B images.
+            shown: (B, k) weights of the first k maps; all are 1 when left out.
+        """
         maps = self.reader.maps(scene)
         maps = (maps - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        if shown is not None:
+            maps = maps * F.pad(shown, (0, maps.shape[1] - shown.shape[1]), value=1.0)[..., None, None]
         return self.body.see(maps, cells_inside(scene.rectangles, (maps.shape[-2], maps.shape[-1])))
 
 

@@ -283,8 +283,8 @@ class _Training:
 
     def _plan(self, number: int, level: int) -> Plan:
         finder = self.finders[number]
-        grid = finder.transformer(level).grid
-        return Plan(self.cache, self.kinds[number], grid, finder.reduction, level > 0, self.config.batch)
+        grid, reader = finder.transformer(level).grid, finder.localisation(level).reader
+        return Plan(self.cache, self.kinds[number], grid, finder.reduction, level > 0, self.config.batch, reader.hideable)
 
     def _now(self) -> tuple[SpatialTransformer, Plan, ImageLocalisation]:
         """The transformer that is being trained, its plan and its f_loc."""
@@ -325,7 +325,7 @@ class _Training:
             with self.amp:
                 jitter = min(1.0, 2 - 2 * step / steps)
                 sample = draw(plan, step_generator(self.config.seed, step), jitter)
-                seen = localisation.look(sample.scene)
+                seen = localisation.look(sample.scene, sample.shown)
                 loss = regression_loss(localisation.body, seen, sample)
             value, norm = descend(loss, optimiser, parameters, step, sample.names)
             self.progress.step += 1

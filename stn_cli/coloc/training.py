@@ -28,6 +28,10 @@ FINE_JITTER = 0.35
 SMALL_TURN = 0.2
 """Radians that pictures of upright things are turned by at most."""
 COLOUR_JITTER = 0.15
+ASPECT_JITTER = 0.3
+"""Largest random stretch of a loose thing, log of each side: a set of fifty images holds few forms, new images others."""
+HIDDEN = 0.5
+"""Share of the components of a cell that f_loc does not see, others for each image of a batch: it would know fifty images by heart."""
 RANDOM_PATCHES = 8
 ANCHOR = 0.5
 """Weight of the regression loss while fine-tuning: the triplet loss alone lets crops drift where it is flat."""
@@ -43,6 +47,7 @@ class Sample:
         shape: (B, R, k) in the transformation's terms.
         half_sides: (B, R, 2).
         present: (B, R) whether there is an object to learn from.
+        shown: (B, k) weights of the first k maps that f_loc reads, 0 for what is hidden.
         names: of the images.
     """
 
@@ -51,6 +56,7 @@ class Sample:
     shape: Tensor
     half_sides: Tensor
     present: Tensor
+    shown: Tensor
     names: list[str]
 
 
@@ -70,6 +76,7 @@ class Plan:
         reduction: by how much the level's images are smaller than the canvases; ignored by fine levels.
         fine: whether the level looks through windows around the objects instead of at whole canvases.
         batch: images per step.
+        hideable: how many of the first maps that f_loc reads are components, of which some are hidden.
     """
 
     cache: Cache
@@ -78,6 +85,7 @@ class Plan:
     reduction: int
     fine: bool
     batch: int
+    hideable: int = 0
 
 
 def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
@@ -89,7 +97,7 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     Args:
         plan: what to learn from.
         g: decides what is drawn.
-        jitter: share of the full random changes of place, scale and colour. They teach the network to find the object anywhere; towards the
+        jitter: share of the full random changes of place, scale, form and colour. They teach the network to find the object anywhere; towards the
             end of a training they fall to 0, so that it ends on images as it will be given them.
     """
     kind, cache = plan.kind, plan.cache
@@ -115,6 +123,10 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
     if kind.kind != "template":
         zoom[:, 0] *= uniform(n).sign()
+        if plan.grid.log_sides == 2 and plan.grid.angle is None:  # other crops could not follow
+            stretch = (uniform(n) * ASPECT_JITTER * jitter).exp()
+            zoom[:, 0] *= stretch
+            zoom[:, 1] /= stretch
     turn = uniform(n) * turning(kind) if plan.grid.angle is not None else torch.zeros(n, device=device)
     # the picture's own linear map, x_source = linear x_target + shift, is chosen so that the first object lands at `moved`
     cos, sin = turn.cos(), turn.sin()
@@ -148,8 +160,9 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
         shape = torch.cat([shape[..., : plan.grid.angle], angle[..., None], shape[..., plan.grid.angle + 1 :]], -1)
     if not plan.fine:  # what was moved off the picture cannot be learnt
         present = present & (targets.abs() < 1).all(-1)
+    shown = (torch.rand((n, plan.hideable), generator=g) >= HIDDEN).to(device, torch.float32) / (1 - HIDDEN)
     names = [cache.names[i] for i in index.tolist()]
-    return Sample(Scene(images, points_to_box(back(corners))), targets, shape, half, present, names)
+    return Sample(Scene(images, points_to_box(back(corners))), targets, shape, half, present, shown, names)
 
 
 def turning(kind: Kind) -> float:
@@ -215,7 +228,7 @@ def read_bilinear(maps: Tensor, points: Tensor) -> Tensor:
 
 def finetune_loss(localisation: ImageLocalisation, judge: Judge, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search."""
-    seen = localisation.look(sample.scene)
+    seen = localisation.look(sample.scene, sample.shown)
     body = localisation.body
     anchor = regression_loss(body, seen, sample)
     ranks = sample.centre.shape[1]
