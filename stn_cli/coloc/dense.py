@@ -70,7 +70,7 @@ class Variant:
     last_above: float
 
 
-VARIANTS = (Variant("means", 0.5, None, 0.0, 0.0), Variant("discriminant", 0.0, 1.0, 0.2, 0.05))
+VARIANTS = (Variant("means", 0.5, None, 0.0, 0.0), Variant("discriminant", 0.0, 1.0, 0.25, 0.1))
 """Half-whitened means find small things on plain ground, the discriminant finds things in scenes; there the threshold must rise, or the
 ground that a thing stands on passes for a part of it."""
 

@@ -97,8 +97,8 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     Args:
         plan: what to learn from.
         g: decides what is drawn.
-        jitter: share of the full random changes of place, scale, form and colour. They teach the network to find the object anywhere; towards the
-            end of a training they fall to 0, so that it ends on images as it will be given them.
+        jitter: share of the full random changes of place, scale, form and colour. They teach the network to find the object anywhere; towards
+            the end of a training they fall to 0, so that it ends on images as it will be given them.
     """
     kind, cache = plan.kind, plan.cache
     device = kind.boxes.device

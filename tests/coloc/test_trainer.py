@@ -197,6 +197,47 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
         images = cache.batch(index, torch.device("cpu"))
         off = torch.minimum((still - images).abs().amax((1, 2, 3)), (still - images.flip(-1)).abs().amax((1, 2, 3)))
         assert float(off.max()) < 1e-3
+    forms = sample.half_sides[:, 0, 0] / sample.half_sides[:, 0, 1]
+    assert (float(forms.log().std()) > 0.05) == (grid.log_sides == 2 and grid.angle is None)
+
+
+def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Trained) -> None:
+    from stn_cli.coloc.localiser import Localiser
+    from stn_cli.coloc.network import ImageLocalisation
+    from stn_cli.coloc.scene import Scene
+    from stn_cli.coloc.search import Kind
+    from stn_cli.coloc.training import Plan
+    from stn_cli.media.cache import build_cache
+    from stn_cli.stn import by_name
+
+    class Reader:
+        channels = 5
+        hideable = 4
+
+        def maps(self, scene: Scene) -> torch.Tensor:
+            return scene.images.mean(1, keepdim=True) * torch.arange(1.0, 6.0)[:, None, None]
+
+    localiser = Localiser.load(trained.run)
+    cache = build_cache(scan(trained.images).images, localiser.canvas)
+    n = len(cache)
+    boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]]).repeat(n, 1, 1)
+    kind = Kind("dense", localiser.parts[0].judge, boxes, torch.zeros(n, 1), torch.ones(n, 1, dtype=torch.bool), [], None, None)
+    shown = draw(Plan(cache, kind, by_name("box"), 1, False, 64, 4), step_generator(0, 1)).shown
+    assert shown.shape == (64, 4)
+    assert set(shown.unique().tolist()) == {0.0, 2.0}
+    assert 0.35 < float(shown.mean()) / 2 < 0.65
+    assert len(shown.unique(dim=0)) > 8  # other components for each image
+    torch.manual_seed(0)
+    network = ImageLocalisation(by_name("box"), Reader())
+    torch.nn.init.normal_(network.body.head.weight)
+    scene = Scene.of(cache, torch.arange(2), torch.device("cpu"))
+    plain = network.look(scene).logits
+    torch.testing.assert_close(network.look(scene, torch.ones(2, 4)).logits, plain)
+    network.body.stem.weight.data[:, :4] += 1  # what reads hidden components does not matter
+    hidden = network.look(scene, torch.zeros(2, 4)).logits
+    network.body.stem.weight.data[:, :4] += 1
+    torch.testing.assert_close(network.look(scene, torch.zeros(2, 4)).logits, hidden)
+    assert float((network.look(scene).logits - plain).abs().max()) > 1e-3
 
 
 def test_reading_a_point_of_a_map() -> None:
