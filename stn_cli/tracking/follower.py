@@ -38,6 +38,10 @@ LEARN_EVERY, SOLVE_EVERY = 2, 4
 LEAST_SIDE = 4.0
 PRESENT, RETURNED = 0.25, 0.45
 """Fit from which the object is there, and from which it is believed to be back."""
+PRESENT_SHARE, RETURNED_SHARE = 0.55, 0.65
+"""The same, as shares of the usual fit: the higher one counts. What fits at .9 while it is there is not there at .4."""
+USUAL_RATE = 0.15
+"""How fast the usual fit follows the fits of the frames in which the object was seen; it begins at 0, as looks change most at first."""
 BETTER, AGREES = 0.1, 0.3
 """How much better a detector's proposal must fit than what was found, and the overlap from which it is the same."""
 OVERLAP = 0.6
@@ -84,6 +88,7 @@ class Follower:
         self._first_sides = self._sides
         self._speed = torch.zeros(2, device=self.device)
         self._seen, self._absent = 0, 0
+        self._usual = 0.0
         self._learner = ThreadPoolExecutor(1, "learn")
         self._lesson: Future[tuple[Template, Foreground]] | None = None
         self._windows: list[tuple[int, int, int]] = []
@@ -105,16 +110,18 @@ class Follower:
         view = self._eye.look(frame, window_around(boxes_around(expected[None], self._sides[None])[0]))
         odds = self._foreground.map(view)
         box, fit = self._search(view, odds, expected, FAR)
-        lost = fit < (RETURNED if self._absent else PRESENT)
+        present, returned = max(PRESENT, PRESENT_SHARE * self._usual), max(RETURNED, RETURNED_SHARE * self._usual)
+        lost = fit < (returned if self._absent else present)
         rivals = self._rivals(frame, box, proposals, lost)
         best = max(rivals, key=lambda rival: rival[3], default=None)
-        if best is not None and best[3] >= (RETURNED if lost else max(RETURNED, fit + BETTER)):
+        if best is not None and best[3] >= (returned if lost else max(returned, fit + BETTER)):
             view, odds, box, fit = best
             self._speed, lost = torch.zeros_like(self._speed), False
         if lost:
             self._absent += 1
             self._speed = MOMENTUM * self._speed
             return Sighting(self._clipped(self._box()), max(0.0, min(1.0, fit)), False)
+        self._usual += USUAL_RATE * (fit - self._usual)
         self._believe(view, odds, box)
         return Sighting(self._clipped(box), max(0.0, min(1.0, fit)), True)
 

@@ -54,6 +54,24 @@ def test_an_absent_object_is_not_reported_and_is_found_again(encoder: Encoder) -
     assert len(back) >= 40 - back[0] - 1
 
 
+def test_a_fit_is_judged_beside_the_usual_one(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit of .4 is good enough for an object that never fitted better, and a sign of absence for one that fits at .9."""
+    frames, boxes = moving(3)
+    assert boxes[0] is not None
+
+    def seen(fits: list[float]) -> list[bool]:
+        follower = Follower(encoder, frames[0], boxes[0])  # type: ignore[arg-type]
+        monkeypatch.setattr(follower, "_rivals", lambda *_: [])
+        out = []
+        for fit in fits:
+            monkeypatch.setattr(follower, "_search", lambda *_, fit=fit: (torch.tensor(boxes[1]), fit))
+            out.append(follower.step(frames[1]).present)
+        return out
+
+    assert seen([0.45] * 12 + [0.4]) == [True] * 13
+    assert seen([0.9] * 12 + [0.4, 0.5, 0.6, 0.4]) == [True] * 12 + [False, False, True, False]
+
+
 def test_the_same_seed_gives_the_same_boxes(encoder: Encoder) -> None:
     frames, boxes = moving(6)
     assert boxes[0] is not None
