@@ -228,7 +228,7 @@ def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Tra
     assert 0.35 < float(shown.mean()) / 2 < 0.65
     assert len(shown.unique(dim=0)) > 8  # other components for each image
     torch.manual_seed(0)
-    network = ImageLocalisation(by_name("box"), Reader())
+    network = ImageLocalisation(by_name("box"), Reader()).requires_grad_(False)
     torch.nn.init.normal_(network.body.head.weight)
     scene = Scene.of(cache, torch.arange(2), torch.device("cpu"))
     plain = network.look(scene).logits
