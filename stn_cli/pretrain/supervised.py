@@ -162,20 +162,18 @@ class Mosaic:
     Attributes:
         images: (B, 3, side, side) in [0, 1].
         split: (x, y) where the quarters meet, in 16 pixels.
-        affine: (4 B, 2, 3) from a quarter's normalised coordinates to its picture's.
     """
 
     images: Tensor
     split: tuple[int, int]
-    affine: Tensor
 
     def pool(self, maps: Tensor) -> Tensor:
         """The mean of each picture's own cells: maps (B, C, h, w) of stride 8 or 16 -> (4 B, C)."""
         scale = maps.shape[-1] * 16 // self.images.shape[-1]
-        return torch.cat([maps[..., rows, columns].mean((2, 3)) for rows, columns in quarters(self.split, scale)])
+        return torch.cat([maps[..., rows, columns].mean((2, 3)) for rows, columns in _quarters(self.split, scale)])
 
 
-def quarters(split: tuple[int, int], scale: int) -> list[tuple[slice, slice]]:
+def _quarters(split: tuple[int, int], scale: int) -> list[tuple[slice, slice]]:
     """Rows and columns of the four quarters, in cells of which `scale` are 16 pixels."""
     x, y = split[0] * scale, split[1] * scale
     return [(rows, columns) for rows in (slice(0, y), slice(y, None)) for columns in (slice(0, x), slice(x, None))]
@@ -187,17 +185,15 @@ def mosaic(pictures: Tensor, g: torch.Generator) -> Mosaic:
     side = MOSAIC_SIDES[int(torch.randint(len(MOSAIC_SIDES), (1,), generator=g))]
     low, high = MARGIN // 16, (side - MARGIN) // 16
     x, y = (int(torch.randint(low, high + 1, (1,), generator=g)) for _ in range(2))
-    canvas, affine = pictures.new_zeros((each, 3, side, side)), []
-    for part, (rows, columns) in zip(pictures[: 4 * each].split(each), quarters((x, y), 16), strict=True):
+    canvas = pictures.new_zeros((each, 3, side, side))
+    for part, (rows, columns) in zip(pictures[: 4 * each].split(each), _quarters((x, y), 16), strict=True):
         place = canvas[..., rows, columns]
         h, w = place.shape[-2:]
         whole = max(h, w)
-        views = random_views(part, whole, g)
+        views = random_views(part, whole, g).images
         top, left = (int(torch.randint(whole - s + 1, (1,), generator=g)) for s in (h, w))
-        place.copy_(views.images[..., top : top + h, left : left + w])
-        cut = torch.tensor([[w / whole, 0, (2 * left + w) / whole - 1], [0, h / whole, (2 * top + h) / whole - 1]])
-        affine.append(views.affine[..., :2] @ cut.to(views.affine) + F.pad(views.affine[..., 2:], (2, 0)))
-    return Mosaic(canvas, (x, y), torch.cat(affine))
+        place.copy_(views[..., top : top + h, left : left + w])
+    return Mosaic(canvas, (x, y))
 
 
 def cutmix(images: Tensor, target: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:

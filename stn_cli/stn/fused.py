@@ -38,12 +38,31 @@ def _neighbours(x, y, level, origins, width, image_w, image_h, top):  # type: ig
     return j * width + i, u, v, in_x, in_y, step
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _points(grid, low, fraction, P, POINTS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A program's crop, its points' numbers, which of them there are, their coordinates, the crop's finer level and the share of the next."""
+    crop = tl.program_id(0).to(tl.int64)
+    p = tl.program_id(1) * POINTS + tl.arange(0, POINTS)
+    there = p < P
+    x = tl.load(grid + (crop * P + p) * 2, mask=there, other=0.0)
+    y = tl.load(grid + (crop * P + p) * 2 + 1, mask=there, other=0.0)
+    level, share = tl.load(low + crop), tl.load(fraction + crop) + tl.zeros((POINTS,), tl.float32)
+    return crop, p, there, x, y, level, share
+
+
 @triton.jit
-def _bilinear(at, width, u, v, wanted):  # type: ignore[no-untyped-def]
+def _corners(at, width, wanted):  # type: ignore[no-untyped-def]
+    """The four neighbours' values, row by row."""
     a = tl.load(at, mask=wanted, other=0.0).to(tl.float32)
     b = tl.load(at + 1, mask=wanted, other=0.0).to(tl.float32)
     d = tl.load(at + width, mask=wanted, other=0.0).to(tl.float32)
     e = tl.load(at + width + 1, mask=wanted, other=0.0).to(tl.float32)
+    return a, b, d, e
+
+
+@triton.jit
+def _bilinear(at, width, u, v, wanted):  # type: ignore[no-untyped-def]
+    a, b, d, e = _corners(at, width, wanted)
     return (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * d + u * e)
 
 
@@ -51,12 +70,7 @@ def _bilinear(at, width, u, v, wanted):  # type: ignore[no-untyped-def]
 def _forward(  # type: ignore[no-untyped-def]
     atlas, origins, grid, low, fraction, out, R, C, P, width, area, image_w, image_h, top, POINTS: tl.constexpr
 ):  # fmt: skip
-    crop = tl.program_id(0).to(tl.int64)
-    p = tl.program_id(1) * POINTS + tl.arange(0, POINTS)
-    there = p < P
-    x = tl.load(grid + (crop * P + p) * 2, mask=there, other=0.0)
-    y = tl.load(grid + (crop * P + p) * 2 + 1, mask=there, other=0.0)
-    level, share = tl.load(low + crop), tl.load(fraction + crop) + tl.zeros((POINTS,), tl.float32)
+    crop, p, there, x, y, level, share = _points(grid, low, fraction, P, POINTS)
     base = atlas + (crop // R) * C * area
     near, u, v, _, _, _ = _neighbours(x, y, level, origins, width, image_w, image_h, top)
     far, s, t, _, _, _ = _neighbours(x, y, level + 1, origins, width, image_w, image_h, top)
@@ -72,12 +86,7 @@ def _backward(  # type: ignore[no-untyped-def]
     atlas, origins, grid, low, fraction, given, atlas_grad, grid_grad, R, C, P, width, area, image_w, image_h, top,
     OF_ATLAS: tl.constexpr, OF_GRID: tl.constexpr, POINTS: tl.constexpr,
 ):  # fmt: skip
-    crop = tl.program_id(0).to(tl.int64)
-    p = tl.program_id(1) * POINTS + tl.arange(0, POINTS)
-    there = p < P
-    x = tl.load(grid + (crop * P + p) * 2, mask=there, other=0.0)
-    y = tl.load(grid + (crop * P + p) * 2 + 1, mask=there, other=0.0)
-    level, share = tl.load(low + crop), tl.load(fraction + crop) + tl.zeros((POINTS,), tl.float32)
+    crop, p, there, x, y, level, share = _points(grid, low, fraction, P, POINTS)
     image = (crop // R) * C * area
     along_x, along_y = tl.zeros((POINTS,), tl.float32), tl.zeros((POINTS,), tl.float32)
     for turn in tl.static_range(2):
@@ -93,10 +102,7 @@ def _backward(  # type: ignore[no-untyped-def]
                 tl.atomic_add(atlas_grad + at + width, g * v * (1 - u), mask=wanted, sem="relaxed")
                 tl.atomic_add(atlas_grad + at + width + 1, g * v * u, mask=wanted, sem="relaxed")
             if OF_GRID:
-                a = tl.load(atlas + at, mask=wanted, other=0.0).to(tl.float32)
-                b = tl.load(atlas + at + 1, mask=wanted, other=0.0).to(tl.float32)
-                d = tl.load(atlas + at + width, mask=wanted, other=0.0).to(tl.float32)
-                e = tl.load(atlas + at + width + 1, mask=wanted, other=0.0).to(tl.float32)
+                a, b, d, e = _corners(atlas + at, width, wanted)
                 slope_x = g * ((1 - v) * (b - a) + v * (e - d))
                 slope_y = g * ((1 - u) * (d - a) + u * (e - b))
                 along_x += tl.where(in_x, slope_x * image_w / (2 * step), 0.0)
