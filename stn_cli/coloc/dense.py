@@ -85,6 +85,7 @@ class DenseResult:
         threshold: of the margin map, at which a cell counts for the object.
         contrast: (mean margin inside - mean outside) in standard deviations, over the set.
         worth: what it was chosen by.
+        variant: number of its variant.
         name: of its start and variant.
     """
 
@@ -93,6 +94,7 @@ class DenseResult:
     threshold: float
     contrast: float
     worth: float
+    variant: int
     name: str
 
 
@@ -131,14 +133,13 @@ class DenseSearch:
         unlike = unlikeness(views[-1], layout, SMOOTHING)
         return cls(layout, views, unlike, appearance.objectness, sides)
 
-    def best(self) -> tuple[DenseResult, int]:
-        """The result that is worth most of all starts, and the number of its variant."""
-        starts = dict(self._starts())
-        means, discriminant = (
-            max((self.iterate(start, number, name) for name, start in starts.items()), key=lambda r: r.worth)
+    def candidates(self) -> list[DenseResult]:
+        """Of each variant the result that is worth most of all starts."""
+        starts = list(self._starts())
+        return [
+            max((self.iterate(start, number, name) for name, start in starts), key=lambda r: r.worth)
             for number in range(len(VARIANTS))
-        )
-        return (means, 0) if means.worth > MEANS_GAIN * discriminant.worth else (discriminant, 1)
+        ]
 
     def _starts(self) -> Iterator[tuple[str, Tensor]]:
         yield "unlike borders", self.unlike
@@ -161,10 +162,11 @@ class DenseSearch:
             margins = self.margins(inside, variant)
         return self._result(boxes, margins, variant, f"{name}, {VARIANTS[variant].name}")
 
-    def again(self, masks: Tensor, variant: int, name: str) -> DenseResult:
-        """One more round from masks (N, h, w) of the objects themselves instead of boxes around them."""
-        margins = self.margins(masks, variant)
-        return self._result(self.windows(margins, FADED_PRIOR, VARIANTS[variant].last_above), margins, variant, name)
+    def again(self, masks: Tensor, found: DenseResult) -> DenseResult:
+        """One more round of a result, from masks (N, h, w) of the objects themselves instead of boxes around them."""
+        margins = self.margins(masks, found.variant)
+        windows = self.windows(margins, FADED_PRIOR, VARIANTS[found.variant].last_above)
+        return self._result(windows, margins, found.variant, found.name)
 
     def outside(self, result: DenseResult, taken: Tensor) -> DenseResult:
         """The next best windows of a result, outside of boxes (N, K, 4) that are taken."""
@@ -202,6 +204,7 @@ class DenseSearch:
             float(threshold),
             contrast(margins, inside, self.layout.valid),
             self.worth(margins, inside),
+            variant,
             name,
         )
 
@@ -223,6 +226,16 @@ class DenseSearch:
         z = self.views[-1]
         p, r = (torch.einsum("nhwd,nhw->nd", z, m.to(z)) / m.sum((1, 2))[:, None].clamp(min=1) for m in (inside, outside))
         return float(likeness(p - r, p - r).median())
+
+
+def believed(results: list[DenseResult]) -> int:
+    """The number of the variant to believe.
+
+    Args:
+        results: of each variant, after the round from outlines: windows that hold an object's ground too gain little by it.
+    """
+    means, discriminant = results
+    return means.variant if means.worth > MEANS_GAIN * discriminant.worth else discriminant.variant
 
 
 def with_halo(taken: Tensor | None) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.dense import DenseResult, DenseSearch, look_closely
+from stn_cli.coloc.dense import DenseResult, DenseSearch, believed, look_closely
 from stn_cli.coloc.encoders import Appearance, Encoder, GradientEncoder
 from stn_cli.coloc.judge import DenseJudge, Judge, RegionJudge, TemplateJudge
 from stn_cli.coloc.outline import Outlines, outline
@@ -180,10 +180,10 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
         return _rigid(seen, template, None, taken)
     seen.progress("regions")
     if encoder.dense:
-        dense, variant, search = _search_dense(seen, held)
-        if template is not None and is_rigid(template, dense.contrast, RIGID_BELOW_DENSE):
-            return _rigid(seen, template, dense.contrast, taken)
-        return _loose_dense(seen, template, dense, variant, search, taken)
+        dense = _search_dense(seen, held)
+        if template is not None and is_rigid(template, dense.first.contrast, RIGID_BELOW_DENSE):
+            return _rigid(seen, template, dense.first.contrast, taken)
+        return _loose_dense(seen, template, dense, taken)
     assert isinstance(encoder, GradientEncoder)
     appearance = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHUNK)])
     region = search_region(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
@@ -227,19 +227,28 @@ def _loose_words(seen: _Set, template: Template | None, region: Region, taken: T
     return _with_first(seen, found, *found.place(taken))
 
 
-def _search_dense(seen: _Set, held: Tensor | None) -> tuple[DenseResult, int, DenseSearch]:
-    """The best result on a network's features, its variant, and the search itself."""
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """What was found on a network's features.
+
+    Attributes:
+        search: on the set's features.
+        first: windows.
+        outlines: of the objects in them, in pixels.
+        last: windows once more, from the outlines.
+        outlined: outlines the windows of a result.
+    """
+
+    search: DenseSearch
+    first: DenseResult
+    outlines: Outlines
+    last: DenseResult
+    outlined: Callable[[DenseResult], Outlines]
+
+
+def _search_dense(seen: _Set, held: Tensor | None) -> _Dense:
+    """Windows of both variants, outlined, and once more from the outlines: the one to believe."""
     large = Scene.of(seen.large, seen.chosen, seen.device)
-    appearance = look_closely(seen.encoder, large, seen.config.imgsz)
-    search = DenseSearch.of(appearance, large.rectangles, seen.sides, held)
-    found, variant = search.best()
-    return found, variant, search
-
-
-def _loose_dense(
-    seen: _Set, template: Template | None, result: DenseResult, variant: int, search: DenseSearch, taken: Tensor | None
-) -> _Found:
-    """The loose hypothesis on a network's features: windows, outlined in pixels, and once more from the outlines."""
     pixels = seen.large.pixels[seen.chosen.numpy()]
     frames = [seen.large.frames[i] for i in seen.chosen.tolist()]
 
@@ -247,10 +256,17 @@ def _loose_dense(
         seen.progress("outlines")
         return outline(pixels, frames, r.boxes, r.margins, r.threshold, seen.config.workers or None)
 
-    common = search.common(result.boxes)
-    once = outlined(result)
-    result = search.again(once.masks > 0.5, variant, result.name)
-    first = (once.boxes + outlined(result).boxes) / 2
+    search = DenseSearch.of(look_closely(seen.encoder, large, seen.config.imgsz), large.rectangles, seen.sides, held)
+    firsts = search.candidates()
+    outlines = [outlined(first) for first in firsts]
+    lasts = [search.again(o.masks > 0.5, first) for o, first in zip(outlines, firsts, strict=True)]
+    chosen = believed(lasts)
+    return _Dense(search, firsts[chosen], outlines[chosen], lasts[chosen], outlined)
+
+
+def _loose_dense(seen: _Set, template: Template | None, dense: _Dense, taken: Tensor | None) -> _Found:
+    """The loose hypothesis on a network's features: the mean of both outlines."""
+    first = (dense.outlines.boxes + dense.outlined(dense.last).boxes) / 2
     looked = torch.zeros(len(seen.cache), dtype=torch.bool, device=seen.device)
     looked[seen.chosen] = True
 
@@ -262,13 +278,13 @@ def _loose_dense(
     def place(out_of: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         if out_of is None:
             return placed(first)
-        further = search.outside(result, out_of[seen.chosen])
-        return placed(outlined(further).boxes)
+        further = dense.search.outside(dense.last, out_of[seen.chosen])
+        return placed(dense.outlined(further).boxes)
 
     parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
     judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
-    found = _Found(_empty_kind(seen, judge, template, result.contrast), place)
-    found.kind.common = common
+    found = _Found(_empty_kind(seen, judge, template, dense.last.contrast), place)
+    found.kind.common = dense.search.common(dense.first.boxes)
     return _with_first(seen, found, *placed(first))
 
 

@@ -1,4 +1,4 @@
-"""Reading of a pyramid in one kernel on an accelerator (Triton): both levels and all channels of a point at once.
+"""Reading of a pyramid in two kernels on an accelerator (Triton): one chooses each crop's levels, one reads both levels and all channels.
 
 The same numbers as the reads in `reduction`, without their intermediate tensors: a point's coordinates are read once, its values written
 once, and its neighbours come from the cache. The gradient of the images is added up atomically: sums of float32 in no fixed order.
@@ -16,6 +16,38 @@ from torch.autograd.function import once_differentiable
 
 POINTS = 256
 """Points of one program."""
+LINES = 64
+"""Rows or columns that a crop's scale is summed over at once."""
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _pace(first, last, lines, stride, axis, steps, image_w, image_h, LINES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Mean length of a step, source pixels, over lines of points from `first` to `last`, each `stride` behind the one before."""
+    total = tl.zeros((LINES,), tl.float32)
+    for begin in range(0, lines, LINES):
+        line = begin + tl.arange(0, LINES)
+        at, there = line * stride, line < lines
+        dx = tl.load(last + at, mask=there, other=0.0) - tl.load(first + at, mask=there, other=0.0)
+        dy = tl.load(last + at + axis, mask=there, other=0.0) - tl.load(first + at + axis, mask=there, other=0.0)
+        dx, dy = dx * image_w, dy * image_h
+        total += tl.sqrt(dx * dx + dy * dy)
+    return tl.sum(total, 0) / (lines * 2.0 * steps)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _levels(  # type: ignore[no-untyped-def]
+    grid, of_crop, of_point, of_axis, low, fraction, h, w, image_w, image_h, top, LINES: tl.constexpr
+):  # fmt: skip
+    crop = tl.program_id(0).to(tl.int64)
+    begin = grid + crop * of_crop
+    row, across = w * of_point, (w - 1) * of_point
+    along = _pace(begin, begin + across, h, row, of_axis, tl.maximum(w - 1, 1), image_w, image_h, LINES)
+    down = _pace(begin, begin + (h - 1) * row, w, of_point, of_axis, tl.maximum(h - 1, 1), image_w, image_h, LINES)
+    rho = tl.maximum(along, down)
+    height = tl.where(rho > 1, tl.minimum(tl.log2(tl.maximum(rho, 1.0)), top), 0.0)  # NaN is no place: level 0
+    floor = tl.floor(height)
+    tl.store(low + crop, floor.to(tl.int32))
+    tl.store(fraction + crop, height - floor)
 
 
 @triton.jit
@@ -39,13 +71,14 @@ def _neighbours(x, y, level, origins, width, image_w, image_h, top):  # type: ig
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _points(grid, low, fraction, P, POINTS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _points(grid, of_crop, of_point, of_axis, low, fraction, P, POINTS: tl.constexpr):  # type: ignore[no-untyped-def]
     """A program's crop, its points' numbers, which of them there are, their coordinates, the crop's finer level and the share of the next."""
     crop = tl.program_id(0).to(tl.int64)
     p = tl.program_id(1) * POINTS + tl.arange(0, POINTS)
     there = p < P
-    x = tl.load(grid + (crop * P + p) * 2, mask=there, other=0.0)
-    y = tl.load(grid + (crop * P + p) * 2 + 1, mask=there, other=0.0)
+    at = grid + crop * of_crop + p * of_point
+    x = tl.load(at, mask=there, other=0.0)
+    y = tl.load(at + of_axis, mask=there, other=0.0)
     level, share = tl.load(low + crop), tl.load(fraction + crop) + tl.zeros((POINTS,), tl.float32)
     return crop, p, there, x, y, level, share
 
@@ -68,9 +101,9 @@ def _bilinear(at, width, u, v, wanted):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(  # type: ignore[no-untyped-def]
-    atlas, origins, grid, low, fraction, out, R, C, P, width, area, image_w, image_h, top, POINTS: tl.constexpr
+    atlas, origins, grid, of_crop, of_point, of_axis, low, fraction, out, R, C, P, width, area, image_w, image_h, top, POINTS: tl.constexpr
 ):  # fmt: skip
-    crop, p, there, x, y, level, share = _points(grid, low, fraction, P, POINTS)
+    crop, p, there, x, y, level, share = _points(grid, of_crop, of_point, of_axis, low, fraction, P, POINTS)
     base = atlas + (crop // R) * C * area
     near, u, v, _, _, _ = _neighbours(x, y, level, origins, width, image_w, image_h, top)
     far, s, t, _, _, _ = _neighbours(x, y, level + 1, origins, width, image_w, image_h, top)
@@ -83,10 +116,11 @@ def _forward(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward(  # type: ignore[no-untyped-def]
-    atlas, origins, grid, low, fraction, given, atlas_grad, grid_grad, R, C, P, width, area, image_w, image_h, top,
+    atlas, origins, grid, of_crop, of_point, of_axis, low, fraction, given, atlas_grad, grid_grad,
+    R, C, P, width, area, image_w, image_h, top,
     OF_ATLAS: tl.constexpr, OF_GRID: tl.constexpr, POINTS: tl.constexpr,
 ):  # fmt: skip
-    crop, p, there, x, y, level, share = _points(grid, low, fraction, P, POINTS)
+    crop, p, there, x, y, level, share = _points(grid, of_crop, of_point, of_axis, low, fraction, P, POINTS)
     image = (crop // R) * C * area
     along_x, along_y = tl.zeros((POINTS,), tl.float32), tl.zeros((POINTS,), tl.float32)
     for turn in tl.static_range(2):
@@ -115,62 +149,71 @@ def _backward(  # type: ignore[no-untyped-def]
 class _Read(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, atlas: Tensor, origins: Tensor, grid: Tensor, low: Tensor, fraction: Tensor, size: tuple[int, int]
+        ctx: Any, atlas: Tensor, origins: Tensor, points: Tensor, lattice: tuple[int, int], size: tuple[int, int]
     ) -> Tensor:
-        B, R, h, w, _ = grid.shape
-        C = atlas.shape[1]
-        out = atlas.new_empty((B, R, C, h, w))
-        ctx.save_for_backward(atlas, origins, grid, low, fraction)
-        ctx.size = size
+        n, P, _ = points.shape
+        out = atlas.new_empty((n, atlas.shape[1], P))
+        low, fraction = points.new_empty(n, dtype=torch.int32), points.new_empty(n)
         if out.numel():
-            _forward[_programs(grid)](
-                atlas, origins, grid, low, fraction, out, *_sizes(atlas, origins, grid, size), POINTS=POINTS
+            _levels[(n,)](
+                points, *points.stride(), low, fraction, *lattice, size[1], size[0], len(origins) - 1, LINES=LINES
+            )  # fmt: skip
+            _forward[_programs(points)](
+                atlas,
+                origins,
+                points,
+                *points.stride(),
+                low,
+                fraction,
+                out,
+                *_sizes(atlas, origins, points, size),
+                POINTS=POINTS,
             )
+        ctx.save_for_backward(atlas, origins, points, low, fraction)
+        ctx.size = size
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
-        atlas, origins, grid, low, fraction = ctx.saved_tensors
-        of_atlas, of_grid = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
+        atlas, origins, points, low, fraction = ctx.saved_tensors
+        of_atlas, of_points = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
         atlas_grad = torch.zeros_like(atlas, dtype=torch.float32) if of_atlas else None
-        grid_grad = torch.zeros_like(grid) if of_grid else None
+        points_grad = points.new_zeros(points.shape) if of_points else None
         if given.numel():
-            _backward[_programs(grid)](
-                atlas, origins, grid, low, fraction, given.contiguous(), atlas if atlas_grad is None else atlas_grad,
-                grid if grid_grad is None else grid_grad, *_sizes(atlas, origins, grid, ctx.size),
-                OF_ATLAS=of_atlas, OF_GRID=of_grid, POINTS=POINTS,
+            _backward[_programs(points)](
+                atlas, origins, points, *points.stride(), low, fraction, given.contiguous(),
+                atlas if atlas_grad is None else atlas_grad, points if points_grad is None else points_grad,
+                *_sizes(atlas, origins, points, ctx.size), OF_ATLAS=of_atlas, OF_GRID=of_points, POINTS=POINTS,
             )  # fmt: skip
-        return None if atlas_grad is None else atlas_grad.to(atlas.dtype), None, grid_grad, None, None, None
+        return None if atlas_grad is None else atlas_grad.to(atlas.dtype), None, points_grad, None, None
 
 
-def _programs(grid: Tensor) -> tuple[int, int]:
-    B, R, h, w, _ = grid.shape
-    return B * R, triton.cdiv(h * w, POINTS)
+def _programs(points: Tensor) -> tuple[int, int]:
+    n, P, _ = points.shape
+    return n, triton.cdiv(P, POINTS)
 
 
-def _sizes(atlas: Tensor, origins: Tensor, grid: Tensor, size: tuple[int, int]) -> tuple[int, ...]:
+def _sizes(atlas: Tensor, origins: Tensor, points: Tensor, size: tuple[int, int]) -> tuple[int, ...]:
     """R, C, P, width and area of the atlas, width and height of the image, last level."""
-    _, R, h, w, _ = grid.shape
-    _, C, H, W = atlas.shape
-    return R, C, h * w, W, H * W, size[1], size[0], len(origins) - 1
+    B, C, H, W = atlas.shape
+    n, P, _ = points.shape
+    return n // B, C, P, W, H * W, size[1], size[0], len(origins) - 1
 
 
-def read_levels(atlas: Tensor, origins: Tensor, grid: Tensor, low: Tensor, fraction: Tensor, size: tuple[int, int]) -> Tensor:
-    """Trilinear reading of an atlas.
+def read_reduced(atlas: Tensor, origins: Tensor, grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Trilinear reading of an atlas, each crop between the two levels that its scale asks for.
 
     Args:
         atlas: (B, C, H, W) of a `Pyramid`, float32 or half precision.
         origins: (L, 4) of the same, float32.
         grid: (B, R, h, w, 2) normalised coordinates in the image, float32.
-        low: (B, R) the finer level of each crop, whole numbers.
-        fraction: (B, R) share of the next level, float32.
         size: (H, W) of the image.
 
     Returns:
         (B, R, C, h, w) of the atlas's type, once differentiable in atlas and grid.
     """
-    out: Tensor = _Read.apply(
-        atlas.contiguous(), origins.contiguous(), grid.contiguous(), low.int().contiguous(), fraction.contiguous(), size
-    )
-    return out
+    B, R, h, w, _ = grid.shape
+    points = grid.reshape(B * R, h * w, 2)  # in the order of memory that it has: of a matrix, all x and then all y
+    out: Tensor = _Read.apply(atlas.contiguous(), origins.contiguous(), points, (h, w), size)
+    return out.view(B, R, atlas.shape[1], h, w)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.geometry import index_to_normalised
 
 
 def regular_lattice(
@@ -29,5 +28,5 @@ def regular_lattice(
     if len(size) not in (2, 3) or min(size) < 1:
         raise UsageError("crop size must be at least 1 x 1 (or 1 x 1 x 1)", " x ".join(map(str, size)))
     dtype = dtype or torch.get_default_dtype()
-    axes = [index_to_normalised(torch.arange(n, device=device, dtype=dtype), n) for n in size]
+    axes = [torch.linspace(1 / n - 1, 1 - 1 / n, n, device=device, dtype=dtype) for n in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)

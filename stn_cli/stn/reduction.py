@@ -81,10 +81,7 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
         (B, R, C, h, w), differentiable in the images and in grid.
     """
     check_finite(grid)
-    rho = _source_pixels_per_step(grid.detach(), pyramid.size)  # (B, R)
-    height = rho.clamp(min=1).log2().clamp(max=pyramid.count - 1).nan_to_num(0.0)  # no place: its level must be one
-    low = height.floor().long()
-    V = _read_fused(pyramid, grid, low, height - low) if _can_fuse(pyramid, grid) else _read(pyramid, grid, low, height - low)
+    V = _read_fused(pyramid, grid) if _can_fuse(pyramid, grid) else _read(pyramid, grid)
     if padding == "zeros":
         V = V * _coverage(grid, pyramid.size)[:, :, None]
     elif padding != "border":
@@ -92,7 +89,11 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
     return V
 
 
-def _read(pyramid: Pyramid, grid: Tensor, low: Tensor, fraction: Tensor) -> Tensor:
+def _read(pyramid: Pyramid, grid: Tensor) -> Tensor:
+    rho = _source_pixels_per_step(grid.detach(), pyramid.size)  # (B, R)
+    height = rho.clamp(min=1).log2().clamp(max=pyramid.count - 1).nan_to_num(0.0)  # no place: its level must be one
+    low = height.floor().long()
+    fraction = height - low
     V = pyramid.read(grid, low)
     if torch.compiler.is_compiling() or bool((fraction > 0).any()):
         above = pyramid.read(grid, (low + 1).clamp(max=pyramid.count - 1))
@@ -111,10 +112,10 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def _read_fused(pyramid: Pyramid, grid: Tensor, low: Tensor, fraction: Tensor) -> Tensor:
-    from stn_cli.stn.fused import read_levels  # Triton is loaded where it is used
+def _read_fused(pyramid: Pyramid, grid: Tensor) -> Tensor:
+    from stn_cli.stn.fused import read_reduced  # Triton is loaded where it is used
 
-    return read_levels(pyramid.atlas, pyramid.origins, grid, low, fraction, pyramid.size)
+    return read_reduced(pyramid.atlas, pyramid.origins, grid, pyramid.size)
 
 
 def _source_pixels_per_step(grid: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from stn_cli.coloc.calibration import LEAST_COMMON
-from stn_cli.coloc.dense import DenseSearch
+from stn_cli.coloc.dense import DenseResult, DenseSearch, believed
 from stn_cli.coloc.encoders import Appearance
 from stn_cli.coloc.linear import LinearMargin, Projection, likeness, unlikeness
 from stn_cli.coloc.windows import (
@@ -97,9 +99,22 @@ def test_contrast_beyond_place_is_nothing_for_a_place() -> None:
     assert len(appearance.cells) == 24
 
 
+def best(search: DenseSearch) -> DenseResult:
+    candidates = search.candidates()
+    return candidates[believed(candidates)]
+
+
+def test_the_means_must_be_worth_more_to_be_believed() -> None:
+    appearance, rectangles, _ = made_set()
+    means, discriminant = DenseSearch.of(appearance, rectangles).candidates()
+    assert (means.variant, discriminant.variant) == (0, 1)
+    assert believed([replace(means, worth=1.2), replace(discriminant, worth=1.0)]) == 1
+    assert believed([replace(means, worth=1.4), replace(discriminant, worth=1.0)]) == 0
+
+
 def test_the_search_finds_the_object() -> None:
     appearance, rectangles, boxes = made_set()
-    found, _variant = DenseSearch.of(appearance, rectangles).best()
+    found = best(DenseSearch.of(appearance, rectangles))
     overlap = box_iou(found.boxes, normalised(boxes))
     assert float((overlap > 0.5).float().mean()) > 0.9
     assert found.contrast > 1.5
@@ -110,7 +125,7 @@ def test_the_search_finds_the_object() -> None:
 def test_objectness_is_one_more_start() -> None:
     appearance, rectangles, boxes = made_set()
     odds = inside_mask(boxes, (24, 24)).float() * 4 - 2
-    found, _ = DenseSearch.of(Appearance(appearance.cells, odds), rectangles).best()
+    found = best(DenseSearch.of(Appearance(appearance.cells, odds), rectangles))
     assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) > 0.9
 
 
@@ -118,17 +133,17 @@ def test_taken_places_stay_closed() -> None:
     appearance, rectangles, boxes = made_set()
     taken = normalised(boxes)[:, None]
     search = DenseSearch.of(appearance, rectangles)
-    first, _ = search.best()
+    first = best(search)
     further = search.outside(first, taken)
     assert float(box_iou(further.boxes, taken[:, 0]).max()) < 0.2
-    again, _ = DenseSearch.of(appearance, rectangles, taken=taken).best()
+    again = best(DenseSearch.of(appearance, rectangles, taken=taken))
     assert float(box_iou(again.boxes, taken[:, 0]).mean()) < 0.3
 
 
 def test_masks_sharpen_the_margins() -> None:
     appearance, rectangles, boxes = made_set()
     search = DenseSearch.of(appearance, rectangles)
-    found = search.again(inside_mask(boxes, (24, 24)), 0, "truth")
+    found = search.again(inside_mask(boxes, (24, 24)), search.candidates()[0])
     assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) == 1.0
 
 
