@@ -40,26 +40,22 @@ class SmallNetwork(nn.Module):
 
     The stages reduce by 2, 4, 8 and 16; what the last one knows of the whole is added to the third, so that the features are
     both local and of objects (a feature pyramid of one step, Lin et al. 2017, arXiv 1612.03144).
-
-    Args:
-        width: how many times as many channels everywhere; 1 is what the package holds.
     """
 
-    def __init__(self, width: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        widths, features = [width * w for w in WIDTHS], width * FEATURES
-        self.stem = convolution(3, widths[0], 3, 2)
-        stages, before = [], widths[0]
-        for number, (outputs, blocks) in enumerate(zip(widths, BLOCKS, strict=True)):
+        self.stem = convolution(3, WIDTHS[0], 3, 2)
+        stages, before = [], WIDTHS[0]
+        for number, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
             stage = []
             for block in range(blocks):
-                stage.append(Residual(before, outputs, 2 if number and not block else 1))
-                before = outputs
+                stage.append(Residual(before, width, 2 if number and not block else 1))
+                before = width
             stages.append(nn.Sequential(*stage))
         self.stages = nn.ModuleList(stages)
-        self.lateral = convolution(widths[2], features, 1)
-        self.top = convolution(widths[3], features, 1)
-        self.out = convolution(features, features, 3)
+        self.lateral = convolution(WIDTHS[2], FEATURES, 1)
+        self.top = convolution(WIDTHS[3], FEATURES, 1)
+        self.out = convolution(FEATURES, FEATURES, 3)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Standardised images (B, 3, H, W) -> features (B, 128, H/8, W/8), third stage (B, 128, H/8, W/8), last (B, 256, H/16, W/16)."""

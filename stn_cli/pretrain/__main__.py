@@ -3,8 +3,7 @@
     python -m stn_cli.pretrain train0.npz train1.npz train2.npz --held-out val.npz --out FOLDER
 
 Shards of small labelled pictures (see `stn_cli.pretrain.pictures.load_shards`) -> FOLDER/encoder.safetensors. The same command goes on where
-it was stopped. With --width N it makes a teacher, whose FOLDER serves as another training's --teacher and is no encoder. The figures in
-`docs/encoder.md` are of this script.
+it was stopped. The figures in `docs/encoder.md` are of this script.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from pathlib import Path
 
 import torch
 
-from stn_cli.coloc.backbone import FEATURES
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import ColocError
 from stn_cli.pretrain.objectness import class_boxes, train_objectness
 from stn_cli.pretrain.pictures import load_shards
-from stn_cli.pretrain.supervised import Recipe, load_classifier, train_supervised
+from stn_cli.pretrain.supervised import Recipe, train_supervised
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,24 +31,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=Recipe().batch)
     parser.add_argument("--lr", type=float, default=Recipe().lr)
     parser.add_argument("--start", type=Path, help="folder with an encoder whose weights the training begins with")
-    parser.add_argument("--width", type=int, default=1, help="times as many channels; above 1 a teacher")
-    parser.add_argument("--teacher", type=Path, help="folder in which a teacher was trained")
-    parser.add_argument("--guided", type=float, default=Recipe().guided, help="weight of the teacher's features")
     parser.add_argument("--objectness-steps", type=int, default=1200)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     device = pick_device(given.device)
     given.out.mkdir(parents=True, exist_ok=True)
     pictures, held_out = load_shards(given.shards), load_shards([given.held_out])
-    recipe = Recipe(epochs=given.epochs, batch=given.batch, lr=given.lr, guided=given.guided)
+    recipe = Recipe(epochs=given.epochs, batch=given.batch, lr=given.lr)
     start = SmallEncoder(given.start) if given.start else None
-    teacher = load_classifier(given.teacher) if given.teacher else None
-    model, accuracy = train_supervised(
-        pictures, held_out, given.out, recipe, device, start.network if start else None, teacher, given.width
-    )
-    if given.width > 1:
-        print(f"{given.out}: a teacher, top-1 {accuracy:.4f}")
-        return
+    model, accuracy = train_supervised(pictures, held_out, given.out, recipe, device, start.network if start else None)
     boxes = class_boxes(model, pictures, device)
     head = train_objectness(model, pictures, boxes, given.out, device, steps=given.objectness_steps)
     facts = {
@@ -60,7 +49,6 @@ def main(arguments: list[str] | None = None) -> None:
         "epochs": recipe.epochs + (int(start.facts["epochs"]) if start else 0),
         "batch": recipe.batch,
         "mosaic": recipe.mosaic,
-        "teacher_width": 0 if teacher is None else teacher.classify.in_features // FEATURES,
         "objectness_steps": given.objectness_steps,
         "top1": round(accuracy, 4),
         "torch": torch.__version__,

@@ -30,32 +30,15 @@ def load_state(folder: Path, parts: dict[str, Any]) -> tuple[int, list[dict[str,
     Raises:
         CheckpointError: the file is damaged, or of other parts.
     """
-    if not (folder / NAME).is_file():
+    path = folder / NAME
+    if not path.is_file():
         return 0, []
-    state = read_state(folder)
     try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return int(state["epoch"]), list(state["log"])
     except Exception as error:
-        raise _damaged(folder, error) from error
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """What `save_state` wrote.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    path = folder / NAME
-    if not path.is_file():
-        raise CheckpointError("no pretraining state", path)
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise _damaged(folder, error) from error
-    return state
-
-
-def _damaged(folder: Path, error: Exception) -> CheckpointError:
-    return CheckpointError("damaged pretraining state", folder / NAME, type(error).__name__, "Train anew in another folder")
+        raise CheckpointError(
+            "damaged pretraining state", path, type(error).__name__, "Train anew in another folder"
+        ) from error

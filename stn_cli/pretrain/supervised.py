@@ -3,16 +3,12 @@
 CutMix (Yun et al. 2019, arXiv 1905.04899) keeps the network from resting on one telling part: maps cover more of the object.
 In a mosaic of four pictures (as detectors train on, Bochkovskiy et al. 2020, arXiv 2004.10934) the cells of each must tell its class with
 the three others around it: features of things in clutter, that say what is here and not what is near.
-
-A wider network trained in the same way may teach (Hinton et al. 2015, arXiv 1503.02531): its classes of every view, and its features cell by
-cell, from which a small network learns more of how things look than labels tell.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.backbone import FEATURES, WIDTHS, SmallNetwork
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
-from stn_cli.pretrain.state import load_state, read_state, save_state
+from stn_cli.pretrain.state import load_state, save_state
 
 SIDES = (40, 48, 56, 64, 72)
 """Sides of the views: every batch has one of them, so that features hold over scales."""
@@ -44,9 +40,6 @@ class Recipe:
         decay: weight decay of AdamW.
         mosaic: share of batches that are mosaics.
         cutmix: share of the others that are mixed.
-        taught: share of the loss that a teacher's classes have, where there is one; the labels have the rest.
-        guided: weight of the teacher's features.
-        temperature: at which its classes are read.
         seed: of everything random.
     """
 
@@ -56,82 +49,22 @@ class Recipe:
     decay: float = 0.05
     mosaic: float = 0.5
     cutmix: float = 0.5
-    taught: float = 0.7
-    guided: float = 1.0
-    temperature: float = 2.0
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a classifier makes of images.
-
-    Attributes:
-        maps: features (B, C, h, w), third stage (B, C, h, w).
-        logits: of the features and of the last stage, (n, classes) each.
-    """
-
-    maps: tuple[Tensor, Tensor]
-    logits: tuple[Tensor, Tensor]
-
-
-def mean_of_all(maps: Tensor) -> Tensor:
-    """Each image's mean: (B, C, h, w) -> (B, C)."""
-    return maps.mean((2, 3))
-
-
 class Classifier(nn.Module):
-    """The network and two linear classifiers, on its features and on its last stage, each pooled by the mean.
+    """The network and two linear classifiers, on its features and on its last stage, each pooled by the mean."""
 
-    Args:
-        classes: to tell apart.
-        width: of the network.
-    """
-
-    def __init__(self, classes: int, width: int = 1) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
-        self.network = SmallNetwork(width)
-        self.classify = nn.Linear(width * FEATURES, classes)
-        self.classify_last = nn.Linear(width * WIDTHS[-1], classes)
+        self.network = SmallNetwork()
+        self.classify = nn.Linear(FEATURES, classes)
+        self.classify_last = nn.Linear(WIDTHS[-1], classes)
 
-    def forward(self, images: Tensor, pool: Callable[[Tensor], Tensor] = mean_of_all) -> Reading:
-        """Standardised images (B, 3, H, W) -> what is seen in them, pooled where `pool` says."""
-        features, third, last = self.network(images)
-        return Reading((features, third), (self.classify(pool(features)), self.classify_last(pool(last))))
-
-
-def load_classifier(folder: Path) -> Classifier:
-    """The averaged classifier that `train_supervised` left in a folder.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    average = read_state(folder)["average"]
-    state = {name.removeprefix("module."): value for name, value in average.items() if name.startswith("module.")}
-    classes, features = state["classify.weight"].shape
-    model = Classifier(classes, features // FEATURES)
-    model.load_state_dict(state)
-    return model.eval().requires_grad_(False)
-
-
-class Guide(nn.Module):
-    """Where a teacher's features are read off a student's: one linear map for each of its two maps.
-
-    Args:
-        width: of the teacher.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.read = nn.ModuleList(nn.Conv2d(inputs, width * inputs, 1) for inputs in (FEATURES, WIDTHS[2]))
-
-    def forward(self, own: Reading, theirs: Reading) -> Tensor:
-        """Share of the teacher's variance over all cells that is not read off: (), 1 for nothing."""
-        shares = []
-        for read, mine, maps in zip(self.read, own.maps, theirs.maps, strict=True):
-            target = F.batch_norm(maps.float(), None, None, training=True)  # every channel counts, as far as it varies
-            shares.append(F.mse_loss(read(mine).float(), target))
-        return torch.stack(shares).mean()
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised images (B, 3, H, W) -> logits (B, classes), twice."""
+        features, _, last = self.network(images)
+        return self.classify(features.mean((2, 3))), self.classify_last(last.mean((2, 3)))
 
 
 def train_supervised(
@@ -141,8 +74,6 @@ def train_supervised(
     recipe: Recipe,
     device: torch.device,
     start: SmallNetwork | None = None,
-    teacher: Classifier | None = None,
-    width: int = 1,
 ) -> tuple[Classifier, float]:
     """Train from scratch or from a network, or go on from the folder's last state.
 
@@ -153,31 +84,23 @@ def train_supervised(
         recipe: how.
         device: for the network.
         start: begin with this network's weights.
-        teacher: to learn from beside the labels, of the same classes.
-        width: of the network.
 
     Returns:
         The averaged network and its top-1 accuracy on `held_out`.
     """
     classes = int(pictures.labels.max()) + 1
     torch.manual_seed(recipe.seed)
-    model = Classifier(classes, width)
+    model = Classifier(classes)
     if start is not None:
         model.network.load_state_dict(start.state_dict())
     model = model.to(device).to(memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
-    guide = None
-    if teacher is not None:
-        teacher = teacher.to(device).to(memory_format=torch.channels_last)
-        guide = Guide(teacher.classify.in_features // FEATURES).to(device)
-    learning = nn.ModuleList([model] if guide is None else [model, guide])
-    optimiser = torch.optim.AdamW(decayed(learning), lr=recipe.lr, weight_decay=recipe.decay)
+    optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=recipe.decay)
     per_epoch = len(pictures) // recipe.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=per_epoch * recipe.epochs, pct_start=0.15)
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
-    parts |= {} if guide is None else {"guide": guide}
     first, log = load_state(folder, parts)
     pictures, held_out = pictures.to(device), held_out.to(device)
     kept = average.module
@@ -190,19 +113,17 @@ def train_supervised(
             g = torch.Generator().manual_seed((recipe.seed * 1000 + epoch) * 100_000 + step)
             index = order[step * recipe.batch : (step + 1) * recipe.batch]
             with torch.autocast(device.type, torch.bfloat16):
-                loss = classes_loss(model, pictures, index, recipe, g, teacher, guide)
+                loss = _loss(model, pictures, index, recipe, g)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(learning.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimiser.step()
             schedule.step()
             average.update_parameters(model)
             total += loss.detach()
-        looked = epoch % 3 == 2 or epoch + 1 == recipe.epochs
-        accuracy = top1(kept, held_out) if looked else math.nan
+        accuracy = top1(kept, held_out) if epoch % 3 == 2 or epoch + 1 == recipe.epochs else math.nan
         log.append({"epoch": epoch, "loss": float(total) / per_epoch, "top1": accuracy, "seconds": time.monotonic() - begun})
-        if looked:
-            save_state(folder, parts, epoch + 1, log)
+        save_state(folder, parts, epoch + 1, log)
         write_text(folder / "log.txt", "".join(_line(row) for row in log))
     return kept, float(log[-1]["top1"])
 
@@ -217,59 +138,21 @@ def decayed(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": [p for p in model.parameters() if p.ndim >= 2]}, {"params": held, "weight_decay": 0.0}]
 
 
-def classes_loss(
-    model: Classifier,
-    pictures: Pictures,
-    index: Tensor,
-    recipe: Recipe,
-    g: torch.Generator,
-    teacher: Classifier | None = None,
-    guide: Guide | None = None,
-) -> Tensor:
-    """What one batch costs.
-
-    Args:
-        model: that learns.
-        pictures: all of them.
-        index: (B,) which are in the batch.
-        recipe: how.
-        g: of the views, on the CPU.
-        teacher, guide: what it learns from beside the labels, and where that is read off it.
-    """
+def _loss(model: Classifier, pictures: Pictures, index: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
     images, labels = pictures.batch(index), pictures.labels[index.to(pictures.labels.device)]
     target = F.one_hot(labels, model.classify.out_features).float()
-    pool = mean_of_all
     if float(torch.rand((), generator=g)) < recipe.mosaic:
         views = mosaic(images, g)
-        images, pool, target = views.images, views.pool, target[: 4 * len(views.images)]
+        features, _, last = model.network(standardise(views.images).contiguous(memory_format=torch.channels_last))
+        read = model.classify(views.pool(features)), model.classify_last(views.pool(last))
     else:
         side = SIDES[int(torch.randint(len(SIDES), (1,), generator=g))]
         images = random_views(images, side, g).images
         if float(torch.rand((), generator=g)) < recipe.cutmix:
             images, target = cutmix(images, target, g)
-    images = standardise(images).contiguous(memory_format=torch.channels_last)
-    own = model(images, pool)
-    of_labels = _weighted(F.cross_entropy(r.float(), target, label_smoothing=0.1) for r in own.logits)
-    if teacher is None or guide is None:
-        return of_labels
-    with torch.no_grad():
-        theirs = teacher(images, pool)
-    t = recipe.temperature
-    of_classes = _weighted(
-        t
-        * t
-        * F.kl_div(
-            (mine.float() / t).log_softmax(1), (known.float() / t).log_softmax(1), reduction="batchmean", log_target=True
-        )
-        for mine, known in zip(own.logits, theirs.logits, strict=True)
-    )
-    return (1 - recipe.taught) * of_labels + recipe.taught * of_classes + recipe.guided * guide(own, theirs)
-
-
-def _weighted(losses: Iterable[Tensor]) -> Tensor:
-    """Of the features and of the last stage, which counts half."""
-    features, last = losses
-    return features + 0.5 * last
+        read = model(standardise(images).contiguous(memory_format=torch.channels_last))
+    features_loss, last_loss = (F.cross_entropy(r.float(), target[: len(r)], label_smoothing=0.1) for r in read)
+    return features_loss + 0.5 * last_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +215,6 @@ def top1(model: Classifier, pictures: Pictures, batch: int = 256) -> float:
     model.eval()
     right = torch.zeros((), device=pictures.labels.device)
     for index in torch.arange(len(pictures), device=pictures.labels.device).split(batch):
-        logits = model(standardise(pictures.batch(index))).logits[0]
+        logits, _ = model(standardise(pictures.batch(index)))
         right += (logits.argmax(1) == pictures.labels[index]).sum()
     return float(right) / len(pictures)

@@ -19,6 +19,7 @@ from stn_cli.coloc.encoders import Encoder
 from stn_cli.geometry import box_iou, boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
+from stn_cli.tracking.glimpse import Glimpse
 from stn_cli.tracking.template import Template
 from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
 
@@ -35,6 +36,9 @@ SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
 """Boxes around the best ones in each round of refinement: their spread in units of the sides, and how many."""
 MOMENTUM = 0.5
 LEARN_EVERY, SOLVE_EVERY = 2, 4
+"""Looks between lessons, and between those after which the template is solved anew."""
+GLIMPSES_AFTER = 8
+"""Looks after which every other frame may be glimpsed at instead."""
 LEAST_SIDE = 4.0
 PRESENT, RETURNED = 0.25, 0.45
 """Fit from which the object is there, and from which it is believed to be back."""
@@ -88,7 +92,8 @@ class Follower:
         self._first_sides = self._sides
         self._speed = torch.zeros(2, device=self.device)
         self._seen, self._absent = 0, 0
-        self._usual = 0.0
+        self._usual = self._fit = 0.0
+        self._glimpse: Glimpse | None = None
         self._learner = ThreadPoolExecutor(1, "learn")
         self._lesson: Future[tuple[Template, Foreground]] | None = None
         self._windows: list[tuple[int, int, int]] = []
@@ -106,6 +111,9 @@ class Follower:
             frame: (H, W, 3) uint8 RGB.
             proposals: boxes (x1, y1, x2, y2) at which a detector believes the object; one that fits clearly better is taken.
         """
+        glimpsed = self._glimpsed(frame, proposals)
+        if glimpsed is not None:
+            return glimpsed
         expected = self._centre + self._speed
         view = self._eye.look(frame, window_around(boxes_around(expected[None], self._sides[None])[0]))
         odds = self._foreground.map(view)
@@ -123,7 +131,26 @@ class Follower:
             return Sighting(self._clipped(self._box()), max(0.0, min(1.0, fit)), False)
         self._usual += USUAL_RATE * (fit - self._usual)
         self._believe(view, odds, box)
-        return Sighting(self._clipped(box), max(0.0, min(1.0, fit)), True)
+        self._fit = max(0.0, min(1.0, fit))
+        if self._seen > GLIMPSES_AFTER:
+            self._glimpse = Glimpse(frame, (view.left, view.top, view.side), tuple(self._box().tolist()))
+        return Sighting(self._clipped(box), self._fit, True)
+
+    def _glimpsed(self, frame: Pixels, proposals: Sequence[Sequence[float]]) -> Sighting | None:
+        """Where the object went since the last look, if a glimpse tells; never two in a row."""
+        glimpse, self._glimpse = self._glimpse, None
+        if glimpse is None:
+            return None
+        x, y = self._speed.tolist()
+        moved = glimpse.moved(frame, (x, y))
+        if moved is None:
+            return None
+        centre = self._centre + self._centre.new_tensor(moved)
+        box = boxes_around(centre[None], self._sides[None])[0]
+        if any(float(box_iou(box.new_tensor([float(v) for v in proposal]), box)) < AGREES for proposal in proposals):
+            return None
+        self._place(centre, self._sides)
+        return Sighting(self._clipped(self._box()), self._fit, True)
 
     def _search(self, view: View, odds: Tensor, expected: Tensor, pull: float) -> tuple[Tensor, float]:
         """The best box of a window and its fit: places on a lattice, then boxes around the best ones; `pull` is towards the expected place."""
@@ -145,13 +172,16 @@ class Follower:
         found = self._template.fit(view, boxes) + LIKENESS * self._foreground.likeness(view, odds, boxes)
         return found - pull * far - RESIZED * resized - RESHAPED * aspect.square()
 
-    def _believe(self, view: View, odds: Tensor, box: Tensor) -> None:
+    def _place(self, centre: Tensor, sides: Tensor) -> None:
         h, w = self.frame_size
-        centre = ((box[:2] + box[2:]) / 2).clamp(min=0).minimum(box.new_tensor([w, h]))
+        centre = centre.clamp(min=0).minimum(centre.new_tensor([w, h]))
         if not self._absent:
             self._speed = MOMENTUM * self._speed + (1 - MOMENTUM) * (centre - self._centre)
-        self._centre, self._sides = centre, (box[2:] - box[:2]).clamp(min=LEAST_SIDE).minimum(box.new_tensor([w, h]) * 1.2)
+        self._centre, self._sides = centre, sides.clamp(min=LEAST_SIDE).minimum(centre.new_tensor([w, h]) * 1.2)
         self._absent = 0
+
+    def _believe(self, view: View, odds: Tensor, box: Tensor) -> None:
+        self._place((box[:2] + box[2:]) / 2, box[2:] - box[:2])
         self._seen += 1
         if self._seen % LEARN_EVERY == 0:
             self._take_lesson()

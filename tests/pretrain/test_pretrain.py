@@ -19,11 +19,10 @@ from stn_cli.media.scan import scan
 from stn_cli.pretrain.__main__ import main
 from stn_cli.pretrain.folder import pretrain_folder
 from stn_cli.pretrain.objectness import box_cells
-from stn_cli.pretrain.pictures import load_shards, random_views, standardise
+from stn_cli.pretrain.pictures import load_shards, random_views
 from stn_cli.pretrain.selfsupervised import Recipe, matching_cells, train_selfsupervised, vicreg
 from stn_cli.pretrain.state import load_state
-from stn_cli.pretrain.supervised import Classifier, Guide, classes_loss, cutmix, load_classifier, mosaic
-from stn_cli.pretrain.supervised import Recipe as PictureRecipe
+from stn_cli.pretrain.supervised import cutmix, mosaic
 from tests.conftest import make_folder
 
 CPU = torch.device("cpu")
@@ -148,65 +147,6 @@ def test_the_packages_own_recipe_goes_through(tmp_path: Path) -> None:
     more = SmallEncoder(tmp_path / "more")
     assert more.facts["epochs"] == 4
     torch.testing.assert_close(more.network.stem[0].weight, encoder.network.stem[0].weight, atol=1e-3, rtol=0)
-
-
-def test_a_wider_network_teaches(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path / "a.npz", 128)
-    words = [
-        str(shard),
-        "--held-out",
-        str(shard),
-        "--batch",
-        "32",
-        "--device",
-        "cpu",
-        "--objectness-steps",
-        "2",
-        "--lr",
-        "5e-3",
-    ]
-    main([*words, "--out", str(tmp_path / "teacher"), "--epochs", "3", "--width", "2"])
-    assert not (tmp_path / "teacher" / FILE).exists()
-    with pytest.raises(CheckpointError, match="no pretraining state"):
-        main([*words, "--out", str(tmp_path / "student"), "--teacher", str(tmp_path / "a.npz")])
-    main([*words, "--out", str(tmp_path / "student"), "--epochs", "6", "--teacher", str(tmp_path / "teacher")])
-    assert SmallEncoder(tmp_path / "student").facts["teacher_width"] == 2
-    teacher = load_classifier(tmp_path / "teacher")
-    assert teacher.classify.weight.shape == (2, 2 * load_classifier(tmp_path / "student").classify.in_features)
-
-
-def test_what_a_teacher_sees_can_be_learnt(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    pictures = load_shards([make_shard(tmp_path / "a.npz", 32)])
-    images = standardise(pictures.batch(torch.arange(32)))
-    teacher, student, guide = Classifier(2, 2), Classifier(2), Guide(2)
-    with torch.no_grad():
-        theirs = teacher(images)
-    optimiser = torch.optim.AdamW([*student.parameters(), *guide.parameters()], lr=3e-3)
-    unread = []
-    for _ in range(25):
-        loss = guide(student(images), theirs)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        unread.append(float(loss.detach()))
-    assert unread[0] > 0.9, unread
-    assert unread[-1] < 0.75, unread
-
-
-@pytest.mark.parametrize("mosaics", [0.0, 1.0])
-def test_a_student_that_knows_all_has_nothing_to_learn_of_classes(tmp_path: Path, mosaics: float) -> None:
-    torch.manual_seed(0)
-    pictures = load_shards([make_shard(tmp_path / "a.npz", 32)])
-    teacher, other = Classifier(2).eval(), Classifier(2).eval()
-    recipe = PictureRecipe(mosaic=mosaics, taught=1.0, guided=0.0)
-
-    def taught(student: Classifier) -> float:
-        g = torch.Generator().manual_seed(0)
-        return float(classes_loss(student, pictures, torch.arange(32), recipe, g, teacher, Guide(1)).detach())
-
-    assert taught(teacher) == pytest.approx(0, abs=1e-5)
-    assert taught(other) > 1e-4
 
 
 def test_a_shard_that_is_none_says_so(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from stn_cli.coloc.encoders import Encoder, make_encoder
 from stn_cli.geometry import box_iou
-from stn_cli.tracking.follower import Follower, Sighting
+from stn_cli.tracking.follower import GLIMPSES_AFTER, Follower, Sighting
 from stn_cli.tracking.foreground import Foreground
+from stn_cli.tracking.glimpse import Glimpse
 from stn_cli.tracking.template import Template
 from stn_cli.tracking.view import SIDE, Eye, cut_window, window_around, windows_over
 from tests.videos import Box, ground, moving, paint
@@ -62,6 +65,7 @@ def test_a_fit_is_judged_beside_the_usual_one(encoder: Encoder, monkeypatch: pyt
     def seen(fits: list[float]) -> list[bool]:
         follower = Follower(encoder, frames[0], boxes[0])  # type: ignore[arg-type]
         monkeypatch.setattr(follower, "_rivals", lambda *_: [])
+        monkeypatch.setattr(follower, "_glimpsed", lambda *_: None)
         out = []
         for fit in fits:
             monkeypatch.setattr(follower, "_search", lambda *_, fit=fit: (torch.tensor(boxes[1]), fit))
@@ -179,3 +183,47 @@ def test_a_view_knows_where_the_frame_ends(encoder: Encoder) -> None:
     assert on[:, :4].sum() == 0
     assert on[:, 4:].all()
     assert dataclasses.replace(view, left=0).on_frame(8).all()
+
+
+@pytest.mark.parametrize("step", [(3.0, -2.0), (0.4, 1.7), (-9.0, 5.0)])
+def test_a_glimpse_tells_how_far_it_went(step: tuple[float, float]) -> None:
+    still = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 255, (200, 240, 3), np.uint8), (0, 0), 2)
+    box, window = (100.0, 80.0, 130.0, 115.0), (50, 30, 130)
+    glimpse = Glimpse(still, window, box)
+    there = cv2.warpAffine(still, np.array([[1, 0, step[0]], [0, 1, step[1]]]), (240, 200))
+    moved = glimpse.moved(there, (0.0, 0.0))
+    assert moved is not None
+    assert np.abs(np.array(moved) - step).max() < 0.3
+    assert glimpse.moved(still.copy()[::-1].copy(), (0.0, 0.0)) is None  # something else is there
+    assert glimpse.moved(still, (60.0, 0.0)) is None  # expected where it is not
+    assert Glimpse(np.full_like(still, 9), window, box).moved(still, (0.0, 0.0)) is None  # nothing to tell it by
+    assert Glimpse(still, window, (100.0, 80.0, 103.0, 84.0)).moved(still, (0.0, 0.0)) is None  # too small to tell
+
+
+def test_every_other_frame_is_glimpsed_at_and_an_object_that_changes_is_looked_at(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    real = Follower._search
+
+    def search(self: Follower, *given: object) -> object:
+        looks.append(self.number)  # type: ignore[attr-defined]
+        return real(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Follower, "_search", search)
+    for changed in (False, True):
+        looks.clear()
+        frames = []
+        for i in range(30):
+            frames.append(ground(size=(240, 320)))
+            box = paint(frames[-1], 100 + 2 * i, 120)
+            if changed and i % 2:
+                frames[-1] = 255 - frames[-1]
+        follower = Follower(encoder, frames[0], (box[0] - 58, box[1], box[2] - 58, box[3]))
+        for follower.number, frame in enumerate(frames[1:]):  # type: ignore[attr-defined]
+            seen = follower.step(frame)
+        assert changed or overlap(seen.box, box) > 0.6
+        glimpsed = sorted(set(range(29)) - set(looks))
+        assert all(after - before > 1 for before, after in itertools.pairwise(glimpsed)), glimpsed
+        assert min(glimpsed, default=99) > GLIMPSES_AFTER
+        assert not glimpsed if changed else len(glimpsed) >= 5, glimpsed

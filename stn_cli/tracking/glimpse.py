@@ -1,0 +1,77 @@
+"""A glimpse: where an object went since the last look, by the correlation of its pixels, where that leaves no doubt.
+
+It costs a tenth of a look. An object that moves without turning looks the same in the next frame; whoever does not is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stn_cli.media.decode import Pixels
+from stn_cli.tracking.view import SIDE, cut_window
+
+CLEAR = 0.95
+"""Correlation from which there is no doubt."""
+REACH = 12
+"""How far from the expected place it is looked for, pixels of the window."""
+LEAST = 6
+"""Pixels of the window along a side below which an object has too few of them to tell."""
+
+
+class Glimpse:
+    """What an object looked like when it was last looked at.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        window: (left, top, side) around the object.
+        box: (x1, y1, x2, y2) of it, pixels of the frame.
+    """
+
+    def __init__(self, frame: Pixels, window: tuple[int, int, int], box: tuple[float, float, float, float]) -> None:
+        left, top, self._side = window
+        self._scale = SIDE / self._side
+        grey = _grey(frame, window)
+        x1, x2 = (min(SIDE, max(0, round((x - left) * self._scale))) for x in (box[0], box[2]))
+        y1, y2 = (min(SIDE, max(0, round((y - top) * self._scale))) for y in (box[1], box[3]))
+        self._patch = grey[y1:y2, x1:x2]
+        self._corner = left + x1 / self._scale, top + y1 / self._scale
+
+    def moved(self, frame: Pixels, expected: tuple[float, float]) -> tuple[float, float] | None:
+        """How far it went in another frame, pixels; None where that is in doubt.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            expected: how far it is expected to have gone (x, y).
+        """
+        h, w = self._patch.shape
+        if min(h, w) < LEAST or max(h, w) + 2 * REACH > SIDE or float(self._patch.std()) < 1:
+            return None
+        # a window of whole pixels around the expected place
+        x, y = self._corner[0] + expected[0], self._corner[1] + expected[1]
+        left, top = (round(at + n / self._scale / 2 - self._side / 2) for at, n in ((x, w), (y, h)))
+        at_x, at_y = (round((at - origin) * self._scale) for at, origin in ((x, left), (y, top)))
+        around = _grey(frame, (left, top, self._side))[
+            max(0, at_y - REACH) : at_y + h + REACH, max(0, at_x - REACH) : at_x + w + REACH
+        ]
+        found = cv2.matchTemplate(around, self._patch, cv2.TM_CCOEFF_NORMED)
+        _, best, _, (i, j) = cv2.minMaxLoc(found)
+        if best < CLEAR or not 0 < i < found.shape[1] - 1 or not 0 < j < found.shape[0] - 1:
+            return None
+        u = max(0, at_x - REACH) + i + _vertex(found[j, i - 1 : i + 2])
+        v = max(0, at_y - REACH) + j + _vertex(found[j - 1 : j + 2, i])
+        return left + u / self._scale - self._corner[0], top + v / self._scale - self._corner[1]
+
+
+def _grey(frame: Pixels, window: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    return cv2.cvtColor(cut_window(frame, *window), cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+
+
+def _vertex(values: npt.NDArray[Any]) -> float:
+    """Where between three values the highest point of a parabola through them lies, from the middle one, in steps."""
+    low, middle, high = (float(v) for v in values)
+    bend = low - 2 * middle + high
+    return 0.0 if bend >= 0 else max(-0.5, min(0.5, 0.5 * (low - high) / bend))
