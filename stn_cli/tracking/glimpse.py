@@ -14,8 +14,10 @@ import numpy.typing as npt
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.view import SIDE, cut_window
 
-CLEAR = 0.95
+CLEAR = 0.93
 """Correlation from which there is no doubt."""
+INNER = 0.8
+"""Share of the box's sides that is correlated: near them is more of what lies behind."""
 REACH = 12
 """How far from the expected place it is looked for, pixels of the window."""
 LEAST = 6
@@ -35,8 +37,13 @@ class Glimpse:
         left, top, self._side = window
         self._scale = SIDE / self._side
         grey = _grey(frame, window)
-        x1, x2 = (min(SIDE, max(0, round((x - left) * self._scale))) for x in (box[0], box[2]))
-        y1, y2 = (min(SIDE, max(0, round((y - top) * self._scale))) for y in (box[1], box[3]))
+        (x1, x2), (y1, y2) = (
+            (min(SIDE, max(0, round((middle + end * half - origin) * self._scale))) for end in (-INNER, INNER))
+            for middle, half, origin in (
+                ((box[0] + box[2]) / 2, (box[2] - box[0]) / 2, left),
+                ((box[1] + box[3]) / 2, (box[3] - box[1]) / 2, top),
+            )
+        )
         self._patch = grey[y1:y2, x1:x2]
         self._corner = left + x1 / self._scale, top + y1 / self._scale
 

@@ -36,19 +36,21 @@ class Template:
 
     def __init__(self, view: View, box: Tensor, generator: torch.Generator) -> None:
         self._generator = generator
-        self._first = self._normal, self._wanted = self.equations(view, box, FIRST_BOXES)
-        self._solve()
+        self._begin(*self.equations(view, box, FIRST_BOXES))
 
     def fit(self, view: View, boxes: Tensor) -> Tensor:
         """Expected intersection over union of boxes (N, 4) with the object's (N,)."""
         return self._read(view, boxes) @ self._weights
 
     def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
-        """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew."""
-        normal, wanted = self.equations(view, box)
+        """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew.
+
+        Both share their equations, which are changed in place, as copying them would take longer than learning: go on with the new one.
+        """
+        rows, wanted = self._examples(view, box, BOXES, None)
+        self._normal.addmm_(rows.T, rows, beta=1 - RATE, alpha=RATE / len(rows))
+        self._wanted.addmv_(rows.T, wanted, beta=1 - RATE, alpha=RATE / len(rows))
         out = copy.copy(self)
-        out._normal = (1 - RATE) * self._normal + RATE * normal
-        out._wanted = (1 - RATE) * self._wanted + RATE * wanted
         if solve:
             out._solve()
         return out
@@ -56,15 +58,24 @@ class Template:
     def relearn(self, equations: list[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
         """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
         count = len(equations)
-        self._normal, self._wanted = sum(e[0] for e in equations) / count, sum(e[1] for e in equations) / count  # type: ignore[assignment]
+        normal = torch.stack([e[0] for e in equations]).sum(0) / count
+        wanted = torch.stack([e[1] for e in equations]).sum(0) / count
         if first:
-            self._first = self._normal, self._wanted
+            self._begin(normal, wanted)
+        else:
+            self._normal, self._wanted = normal, wanted
+            self._solve()
+
+    def _begin(self, normal: Tensor, wanted: Tensor) -> None:
+        self._first = normal, wanted
+        self._normal, self._wanted = normal.clone(), wanted.clone()
+        self._mixed = torch.empty_like(normal)
         self._solve()
 
     def _solve(self) -> None:
         """Solve the regression anew."""
-        normal = FIRST * self._first[0] + (1 - FIRST) * self._normal
-        wanted = FIRST * self._first[1] + (1 - FIRST) * self._wanted
+        normal = torch.lerp(self._first[0], self._normal, 1 - FIRST, out=self._mixed)
+        wanted = torch.lerp(self._first[1], self._wanted, 1 - FIRST)
         normal.diagonal().add_(SHRINKAGE * normal.diagonal().mean())
         factor, _ = torch.linalg.cholesky_ex(normal)
         self._weights = torch.cholesky_solve(wanted[:, None], factor)[:, 0]
@@ -78,6 +89,11 @@ class Template:
 
         Boxes that lie on `others` (M, 4), objects of the same kind, are left out: they are no examples of what the object is not.
         """
+        rows, wanted = self._examples(view, box, count, others)
+        return rows.T @ rows / len(rows), rows.T @ wanted / len(rows)
+
+    def _examples(self, view: View, box: Tensor, count: int, others: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What is read in boxes around a box (4,), and their overlap with it: (N, d), (N,)."""
         sides, centre = box[2:] - box[:2], (box[:2] + box[2:]) / 2
         near = count // 2
 
@@ -97,5 +113,4 @@ class Template:
             on_other = box_iou(boxes[:, None], others[None]).amax(1)
             clear = (on_other <= ON_OTHER) | (wanted > on_other)
             boxes, wanted = boxes[clear], wanted[clear]
-        rows = self._read(view, boxes)
-        return rows.T @ rows / len(rows), rows.T @ wanted / len(rows)
+        return self._read(view, boxes), wanted
