@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.common import SHARED, earlier, machine, need, save
 from benchmarks.paper.mnist import load
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import GRID, Encoder, GradientEncoder, embed_crops
+from stn_cli.coloc.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.coloc.search import search
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
@@ -33,6 +33,7 @@ class DigitEncoder(nn.Module):
     """The paper's own kind of e(): a convolutional digit classifier, trained with labels; its last map, 4 x 4 cells to a digit."""
 
     name = "digit classifier"
+    dense = False
     patch = 28
     stride = 4
     spread = 2
@@ -51,13 +52,9 @@ class DigitEncoder(nn.Module):
         out: Tensor = self.body(images.mean(1, keepdim=True))
         return out
 
-    def appearance(self, images: Tensor) -> Tensor:
+    def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
         """As the gradient encoder's; not used by a search for rigid things."""
-        return self.plain.appearance(images)
-
-    def groups(self, cells: Tensor) -> Tensor:
-        """As the gradient encoder's."""
-        return self.plain.groups(cells)
+        return self.plain.appearance(images, pad, objectness)
 
     def forward(self, images: Tensor) -> Tensor:
         """Digits (B, 3, 28, 28) -> logits (B, 10)."""
