@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,9 @@ CHUNK = 64
 OBSERVED_CHUNKS = 8
 LEAST_COMMON = 0.37
 """Crops that have less in common (see `DenseSearch.common`) are of no common object."""
+FURTHER_COMMON = 0.7
+"""The same for further kinds of objects, as a share of what the first one's crops have in common: what lies around an object has something
+in common too."""
 DOUBTFUL = 0.5
 """The highest score where the object itself is in doubt."""
 
@@ -95,6 +100,17 @@ def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, 
     calibration = Calibration()
     calibration.fit(positive, random[clear] if bool(clear.any()) else random.flatten())
     return calibration, boxes
+
+
+def little_in_common(common: Sequence[float | None]) -> list[bool]:
+    """Of which kinds of objects, the first one first, the crops have too little in common; None is of a kind that is not judged by that."""
+    least = LEAST_COMMON
+    out = []
+    for number, value in enumerate(common):
+        out.append(value is not None and value < least)
+        if number == 0 and value is not None:
+            least = max(LEAST_COMMON, FURTHER_COMMON * value)
+    return out
 
 
 def collapse(boxes: Tensor, rectangles: Tensor) -> str:

@@ -14,7 +14,7 @@ import torch
 
 import stn_cli
 from stn_cli.coloc import checkpoint
-from stn_cli.coloc.calibration import DOUBTFUL, LEAST_COMMON, PATCHES, Calibration, calibrate, collapse
+from stn_cli.coloc.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, collapse, little_in_common
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.dense import SCALES
 from stn_cli.coloc.device import pick_device
@@ -432,11 +432,12 @@ class _Training:
         self.reporter.stage("calibration", None)
         calibrations = []
         self.progress.warnings = []
-        for finder, kind in zip(self.finders, self.kinds, strict=True):
+        doubtful = little_in_common([kind.common for kind in self.kinds])
+        for finder, kind, doubt in zip(self.finders, self.kinds, doubtful, strict=True):
             calibration, boxes = calibrate(finder, kind.judge, self.cache, self.device, self.config.seed)
             calibrations.append(calibration)
             sayings = [collapse(boxes[:, 0], self.cache.rectangles().to(self.device))]
-            if kind.common is not None and kind.common < LEAST_COMMON:
+            if doubt:
                 calibration.most.fill_(DOUBTFUL)
                 sayings.append(
                     f"the crops have little in common ({kind.common:.2f}): there may be no common object; scores stay below 0.5"
