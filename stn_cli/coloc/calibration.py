@@ -104,13 +104,9 @@ def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, 
 
 def little_in_common(common: Sequence[float | None]) -> list[bool]:
     """Of which kinds of objects, the first one first, the crops have too little in common; None is of a kind that is not judged by that."""
-    least = LEAST_COMMON
-    out = []
-    for number, value in enumerate(common):
-        out.append(value is not None and value < least)
-        if number == 0 and value is not None:
-            least = max(LEAST_COMMON, FURTHER_COMMON * value)
-    return out
+    first = common[0] or 0.0
+    least = [LEAST_COMMON] + [max(LEAST_COMMON, FURTHER_COMMON * first)] * (len(common) - 1)
+    return [value is not None and value < bar for value, bar in zip(common, least, strict=True)]
 
 
 def collapse(boxes: Tensor, rectangles: Tensor) -> str:

@@ -92,7 +92,7 @@ class Follower:
         self._first_sides = self._sides
         self._speed = torch.zeros(2, device=self.device)
         self._seen, self._absent = 0, 0
-        self._usual = self._fit = 0.0
+        self._usual = self._score = 0.0
         self._glimpse: Glimpse | None = None
         self._learner = ThreadPoolExecutor(1, "learn")
         self._lesson: Future[tuple[Template, Foreground]] | None = None
@@ -125,16 +125,17 @@ class Follower:
         if best is not None and best[3] >= (returned if lost else max(returned, fit + BETTER)):
             view, odds, box, fit = best
             self._speed, lost = torch.zeros_like(self._speed), False
+        score = max(0.0, min(1.0, fit))
         if lost:
             self._absent += 1
             self._speed = MOMENTUM * self._speed
-            return Sighting(self._clipped(self._box()), max(0.0, min(1.0, fit)), False)
+            return Sighting(self._clipped(self._box()), score, False)
         self._usual += USUAL_RATE * (fit - self._usual)
         self._believe(view, odds, box)
-        self._fit = max(0.0, min(1.0, fit))
+        self._score = score
         if self._seen > GLIMPSES_AFTER:
-            self._glimpse = Glimpse(frame, (view.left, view.top, view.side), tuple(self._box().tolist()))
-        return Sighting(self._clipped(box), self._fit, True)
+            self._glimpse = Glimpse(view, self._box().tolist())
+        return Sighting(self._clipped(box), score, True)
 
     def _glimpsed(self, frame: Pixels, proposals: Sequence[Sequence[float]]) -> Sighting | None:
         """Where the object went since the last look, if a glimpse tells; never two in a row."""
@@ -146,11 +147,10 @@ class Follower:
         if moved is None:
             return None
         centre = self._centre + self._centre.new_tensor(moved)
-        box = boxes_around(centre[None], self._sides[None])[0]
-        if any(float(box_iou(box.new_tensor([float(v) for v in proposal]), box)) < AGREES for proposal in proposals):
+        if self._others(proposals, boxes_around(centre[None], self._sides[None])[0]):
             return None
         self._place(centre, self._sides)
-        return Sighting(self._clipped(self._box()), self._fit, True)
+        return Sighting(self._clipped(self._box()), self._score, True)
 
     def _search(self, view: View, odds: Tensor, expected: Tensor, pull: float) -> tuple[Tensor, float]:
         """The best box of a window and its fit: places on a lattice, then boxes around the best ones; `pull` is towards the expected place."""
@@ -208,8 +208,7 @@ class Follower:
         self, frame: Pixels, box: Tensor, proposals: Sequence[Sequence[float]], lost: bool
     ) -> list[tuple[View, Tensor, Tensor, float]]:
         """Where else the object may be: at proposals that disagree; when it is lost, in some windows of the frame, others in each."""
-        given = [torch.tensor([float(v) for v in proposal], device=self.device) for proposal in proposals]
-        windows = [window_around(p) for p in given if float(box_iou(p, box)) < AGREES]
+        windows = [window_around(p) for p in self._others(proposals, box)]
         if lost:
             if not self._windows:
                 self._windows = self._all_windows()
@@ -222,6 +221,11 @@ class Follower:
             place, fit = self._search(view, odds, view.middle(), 0.0)
             found.append((view, odds, place, fit))
         return found
+
+    def _others(self, proposals: Sequence[Sequence[float]], box: Tensor) -> list[Tensor]:
+        """The proposals that are not at a box (4,)."""
+        given = (torch.tensor([float(v) for v in proposal], device=self.device) for proposal in proposals)
+        return [p for p in given if float(box_iou(p, box)) < AGREES]
 
     def _all_windows(self) -> list[tuple[int, int, int]]:
         """Windows that cover the frame, those near to where the object was last seen first."""

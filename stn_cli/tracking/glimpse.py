@@ -5,6 +5,7 @@ It costs a tenth of a look. An object that moves without turning looks the same 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.media.decode import Pixels
-from stn_cli.tracking.view import SIDE, cut_window
+from stn_cli.tracking.view import SIDE, View, cut_window
 
 CLEAR = 0.93
 """Correlation from which there is no doubt."""
@@ -28,24 +29,22 @@ class Glimpse:
     """What an object looked like when it was last looked at.
 
     Args:
-        frame: (H, W, 3) uint8 RGB.
-        window: (left, top, side) around the object.
-        box: (x1, y1, x2, y2) of it, pixels of the frame.
+        view: the look.
+        box: (x1, y1, x2, y2) of the object, pixels of the frame.
     """
 
-    def __init__(self, frame: Pixels, window: tuple[int, int, int], box: tuple[float, float, float, float]) -> None:
-        left, top, self._side = window
+    def __init__(self, view: View, box: Sequence[float]) -> None:
+        self._side = view.side
         self._scale = SIDE / self._side
-        grey = _grey(frame, window)
         (x1, x2), (y1, y2) = (
             (min(SIDE, max(0, round((middle + end * half - origin) * self._scale))) for end in (-INNER, INNER))
             for middle, half, origin in (
-                ((box[0] + box[2]) / 2, (box[2] - box[0]) / 2, left),
-                ((box[1] + box[3]) / 2, (box[3] - box[1]) / 2, top),
+                ((box[0] + box[2]) / 2, (box[2] - box[0]) / 2, view.left),
+                ((box[1] + box[3]) / 2, (box[3] - box[1]) / 2, view.top),
             )
         )
-        self._patch = grey[y1:y2, x1:x2]
-        self._corner = left + x1 / self._scale, top + y1 / self._scale
+        self._patch = _grey(view.pixels)[y1:y2, x1:x2]
+        self._corner = view.left + x1 / self._scale, view.top + y1 / self._scale
 
     def moved(self, frame: Pixels, expected: tuple[float, float]) -> tuple[float, float] | None:
         """How far it went in another frame, pixels; None where that is in doubt.
@@ -61,20 +60,19 @@ class Glimpse:
         x, y = self._corner[0] + expected[0], self._corner[1] + expected[1]
         left, top = (round(at + n / self._scale / 2 - self._side / 2) for at, n in ((x, w), (y, h)))
         at_x, at_y = (round((at - origin) * self._scale) for at, origin in ((x, left), (y, top)))
-        around = _grey(frame, (left, top, self._side))[
-            max(0, at_y - REACH) : at_y + h + REACH, max(0, at_x - REACH) : at_x + w + REACH
-        ]
-        found = cv2.matchTemplate(around, self._patch, cv2.TM_CCOEFF_NORMED)
+        from_x, from_y = max(0, at_x - REACH), max(0, at_y - REACH)
+        around = cut_window(frame, left, top, self._side)[from_y : at_y + h + REACH, from_x : at_x + w + REACH]
+        found = cv2.matchTemplate(_grey(around), self._patch, cv2.TM_CCOEFF_NORMED)
         _, best, _, (i, j) = cv2.minMaxLoc(found)
         if best < CLEAR or not 0 < i < found.shape[1] - 1 or not 0 < j < found.shape[0] - 1:
             return None
-        u = max(0, at_x - REACH) + i + _vertex(found[j, i - 1 : i + 2])
-        v = max(0, at_y - REACH) + j + _vertex(found[j - 1 : j + 2, i])
+        u = from_x + i + _vertex(found[j, i - 1 : i + 2])
+        v = from_y + j + _vertex(found[j - 1 : j + 2, i])
         return left + u / self._scale - self._corner[0], top + v / self._scale - self._corner[1]
 
 
-def _grey(frame: Pixels, window: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    return cv2.cvtColor(cut_window(frame, *window), cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _vertex(values: npt.NDArray[Any]) -> float:

@@ -58,8 +58,9 @@ class Template:
     def relearn(self, equations: list[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
         """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
         count = len(equations)
-        normal = torch.stack([e[0] for e in equations]).sum(0) / count
-        wanted = torch.stack([e[1] for e in equations]).sum(0) / count
+        # one after the other: stacked, those of a video's objects would take half a gigabyte
+        normal = sum((e[0] for e in equations), start=torch.zeros_like(equations[0][0])) / count
+        wanted = sum((e[1] for e in equations), start=torch.zeros_like(equations[0][1])) / count
         if first:
             self._begin(normal, wanted)
         else:

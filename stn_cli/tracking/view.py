@@ -46,6 +46,7 @@ class View:
         frame: (height, width) of the frame.
         cells: (C, h, w) features.
         colours: (n, n) number of each pixel's colour; n is 2 h.
+        pixels: (SIDE, SIDE, 3) of it.
     """
 
     left: int
@@ -54,6 +55,7 @@ class View:
     frame: tuple[int, int]
     cells: Tensor
     colours: Tensor
+    pixels: Pixels
 
     def centres(self, count: int) -> tuple[Tensor, Tensor]:
         """x and y (count,) in frame pixels of the middles of `count` parts of the window."""
@@ -82,7 +84,7 @@ class View:
 
     def mirrored(self) -> View:
         """The same window seen in a mirror."""
-        return replace(self, cells=self.cells.flip(-1), colours=self.colours.flip(-1))
+        return replace(self, cells=self.cells.flip(-1), colours=self.colours.flip(-1), pixels=self.pixels[:, ::-1])
 
     def mirror(self, boxes: Tensor) -> Tensor:
         """Boxes (..., 4) of the window, seen in a mirror."""
@@ -189,7 +191,7 @@ class Eye:
         bins = torch.from_numpy(np.stack([cv2.resize(cut, (half, half), interpolation=cv2.INTER_AREA) for cut in cuts]) >> 4)
         numbers = (bins.to(self.device, torch.int64) * bins.new_tensor([256, 16, 1], dtype=torch.int64).to(self.device)).sum(-1)
         return [
-            View(*window, (frame.shape[0], frame.shape[1]), cells[i], numbers[i])
+            View(*window, (frame.shape[0], frame.shape[1]), cells[i], numbers[i], cuts[i])
             for i, (frame, window) in enumerate(zip(frames, windows, strict=True))
         ]
 
