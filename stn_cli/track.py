@@ -568,12 +568,14 @@ def _cut(pixels: Pixels, box: Box) -> Pixels:
 @contextmanager
 def _half_the_threads() -> Iterator[None]:
     """Decoding, looking and learning run side by side: each step is too small to be worth all cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // 2))
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(max(1, before[0] // 2))
+    cv2.setNumThreads(max(1, before[1] // 2))
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def _has_screen() -> bool:

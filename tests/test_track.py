@@ -290,7 +290,7 @@ def test_a_camera_needs_to_be_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             self.now = self.left.pop(0)[..., ::-1] if self.left else None
             return self.now is not None
 
-        def retrieve(self) -> tuple[bool, Any]:
+        def retrieve(self, image: object = None) -> tuple[bool, Any]:
             return True, self.now
 
         def get(self, _: int) -> float:

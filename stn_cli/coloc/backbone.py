@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
@@ -20,19 +21,52 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.first = convolution(inputs, outputs, 3, stride)
-        self.second = convolution(outputs, outputs, 3)
+        self.first = Convolution(inputs, outputs, 3, stride)
+        self.second = Convolution(outputs, outputs, 3)
         pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride > 1 else []
-        self.shortcut = nn.Sequential(*pool, convolution(inputs, outputs, 1)) if inputs != outputs else nn.Identity()
+        self.shortcut = nn.Sequential(*pool, Convolution(inputs, outputs, 1)) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
-        return F.relu(self.shortcut(x) + self.second(F.relu(self.first(x))))
+        return self.second(self.first(x, relu=True), self.shortcut(x), relu=True)
 
 
-def convolution(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Sequential:
-    """A convolution and its batch norm."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False), nn.BatchNorm2d(outputs))
+class Convolution(nn.Sequential):
+    """A convolution and its batch norm; what is to be added to it and the ReLU after it, where there are any."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride), the size of `add`."""
+        for part in self:
+            x = part(x)
+        x = x if add is None else x + add
+        return F.relu(x) if relu else x
+
+
+class PackedConvolution(nn.Module):
+    """A convolution on the CPU whose weights are laid out once as oneDNN wants them, and not in each call.
+
+    Adding and ReLU are done in the same pass. The operators are those that torch's own compiler calls.
+
+    Raises:
+        AttributeError, RuntimeError: this build of torch has no such operators.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        of = convolution.padding, convolution.stride, convolution.dilation, convolution.groups
+        # not buffers: packed weights cannot be moved or converted
+        self._weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(convolution.weight.detach().to_mkldnn(), *of)
+        self._bias, self._of = convolution.bias, of
+
+    def forward(self, x: Tensor, add: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """As `Convolution`; no gradients."""
+        packed = torch.ops.mkldnn._convolution_pointwise
+        if add is None:
+            return packed(x, self._weight, self._bias, *self._of, "relu" if relu else "none", [], "")
+        return packed.binary(x, add, self._weight, self._bias, *self._of, "add", 1.0, "relu" if relu else None, [], "")
 
 
 class SmallNetwork(nn.Module):
@@ -44,7 +78,7 @@ class SmallNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = convolution(3, WIDTHS[0], 3, 2)
+        self.stem = Convolution(3, WIDTHS[0], 3, 2)
         stages, before = [], WIDTHS[0]
         for number, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
             stage = []
@@ -53,29 +87,50 @@ class SmallNetwork(nn.Module):
                 before = width
             stages.append(nn.Sequential(*stage))
         self.stages = nn.ModuleList(stages)
-        self.lateral = convolution(WIDTHS[2], FEATURES, 1)
-        self.top = convolution(WIDTHS[3], FEATURES, 1)
-        self.out = convolution(FEATURES, FEATURES, 3)
+        self.lateral = Convolution(WIDTHS[2], FEATURES, 1)
+        self.top = Convolution(WIDTHS[3], FEATURES, 1)
+        self.out = Convolution(FEATURES, FEATURES, 3)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Standardised images (B, 3, H, W) -> features (B, 128, H/8, W/8), third stage (B, 128, H/8, W/8), last (B, 256, H/16, W/16)."""
-        x = F.relu(self.stem(images))
+        x = self.stem(images, relu=True)
         for stage in self.stages[:3]:
             x = stage(x)
         last = self.stages[3](x)
         top = F.interpolate(self.top(last), x.shape[-2:], mode="bilinear", align_corners=False)
-        return F.relu(self.out(F.relu(self.lateral(x) + top))), x, last
+        return self.out(self.lateral(x, top, relu=True), relu=True), x, last
 
 
 def fused(network: SmallNetwork, dtype: torch.dtype) -> SmallNetwork:
-    """A copy for looking at images: batch norms folded into their convolutions, weights in `dtype`; half the time on a CPU."""
+    """A copy for looking at images: batch norms folded into their convolutions, weights in `dtype`; half the time on a CPU.
+
+    No gradients go through it.
+    """
     out = copy.deepcopy(network).eval().requires_grad_(False)
     for module in out.modules():
-        if isinstance(module, nn.Sequential) and len(module) == 2:
+        if isinstance(module, Convolution):
             conv, norm = module[0], module[1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[0], module[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    return out.to(dtype).to(memory_format=torch.channels_last)
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            module[0], module[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    out = out.to(dtype).to(memory_format=torch.channels_last)
+    if next(out.parameters()).device.type == "cpu" and torch.backends.mkldnn.is_available():
+        with suppress(AttributeError, RuntimeError):  # another build of torch may lack the operators
+            return _packed(out)
+    return out
+
+
+def _packed(network: SmallNetwork) -> SmallNetwork:
+    """A copy with packed convolutions, after it has been used once."""
+    out = copy.deepcopy(network)
+    for module in list(out.modules()):
+        for name, part in module.named_children():
+            if isinstance(part, Convolution):
+                assert isinstance(part[0], nn.Conv2d)
+                setattr(module, name, PackedConvolution(part[0]))
+    weight = next(network.parameters())
+    out(weight.new_zeros((1, 3, 32, 32)).contiguous(memory_format=torch.channels_last))
+    return out
 
 
 class Objectness(nn.Module):

@@ -113,6 +113,7 @@ class Video:
         with _capture(self.source) as capture:
             index, given, last = 0, 0, -math.inf
             first: int | None = None
+            pixels: Any = None  # reused: a frame's memory costs as much as its conversion
             while capture.grab():
                 stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
                 time = (
@@ -124,7 +125,7 @@ class Video:
                 if time >= self.start:
                     first = index if first is None else first
                     if (index - first) % step == 0:
-                        done, pixels = capture.retrieve()
+                        done, pixels = capture.retrieve(pixels)
                         if done and pixels is not None:
                             given += 1
                             yield VideoFrame(index, time, _rgb(pixels))
@@ -234,7 +235,9 @@ def _capture(source: str | int) -> Iterator[Any]:
             _check_head(source)
             link = Path(folder) / ("video" + _plain_extension(source))
             os.symlink(source, link)
-            capture = cv2.VideoCapture(str(link), cv2.CAP_FFMPEG)
+            # decoding runs beside whoever reads the frames, and more threads than are free cost more than they give
+            threads = max(1, (os.cpu_count() or 1) // 2)
+            capture = cv2.VideoCapture(str(link), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
         try:
             if not capture.isOpened():
                 if isinstance(source, int):

@@ -42,6 +42,8 @@ GLIMPSES_AFTER = 8
 LEAST_SIDE = 4.0
 PRESENT, RETURNED = 0.25, 0.45
 """Fit from which the object is there, and from which it is believed to be back."""
+UNTAUGHT = 0.2
+"""The first of them until a lesson counts: the fit falls while all that is known is one frame, and what is lost so early stays lost."""
 PRESENT_SHARE, RETURNED_SHARE = 0.55, 0.65
 """The same, as shares of the usual fit: the higher one counts. What fits at .9 while it is there is not there at .4."""
 USUAL_RATE = 0.15
@@ -118,7 +120,9 @@ class Follower:
         view = self._eye.look(frame, window_around(boxes_around(expected[None], self._sides[None])[0]))
         odds = self._foreground.map(view)
         box, fit = self._search(view, odds, expected, FAR)
-        present, returned = max(PRESENT, PRESENT_SHARE * self._usual), max(RETURNED, RETURNED_SHARE * self._usual)
+        taught = self._seen >= SOLVE_EVERY + LEARN_EVERY
+        present = max(PRESENT if taught else UNTAUGHT, PRESENT_SHARE * self._usual)
+        returned = max(RETURNED, RETURNED_SHARE * self._usual)
         lost = fit < (returned if self._absent else present)
         rivals = self._rivals(frame, box, proposals, lost)
         best = max(rivals, key=lambda rival: rival[3], default=None)

@@ -40,7 +40,8 @@ class Template:
 
     def fit(self, view: View, boxes: Tensor) -> Tensor:
         """Expected intersection over union of boxes (N, 4) with the object's (N,)."""
-        return self._read(view, boxes) @ self._weights
+        layout = self._weights[:-1].view(-1, POINTS, POINTS)
+        return view.weigh(view.cells, layout, boxes, ZOOM) / len(self._weights[:-1]) ** 0.5 + self._weights[-1]
 
     def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
         """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew.

@@ -93,15 +93,29 @@ class View:
 
     def sample(self, maps: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
         """Read maps (C, h, w) at points x points places of boxes (N, 4), `zoom` times as large: (N, C, points, points)."""
+        grid = self._grid(boxes, points, zoom)
+        out = F.grid_sample(maps[None], grid.flatten(0, 1)[None], align_corners=False, padding_mode="border")[0]
+        return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
+
+    def weigh(self, maps: Tensor, weights: Tensor, boxes: Tensor, zoom: float) -> Tensor:
+        """What `sample` reads in each box, times weights (C, points, points), summed (N,).
+
+        Reading is linear: weighing the maps first and reading one map for each point is several times faster.
+        """
+        points = weights.shape[-1]
+        weighed = (weights.flatten(1).T @ maps.flatten(1)).view(-1, 1, *maps.shape[1:])
+        grid = self._grid(boxes, points, zoom).flatten(1, 2).transpose(0, 1)[:, None]
+        return F.grid_sample(weighed, grid, align_corners=False, padding_mode="border").sum((0, 1, 2))
+
+    def _grid(self, boxes: Tensor, points: int, zoom: float) -> Tensor:
+        """Places (N, points, points, 2) in boxes (N, 4), normalised coordinates of the window."""
         centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * zoom
         at = index_to_normalised(torch.arange(points, device=boxes.device, dtype=boxes.dtype), points)
         origin = boxes.new_tensor([self.left, self.top])
         centre, half = ((centre - origin) / self.side * 2 - 1)[..., None], (half / self.side * 2)[..., None]
         xy = centre + half * at  # (N, 2, points)
         shape = (len(boxes), points, points)
-        grid = torch.stack([xy[:, 0, None, :].expand(shape), xy[:, 1, :, None].expand(shape)], -1)
-        out = F.grid_sample(maps[None], grid.flatten(0, 1)[None], align_corners=False, padding_mode="border")[0]
-        return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
+        return torch.stack([xy[:, 0, None, :].expand(shape), xy[:, 1, :, None].expand(shape)], -1)
 
 
 def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Generator) -> Tensor:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 
-from stn_cli.coloc.backbone import SmallNetwork
+from stn_cli.coloc import backbone
+from stn_cli.coloc.backbone import PackedConvolution, SmallNetwork, fused
 from stn_cli.coloc.container import pack
 from stn_cli.coloc.encoders import PretrainedEncoder, SmallEncoder, embed_crops, make_encoder
 from stn_cli.coloc.encoders.dino import VisionTransformer
@@ -143,6 +145,43 @@ def test_the_small_encoder_is_in_the_package() -> None:
         assert one.objectness is not None
         assert one.objectness.shape == (2, 8, 12)
     assert embed_crops(encoder, torch.rand(2, 3, 32, 32)).shape == (2, 12 * 16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_fused_network_is_the_network(dtype: torch.dtype) -> None:
+    encoder = make_encoder("small")
+    assert isinstance(encoder, SmallEncoder)
+    quick = fused(encoder.network, dtype)
+    packed = torch.backends.mkldnn.is_available()
+    assert any(isinstance(module, PackedConvolution) for module in quick.modules()) == packed
+    with torch.no_grad():
+        for size in ((1, 3, 128, 128), (3, 3, 72, 100)):
+            images = torch.randn(size).contiguous(memory_format=torch.channels_last)
+            for wanted, got in zip(encoder.network(images), quick(images.to(dtype)), strict=True):
+                close = 1e-4 if dtype == torch.float32 else 3e-2
+                torch.testing.assert_close(got.float(), wanted, atol=close * float(wanted.abs().max()), rtol=close)
+
+
+def test_without_packed_operators_the_network_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = make_encoder("small")
+    assert isinstance(encoder, SmallEncoder)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = encoder.network(images)[0]
+
+        def missing(*_: object) -> None:
+            raise AttributeError("no such operator")
+
+        monkeypatch.setattr(backbone, "PackedConvolution", missing)
+        torch.testing.assert_close(fused(encoder.network, torch.float32)(images)[0], wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_an_encoder_that_was_used_can_be_copied() -> None:
+    encoder = make_encoder("small")
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = encoder.appearance(images).cells
+        torch.testing.assert_close(copy.deepcopy(encoder).appearance(images).cells, wanted)
 
 
 def test_an_encoder_file_is_checked(tmp_path: Path) -> None:

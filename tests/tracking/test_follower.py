@@ -74,6 +74,9 @@ def test_a_fit_is_judged_beside_the_usual_one(encoder: Encoder, monkeypatch: pyt
 
     assert seen([0.45] * 12 + [0.4]) == [True] * 13
     assert seen([0.9] * 12 + [0.4, 0.5, 0.6, 0.4]) == [True] * 12 + [False, False, True, False]
+    # before a lesson counts a fit may fall further: nothing has been learnt yet
+    assert seen([0.5, 0.22, 0.22]) == [True] * 3
+    assert seen([0.5] * 8 + [0.22]) == [True] * 8 + [False]
 
 
 def test_the_same_seed_gives_the_same_boxes(encoder: Encoder) -> None:
@@ -140,6 +143,10 @@ def test_a_window_reads_what_lies_in_a_box(encoder: Encoder) -> None:
     read = view.sample(position, box[None], 5, 1.0)[0]
     wanted = box[0] + (box[2] - box[0]) * (torch.arange(5) + 0.5) / 5
     torch.testing.assert_close(read[0, 0], wanted, atol=0.01, rtol=0)
+    boxes = torch.cat([box[None], box + torch.randn(6, 4, generator=torch.Generator().manual_seed(0)) * 5])
+    weights = torch.randn(len(view.cells), 5, 5, generator=torch.Generator().manual_seed(1))
+    weighed = (view.sample(view.cells, boxes, 5, 1.4) * weights).sum((1, 2, 3))
+    torch.testing.assert_close(view.weigh(view.cells, weights, boxes, 1.4), weighed, atol=1e-3, rtol=1e-3)
     mirrored = view.mirror(view.mirror(box))
     torch.testing.assert_close(mirrored, box)
     assert torch.equal(view.mirrored().mirrored().cells, view.cells)

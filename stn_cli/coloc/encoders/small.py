@@ -44,7 +44,7 @@ class SmallEncoder(nn.Module):
 
     mean: Tensor
     std: Tensor
-    _quick: tuple[tuple[Any, ...], SmallNetwork, Objectness | None] | None
+    _quick: tuple[tuple[Any, ...], SmallNetwork, Objectness | None, torch.dtype] | None
     dense = True
     patch = GradientEncoder.patch
     stride = GradientEncoder.stride
@@ -66,16 +66,20 @@ class SmallEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
-    def _quick_parts(self) -> tuple[SmallNetwork, Objectness | None]:
-        """Network and head as they are used: made anew whenever the network's weights were loaded or moved."""
+    def _quick_parts(self) -> tuple[SmallNetwork, Objectness | None, torch.dtype]:
+        """Network and head as they are used, and what they compute in: made anew whenever the network's weights were loaded or moved."""
         weight = next(self.network.parameters())
         now = (weight.device, weight.data_ptr(), weight._version)
         if self._quick is None or self._quick[0] != now:
             dtype = torch.bfloat16 if quick_halves(weight.device) else torch.float32
             head = None if self.head is None else copy.deepcopy(self.head).to(dtype).to(memory_format=torch.channels_last)
-            object.__setattr__(self, "_quick", (now, fused(self.network, dtype), head))
+            object.__setattr__(self, "_quick", (now, fused(self.network, dtype), head, dtype))
         assert self._quick is not None
         return self._quick[1:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the quick parts: packed weights cannot be copied."""
+        return {**self.__dict__, "_quick": None}
 
     def _load(self, folder: Path | None) -> None:
         path = Path(str(resources.files("stn_cli.coloc.encoders") / SHIPPED)) if folder is None else folder / FILE
@@ -102,8 +106,8 @@ class SmallEncoder(nn.Module):
         if pad:
             images = F.pad(images, (pad,) * 4, mode="reflect")
         standard = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        quick, head = self._quick_parts()
-        features, local, last = quick(standard.to(next(quick.parameters()).dtype))
+        quick, head, dtype = self._quick_parts()
+        features, local, last = quick(standard.to(dtype))
         odds = None if head is None or not objectness else head(features, last).float()
         cells = torch.cat([F.normalize(features.float(), dim=1), F.normalize(local.float(), dim=1)], 1)
         if pad:
