@@ -48,12 +48,17 @@ def orientation_bins(harmonics: Tensor) -> Tensor:
 
     Channel k holds m cos(a - k pi / 8)^6, and cos(x)^6 = (10 + 15 cos 2x + 6 cos 4x + cos 6x) / 32.
     """
-    angles = torch.arange(ORIENTATIONS, device=harmonics.device, dtype=harmonics.dtype) * (math.pi / ORIENTATIONS)
+    mixing = orientation_mixing(harmonics.dtype).to(harmonics.device)
+    return torch.einsum("kj,bjhw->bkhw", mixing, harmonics).clamp(min=0)
+
+
+def orientation_mixing(dtype: torch.dtype) -> Tensor:
+    """The matrix (8, 7) of `orientation_bins`."""
+    angles = torch.arange(ORIENTATIONS, dtype=dtype) * (math.pi / ORIENTATIONS)
     rows = [10 * torch.ones_like(angles)]
     for n, weight in ((2, 15), (4, 6), (6, 1)):
         rows += [weight * (n * angles).cos(), weight * (n * angles).sin()]
-    mixing = torch.stack(rows, 1) / 32  # (8, 7)
-    return torch.einsum("kj,bjhw->bkhw", mixing, harmonics).clamp(min=0)
+    return torch.stack(rows, 1) / 32
 
 
 def lab(rgb: Tensor) -> Tensor:

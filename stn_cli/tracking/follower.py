@@ -37,8 +37,8 @@ SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
 MOMENTUM = 0.5
 LEARN_EVERY, SOLVE_EVERY = 2, 4
 """Looks between lessons, and between those after which the template is solved anew."""
-GLIMPSES_AFTER = 8
-"""Looks after which every other frame may be glimpsed at instead."""
+GLIMPSES_AFTER, GLIMPSES = 8, 2
+"""Looks after which frames may be glimpsed at instead, and how many in a row."""
 LEAST_SIDE = 4.0
 PRESENT, RETURNED = 0.25, 0.45
 """Fit from which the object is there, and from which it is believed to be back."""
@@ -48,6 +48,8 @@ PRESENT_SHARE, RETURNED_SHARE = 0.55, 0.65
 """The same, as shares of the usual fit: the higher one counts. What fits at .9 while it is there is not there at .4."""
 USUAL_RATE = 0.15
 """How fast the usual fit follows the fits of the frames in which the object was seen; it begins at 0, as looks change most at first."""
+ON_FRAME, BACK_ON_FRAME = 0.3, 0.6
+"""Share of the box that must lie on the frame for the object to be there, and to be believed to be back."""
 BETTER, AGREES = 0.1, 0.3
 """How much better a detector's proposal must fit than what was found, and the overlap from which it is the same."""
 OVERLAP = 0.6
@@ -96,6 +98,7 @@ class Follower:
         self._seen, self._absent = 0, 0
         self._usual = self._score = 0.0
         self._glimpse: Glimpse | None = None
+        self._glimpses = 0
         self._learner = ThreadPoolExecutor(1, "learn")
         self._lesson: Future[tuple[Template, Foreground]] | None = None
         self._windows: list[tuple[int, int, int]] = []
@@ -123,8 +126,9 @@ class Follower:
         taught = self._seen >= SOLVE_EVERY + LEARN_EVERY
         present = max(PRESENT if taught else UNTAUGHT, PRESENT_SHARE * self._usual)
         returned = max(RETURNED, RETURNED_SHARE * self._usual)
-        lost = fit < (returned if self._absent else present)
-        rivals = self._rivals(frame, box, proposals, lost)
+        least, share = (returned, BACK_ON_FRAME) if self._absent else (present, ON_FRAME)
+        lost = fit < least or self._on_frame(box) < share
+        rivals = [r for r in self._rivals(frame, box, proposals, lost) if self._on_frame(r[2]) >= BACK_ON_FRAME]
         best = max(rivals, key=lambda rival: rival[3], default=None)
         if best is not None and best[3] >= (returned if lost else max(returned, fit + BETTER)):
             view, odds, box, fit = best
@@ -138,43 +142,48 @@ class Follower:
         self._believe(view, odds, box)
         self._score = score
         if self._seen > GLIMPSES_AFTER:
-            self._glimpse = Glimpse(view, self._box().tolist())
+            self._glimpse, self._glimpses = Glimpse(view, self._box().tolist()), GLIMPSES
         return Sighting(self._clipped(box), score, True)
 
     def _glimpsed(self, frame: Pixels, proposals: Sequence[Sequence[float]]) -> Sighting | None:
-        """Where the object went since the last look, if a glimpse tells; never two in a row."""
-        glimpse, self._glimpse = self._glimpse, None
-        if glimpse is None:
+        """Where the object went since the last frame, if a glimpse tells."""
+        left, self._glimpses = self._glimpses, 0
+        if self._glimpse is None or not left:
             return None
         x, y = self._speed.tolist()
-        moved = glimpse.moved(frame, (x, y))
+        moved = self._glimpse.moved(frame, (x, y))
         if moved is None:
             return None
         centre = self._centre + self._centre.new_tensor(moved)
         if self._others(proposals, boxes_around(centre[None], self._sides[None])[0]):
             return None
         self._place(centre, self._sides)
+        self._glimpses = left - 1
         return Sighting(self._clipped(self._box()), self._score, True)
 
     def _search(self, view: View, odds: Tensor, expected: Tensor, pull: float) -> tuple[Tensor, float]:
         """The best box of a window and its fit: places on a lattice, then boxes around the best ones; `pull` is towards the expected place."""
+        weighed = self._template.weighed(view)
+        stretched = float((self._sides / self._first_sides).log().diff())
+
+        def worth(boxes: Tensor) -> Tensor:
+            """What boxes (N, 4) are chosen by (N,)."""
+            centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+            change = (sides / self._sides).log()
+            cost = RESIZED * change.square().sum(1) + RESHAPED * (change[:, 1] - change[:, 0] + stretched).square()
+            if pull:
+                cost = cost + pull / (view.side / 2) ** 2 * (centres - expected).square().sum(1)
+            fits = self._template.fit(view, boxes, weighed)
+            return fits + LIKENESS * self._foreground.likeness(view, odds, boxes) - cost
+
         places = view.places(GRID, self._sides)
         boxes = boxes_around(places, self._sides.expand_as(places))
-        best = boxes[self._worth(view, odds, boxes, expected, pull).topk(PEAKS).indices]
+        best = boxes[worth(boxes).topk(PEAKS).indices]
         for spread, count in SPREADS:
             boxes = with_varied(best, spread, count, self._generator)
-            best = boxes[self._worth(view, odds, boxes, expected, pull).topk(KEPT).indices]
+            best = boxes[worth(boxes).topk(KEPT).indices]
         box = best.mean(0)
-        return box, float(self._template.fit(view, box[None]))
-
-    def _worth(self, view: View, odds: Tensor, boxes: Tensor, expected: Tensor, pull: float) -> Tensor:
-        """What boxes (N, 4) are chosen by (N,)."""
-        centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-        far = (centres - expected).square().sum(1) / (view.side / 2) ** 2
-        resized = (sides / self._sides).log().square().sum(1)
-        aspect = (sides[:, 0] / sides[:, 1]).log() - (self._first_sides[0] / self._first_sides[1]).log()
-        found = self._template.fit(view, boxes) + LIKENESS * self._foreground.likeness(view, odds, boxes)
-        return found - pull * far - RESIZED * resized - RESHAPED * aspect.square()
+        return box, float(self._template.fit(view, box[None], weighed))
 
     def _place(self, centre: Tensor, sides: Tensor) -> None:
         h, w = self.frame_size
@@ -207,6 +216,12 @@ class Follower:
     def _clipped(self, box: Tensor) -> tuple[float, float, float, float]:
         x1, y1, x2, y2 = clip_boxes(box, self.frame_size).tolist()
         return x1, y1, x2, y2
+
+    def _on_frame(self, box: Tensor) -> float:
+        """Share of a box (4,) that lies on the frame."""
+        x1, y1, x2, y2 = box.tolist()
+        left, top, right, bottom = self._clipped(box)
+        return (right - left) * (bottom - top) / max(1e-6, (x2 - x1) * (y2 - y1))
 
     def _rivals(
         self, frame: Pixels, box: Tensor, proposals: Sequence[Sequence[float]], lost: bool

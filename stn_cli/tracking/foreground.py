@@ -55,6 +55,7 @@ class Foreground:
             odds = self.map(view)
             outside = outside.maximum(inside * DOUBT * (1 - odds))
         self._first_profile = self._profile = self.profiles(view, self.map(view), box[None])[0]
+        self._settle()
 
     def map(self, view: View) -> Tensor:
         """(n, n) probability that a pixel is the object's."""
@@ -68,9 +69,13 @@ class Foreground:
 
     def likeness(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
         """How much the spread over boxes (N, 4) is the usual one: 0 when it is, -1 when it is as far from it as a flat one (N,)."""
-        usual = self._mix(self._first_profile, self._profile)
-        far = (self.profiles(view, odds, boxes) - usual).square().mean(1)
-        return -far / (usual - usual.mean()).square().mean().clamp(min=1e-3)
+        far = (self.profiles(view, odds, boxes) - self._usual).square().sum(1)
+        return far * self._per_unlike
+
+    def _settle(self) -> None:
+        self._usual = self._mix(self._first_profile, self._profile)
+        flat = (self._usual - self._usual.mean()).square().mean().clamp(min=1e-3)
+        self._per_unlike = -1 / (flat * self._usual.numel())
 
     def learned(self, view: View, box: Tensor, odds: Tensor) -> Foreground:
         """Another one that has learnt from a box (4,) that is believed, and the map that it was found by."""
@@ -86,6 +91,7 @@ class Foreground:
         out._object = (1 - COLOUR_RATE) * self._object + COLOUR_RATE * fresh
         out._beside = (1 - COLOUR_RATE) * self._beside + COLOUR_RATE * _histogram(view.colours, (~inside & on).float())
         out._profile = (1 - PROFILE_RATE) * self._profile + PROFILE_RATE * self.profiles(view, odds, box[None])[0]
+        out._settle()
         return out
 
     @staticmethod

@@ -1,6 +1,6 @@
 """A glimpse: where an object went since the last look, by the correlation of its pixels, where that leaves no doubt.
 
-It costs a tenth of a look. An object that moves without turning looks the same in the next frame; whoever does not is looked at.
+It costs a tenth of a look. An object that moves without turning looks the same in the next frames; whoever does not is looked at.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Glimpse:
         self._corner = view.left + x1 / self._scale, view.top + y1 / self._scale
 
     def moved(self, frame: Pixels, expected: tuple[float, float]) -> tuple[float, float] | None:
-        """How far it went in another frame, pixels; None where that is in doubt.
+        """How far it went since it was last seen, pixels; None where that is in doubt.
 
         Args:
-            frame: (H, W, 3) uint8 RGB.
+            frame: (H, W, 3) uint8 RGB, the next one.
             expected: how far it is expected to have gone (x, y).
         """
         h, w = self._patch.shape
         if min(h, w) < LEAST or max(h, w) + 2 * REACH > SIDE or float(self._patch.std()) < 1:
             return None
-        # a window of whole pixels around the expected place
+        # a window around the expected place, cut as that of the look was: another cut would not look the same to the last pixel
         x, y = self._corner[0] + expected[0], self._corner[1] + expected[1]
         left, top = (round(at + n / self._scale / 2 - self._side / 2) for at, n in ((x, w), (y, h)))
         at_x, at_y = (round((at - origin) * self._scale) for at, origin in ((x, left), (y, top)))
@@ -66,9 +66,12 @@ class Glimpse:
         _, best, _, (i, j) = cv2.minMaxLoc(found)
         if best < CLEAR or not 0 < i < found.shape[1] - 1 or not 0 < j < found.shape[0] - 1:
             return None
-        u = from_x + i + _vertex(found[j, i - 1 : i + 2])
-        v = from_y + j + _vertex(found[j - 1 : j + 2, i])
-        return left + u / self._scale - self._corner[0], top + v / self._scale - self._corner[1]
+        before = self._corner
+        self._corner = (
+            left + (from_x + i + _vertex(found[j, i - 1 : i + 2])) / self._scale,
+            top + (from_y + j + _vertex(found[j - 1 : j + 2, i])) / self._scale,
+        )
+        return self._corner[0] - before[0], self._corner[1] - before[1]
 
 
 def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:

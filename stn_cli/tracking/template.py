@@ -38,10 +38,15 @@ class Template:
         self._generator = generator
         self._begin(*self.equations(view, box, FIRST_BOXES))
 
-    def fit(self, view: View, boxes: Tensor) -> Tensor:
-        """Expected intersection over union of boxes (N, 4) with the object's (N,)."""
+    def fit(self, view: View, boxes: Tensor, weighed: Tensor | None = None) -> Tensor:
+        """Expected intersection over union of boxes (N, 4) with the object's (N,); with what `weighed` gave, if it is used again."""
+        weighed = self.weighed(view) if weighed is None else weighed
+        return view.sum_of(weighed, boxes, POINTS, ZOOM) + self._weights[-1]
+
+    def weighed(self, view: View) -> Tensor:
+        """The view's cells as `fit` reads them."""
         layout = self._weights[:-1].view(-1, POINTS, POINTS)
-        return view.weigh(view.cells, layout, boxes, ZOOM) / len(self._weights[:-1]) ** 0.5 + self._weights[-1]
+        return view.weighed(view.cells, layout / layout.numel() ** 0.5)
 
     def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
         """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew.

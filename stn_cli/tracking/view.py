@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -14,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Encoder, GradientEncoder
+from stn_cli.coloc.encoders import Encoder
 from stn_cli.coloc.linear import Projection
 from stn_cli.geometry import boxes_around, index_to_normalised
 from stn_cli.media.decode import Pixels
+from stn_cli.tracking.edges import edges
 
 SIDE = 128
 """Pixels along a side of a window as the encoder sees it."""
@@ -94,28 +96,36 @@ class View:
     def sample(self, maps: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
         """Read maps (C, h, w) at points x points places of boxes (N, 4), `zoom` times as large: (N, C, points, points)."""
         grid = self._grid(boxes, points, zoom)
-        out = F.grid_sample(maps[None], grid.flatten(0, 1)[None], align_corners=False, padding_mode="border")[0]
+        out = F.grid_sample(maps[None], grid.view(1, -1, points, 2), align_corners=False, padding_mode="border")[0]
         return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
 
-    def weigh(self, maps: Tensor, weights: Tensor, boxes: Tensor, zoom: float) -> Tensor:
-        """What `sample` reads in each box, times weights (C, points, points), summed (N,).
+    def weighed(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Maps (C, h, w) weighed by (C, points, points): one for each point, (points ** 2, 1, h, w), for `sum_of`."""
+        return (weights.flatten(1).T @ maps.flatten(1)).view(-1, 1, *maps.shape[1:])
 
-        Reading is linear: weighing the maps first and reading one map for each point is several times faster.
+    def sum_of(self, weighed: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
+        """What `sample` would read in each box, times the weights, summed (N,).
+
+        Reading is linear: reading one weighed map at each point is several times faster than weighing what was read.
         """
-        points = weights.shape[-1]
-        weighed = (weights.flatten(1).T @ maps.flatten(1)).view(-1, 1, *maps.shape[1:])
-        grid = self._grid(boxes, points, zoom).flatten(1, 2).transpose(0, 1)[:, None]
-        return F.grid_sample(weighed, grid, align_corners=False, padding_mode="border").sum((0, 1, 2))
+        grid = self._grid(boxes, points, zoom).view(len(boxes), -1, 1, 2).transpose(0, 1)
+        return F.grid_sample(weighed, grid, align_corners=False, padding_mode="border").sum((0, 1, 3))
 
     def _grid(self, boxes: Tensor, points: int, zoom: float) -> Tensor:
-        """Places (N, points, points, 2) in boxes (N, 4), normalised coordinates of the window."""
-        centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * zoom
-        at = index_to_normalised(torch.arange(points, device=boxes.device, dtype=boxes.dtype), points)
-        origin = boxes.new_tensor([self.left, self.top])
-        centre, half = ((centre - origin) / self.side * 2 - 1)[..., None], (half / self.side * 2)[..., None]
-        xy = centre + half * at  # (N, 2, points)
-        shape = (len(boxes), points, points)
-        return torch.stack([xy[:, 0, None, :].expand(shape), xy[:, 1, :, None].expand(shape)], -1)
+        """Places (N, points ** 2 * 2), x and y in turn, in boxes (N, 4), normalised coordinates of the window."""
+        steps, order = _lattice(points, zoom, boxes.device)
+        x, y = (-2 * at / self.side - 1 for at in (self.left, self.top))
+        corners = torch.add(boxes.new_tensor([x, y, x, y]), boxes, alpha=2 / self.side)
+        return torch.lerp(corners[:, :2, None], corners[:, 2:, None], steps).flatten(1).index_select(1, order)
+
+
+@cache
+def _lattice(points: int, zoom: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where points lie between a box's sides, 0 to 1 for `zoom` 1; and the order in which x and y of all make a lattice."""
+    with torch.inference_mode(False):
+        steps = 0.5 + zoom / 2 * index_to_normalised(torch.arange(points, dtype=torch.float32), points)
+        rows, columns = torch.meshgrid(torch.arange(points), torch.arange(points), indexing="ij")
+        return steps.to(device), torch.stack([columns, points + rows], -1).flatten().to(device)
 
 
 def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Generator) -> Tensor:
@@ -187,7 +197,6 @@ class Eye:
 
     def __init__(self, encoder: Encoder, device: torch.device) -> None:
         self.encoder, self.device = encoder, device
-        self.edges = GradientEncoder()
         self._projection: Projection | None = None
         self._scale = torch.ones((), device=device)
         self._mean = self._std = torch.zeros((), device=device)
@@ -200,7 +209,7 @@ class Eye:
         """As `look`, for several windows at once."""
         cuts = np.stack([cut_window(frame, *window) for frame, window in zip(frames, windows, strict=True)])
         images = torch.from_numpy(cuts).to(self.device).permute(0, 3, 1, 2).float() / 255
-        cells = self._cells(images)
+        cells = self._cells(images, torch.from_numpy(np.stack([edges(cut) for cut in cuts])).to(self.device))
         half = SIDE // CELL * 2
         bins = torch.from_numpy(np.stack([cv2.resize(cut, (half, half), interpolation=cv2.INTER_AREA) for cut in cuts]) >> 4)
         numbers = (bins.to(self.device, torch.int64) * bins.new_tensor([256, 16, 1], dtype=torch.int64).to(self.device)).sum(-1)
@@ -209,8 +218,7 @@ class Eye:
             for i, (frame, window) in enumerate(zip(frames, windows, strict=True))
         ]
 
-    def _cells(self, images: Tensor) -> Tensor:
-        edges = self.edges.maps(images)
+    def _cells(self, images: Tensor, edges: Tensor) -> Tensor:
         seen = self.encoder.appearance(images, objectness=False).cells if self.encoder.dense else None
         if self._std.ndim == 0:
             self._begin(edges, seen)
