@@ -142,7 +142,7 @@ class Follower:
         self._believe(view, odds, box)
         self._score = score
         if self._seen > GLIMPSES_AFTER:
-            self._glimpse, self._glimpses = Glimpse(view, self._box().tolist()), GLIMPSES
+            self._glimpse, self._glimpses = Glimpse(frame, self._box().tolist(), view.side), GLIMPSES
         return Sighting(self._clipped(box), score, True)
 
     def _glimpsed(self, frame: Pixels, proposals: Sequence[Sequence[float]]) -> Sighting | None:

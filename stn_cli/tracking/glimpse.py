@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.media.decode import Pixels
-from stn_cli.tracking.view import SIDE, View, cut_window
+from stn_cli.tracking.view import SIDE, cut
 
 CLEAR = 0.93
 """Correlation from which there is no doubt."""
@@ -29,22 +29,27 @@ class Glimpse:
     """What an object looked like when it was last looked at.
 
     Args:
-        view: the look.
-        box: (x1, y1, x2, y2) of the object, pixels of the frame.
+        frame: (H, W, 3) uint8 RGB.
+        box: (x1, y1, x2, y2) of the object in it, pixels.
+        side: of the window that it was looked at in, pixels.
     """
 
-    def __init__(self, view: View, box: Sequence[float]) -> None:
-        self._side = view.side
-        self._scale = SIDE / self._side
-        (x1, x2), (y1, y2) = (
-            (min(SIDE, max(0, round((middle + end * half - origin) * self._scale))) for end in (-INNER, INNER))
-            for middle, half, origin in (
-                ((box[0] + box[2]) / 2, (box[2] - box[0]) / 2, view.left),
-                ((box[1] + box[3]) / 2, (box[3] - box[1]) / 2, view.top),
-            )
+    def __init__(self, frame: Pixels, box: Sequence[float], side: int) -> None:
+        scale = SIDE / side
+        edge = (1 - INNER) / 2
+        left, top, right, bottom = (
+            min(length, max(0.0, (1 - edge) * near + edge * far))
+            for near, far, length in zip(box, (*box[2:], *box[:2]), (*frame.shape[1::-1], *frame.shape[1::-1]), strict=True)
         )
-        self._patch = _grey(view.pixels)[y1:y2, x1:x2]
-        self._corner = view.left + x1 / self._scale, view.top + y1 / self._scale
+        w, h = round((right - left) * scale), round((bottom - top) * scale)
+        # always a part of one size around it: whole pixels, resized by one scale
+        self._size = w + 2 * REACH, h + 2 * REACH
+        self._sides = round(self._size[0] / scale), round(self._size[1] / scale)
+        self._step = self._sides[0] / self._size[0], self._sides[1] / self._size[1]
+        self._at = left, top
+        around, self._at = self._around(frame, (0.0, 0.0))
+        self._patch = around[REACH : REACH + h, REACH : REACH + w]
+        self._tells = min(w, h) >= LEAST and float(self._patch.std()) >= 1
 
     def moved(self, frame: Pixels, expected: tuple[float, float]) -> tuple[float, float] | None:
         """How far it went since it was last seen, pixels; None where that is in doubt.
@@ -53,29 +58,23 @@ class Glimpse:
             frame: (H, W, 3) uint8 RGB, the next one.
             expected: how far it is expected to have gone (x, y).
         """
-        h, w = self._patch.shape
-        if min(h, w) < LEAST or max(h, w) + 2 * REACH > SIDE or float(self._patch.std()) < 1:
+        if not self._tells:
             return None
-        # a window around the expected place, cut as that of the look was: another cut would not look the same to the last pixel
-        x, y = self._corner[0] + expected[0], self._corner[1] + expected[1]
-        left, top = (round(at + n / self._scale / 2 - self._side / 2) for at, n in ((x, w), (y, h)))
-        at_x, at_y = (round((at - origin) * self._scale) for at, origin in ((x, left), (y, top)))
-        from_x, from_y = max(0, at_x - REACH), max(0, at_y - REACH)
-        around = cut_window(frame, left, top, self._side)[from_y : at_y + h + REACH, from_x : at_x + w + REACH]
-        found = cv2.matchTemplate(_grey(around), self._patch, cv2.TM_CCOEFF_NORMED)
+        around, at = self._around(frame, expected)
+        found = cv2.matchTemplate(around, self._patch, cv2.TM_CCOEFF_NORMED)
         _, best, _, (i, j) = cv2.minMaxLoc(found)
         if best < CLEAR or not 0 < i < found.shape[1] - 1 or not 0 < j < found.shape[0] - 1:
             return None
-        before = self._corner
-        self._corner = (
-            left + (from_x + i + _vertex(found[j, i - 1 : i + 2])) / self._scale,
-            top + (from_y + j + _vertex(found[j - 1 : j + 2, i])) / self._scale,
-        )
-        return self._corner[0] - before[0], self._corner[1] - before[1]
+        x = at[0] + (i + _vertex(found[j, i - 1 : i + 2]) - REACH) * self._step[0]
+        y = at[1] + (j + _vertex(found[j - 1 : j + 2, i]) - REACH) * self._step[1]
+        before, self._at = self._at, (x, y)
+        return x - before[0], y - before[1]
 
-
-def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+    def _around(self, frame: Pixels, expected: tuple[float, float]) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
+        """Grey pixels around the expected place, and where in the frame the corner of that place then is."""
+        left, top = (round(at + by - REACH * step) for at, by, step in zip(self._at, expected, self._step, strict=True))
+        grey = cv2.cvtColor(cut(frame, left, top, self._sides, self._size), cv2.COLOR_RGB2GRAY)
+        return grey, (left + REACH * self._step[0], top + REACH * self._step[1])  # type: ignore[return-value]
 
 
 def _vertex(values: npt.NDArray[Any]) -> float:

@@ -48,7 +48,6 @@ class View:
         frame: (height, width) of the frame.
         cells: (C, h, w) features.
         colours: (n, n) number of each pixel's colour; n is 2 h.
-        pixels: (SIDE, SIDE, 3) of it.
     """
 
     left: int
@@ -57,7 +56,6 @@ class View:
     frame: tuple[int, int]
     cells: Tensor
     colours: Tensor
-    pixels: Pixels
 
     def centres(self, count: int) -> tuple[Tensor, Tensor]:
         """x and y (count,) in frame pixels of the middles of `count` parts of the window."""
@@ -86,7 +84,7 @@ class View:
 
     def mirrored(self) -> View:
         """The same window seen in a mirror."""
-        return replace(self, cells=self.cells.flip(-1), colours=self.colours.flip(-1), pixels=self.pixels[:, ::-1])
+        return replace(self, cells=self.cells.flip(-1), colours=self.colours.flip(-1))
 
     def mirror(self, boxes: Tensor) -> Tensor:
         """Boxes (..., 4) of the window, seen in a mirror."""
@@ -171,20 +169,25 @@ def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | N
 
 def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
     """A window (SIDE, SIDE, 3) of a frame; beside the frame its edge is repeated."""
+    return cut(frame, left, top, (side, side), (SIDE, SIDE))
+
+
+def cut(frame: Pixels, left: int, top: int, sides: tuple[int, int], size: tuple[int, int]) -> Pixels:
+    """A part of a frame (H, W, 3) with sides (w, h), whole pixels, resized to a size (w, h); beside the frame its edge is repeated."""
     h, w = frame.shape[:2]
     x1, y1 = min(max(left, 0), w - 1), min(max(top, 0), h - 1)
-    x2, y2 = min(max(left + side, x1 + 1), w), min(max(top + side, y1 + 1), h)
+    x2, y2 = min(max(left + sides[0], x1 + 1), w), min(max(top + sides[1], y1 + 1), h)
     part = frame[y1:y2, x1:x2]
     # resize before the border is repeated: a window may lie far outside, and be large
-    scale = SIDE / side
-    x, y = min(SIDE - 1, max(0, round((x1 - left) * scale))), min(SIDE - 1, max(0, round((y1 - top) * scale)))
-    pw, ph = min(SIDE - x, max(1, round((x2 - x1) * scale))), min(SIDE - y, max(1, round((y2 - y1) * scale)))
+    across, down = size[0] / sides[0], size[1] / sides[1]
+    x, y = min(size[0] - 1, max(0, round((x1 - left) * across))), min(size[1] - 1, max(0, round((y1 - top) * down)))
+    pw, ph = min(size[0] - x, max(1, round((x2 - x1) * across))), min(size[1] - y, max(1, round((y2 - y1) * down)))
     while part.shape[0] >= 4 * ph and part.shape[1] >= 4 * pw:  # halving is much faster than one step, and means the same
         part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2))  # type: ignore[assignment]
-    small = cv2.resize(part, (pw, ph), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    if (pw, ph) == (SIDE, SIDE):
+    small = cv2.resize(part, (pw, ph), interpolation=cv2.INTER_AREA if across < 1 else cv2.INTER_LINEAR)
+    if (pw, ph) == size:
         return small  # type: ignore[return-value]
-    return cv2.copyMakeBorder(small, y, SIDE - y - ph, x, SIDE - x - pw, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    return cv2.copyMakeBorder(small, y, size[1] - y - ph, x, size[0] - x - pw, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
 class Eye:
@@ -214,7 +217,7 @@ class Eye:
         bins = torch.from_numpy(np.stack([cv2.resize(cut, (half, half), interpolation=cv2.INTER_AREA) for cut in cuts]) >> 4)
         numbers = (bins.to(self.device, torch.int64) * bins.new_tensor([256, 16, 1], dtype=torch.int64).to(self.device)).sum(-1)
         return [
-            View(*window, (frame.shape[0], frame.shape[1]), cells[i], numbers[i], cuts[i])
+            View(*window, (frame.shape[0], frame.shape[1]), cells[i], numbers[i])
             for i, (frame, window) in enumerate(zip(frames, windows, strict=True))
         ]
 
