@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,7 +20,6 @@ import torch
 import stn_cli
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import Encoder, make_encoder
-from stn_cli.coloc.localiser import Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.stopping import StopRequest
 from stn_cli.errors import InputError, OutputError, ResourceError, UsageError, printable
@@ -40,6 +39,9 @@ from stn_cli.tracking.follower import Follower
 from stn_cli.tracking.identity import Looks, settle
 from stn_cli.tracking.several import Joiner
 from stn_cli.tracking.smooth import refine
+
+if TYPE_CHECKING:
+    from stn_cli.coloc.localiser import Localiser
 
 FORMATS = ("csv", "coco")
 RESULTS = ("tracks.json", "tracks.txt", "tracks.csv", "tracks.coco.json", "video.mp4", "frames", "crops")
@@ -187,7 +189,7 @@ class _Tracking:
     def __init__(self, video: Video, folder: Path, options: TrackOptions, reporter: Reporter, summary: TrackSummary) -> None:
         self.video, self.folder, self.options, self.reporter, self.summary = video, folder, options, reporter, summary
         self.device = pick_device(options.device)
-        self.localiser = Localiser.load(options.model, options.device) if options.model is not None else None
+        self.localiser = _localiser(options.model, options.device) if options.model is not None else None
         self.encoder: Encoder = self._encoder()
         self.proposals: dict[int, list[Box]] = {}
         self.looks: Looks = {}
@@ -311,7 +313,8 @@ class _Tracking:
                         continue
                     box = self._checked(begins.box)
                     follower = self._follower(frame.pixels, box)
-                    yield from self._backwards(aside, self._follower(frame.pixels, box))
+                    if len(aside):
+                        yield from self._backwards(aside, self._follower(frame.pixels, box))
                     yield _seen(frame, box, min(1.0, begins.score)), frame.pixels
                     continue
                 yield self._step(follower, frame), frame.pixels
@@ -518,6 +521,12 @@ class _Aside:
         self._file.seek(at)
         pixels: Any = cv2.imdecode(np.frombuffer(self._file.read(length), np.uint8), cv2.IMREAD_COLOR)
         return VideoFrame(index, stamp, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+
+def _localiser(model: Path, device: str) -> Localiser:
+    from stn_cli.coloc.localiser import Localiser  # half of all imports, which following without a run can do without
+
+    return Localiser.load(model, device)
 
 
 def _no_such_frame(index: int, count: int) -> InputError:

@@ -116,21 +116,24 @@ def fused(network: SmallNetwork, dtype: torch.dtype) -> SmallNetwork:
     out = out.to(dtype).to(memory_format=torch.channels_last)
     if next(out.parameters()).device.type == "cpu" and torch.backends.mkldnn.is_available():
         with suppress(AttributeError, RuntimeError):  # another build of torch may lack the operators
-            return _packed(out)
+            _pack(out)
     return out
 
 
-def _packed(network: SmallNetwork) -> SmallNetwork:
-    """A copy with packed convolutions, after it has been used once."""
-    out = copy.deepcopy(network)
-    for module in list(out.modules()):
+def _pack(network: SmallNetwork) -> None:
+    """Pack the convolutions of a network, all of them or none, after one of them has been used."""
+    packed = []
+    for module in network.modules():
         for name, part in module.named_children():
             if isinstance(part, Convolution):
                 assert isinstance(part[0], nn.Conv2d)
-                setattr(module, name, PackedConvolution(part[0]))
+                packed.append((module, name, PackedConvolution(part[0])))
     weight = next(network.parameters())
-    out(weight.new_zeros((1, 3, 32, 32)).contiguous(memory_format=torch.channels_last))
-    return out
+    x = weight.new_zeros((1, weight.shape[1], 8, 8)).contiguous(memory_format=torch.channels_last)
+    y = packed[0][2](x)
+    packed[0][2](x, y)
+    for module, name, part in packed:
+        setattr(module, name, part)
 
 
 class Objectness(nn.Module):

@@ -28,6 +28,12 @@ def test_help_loads_neither_torch_nor_cv2() -> None:
     assert "train" in out
 
 
+def test_the_program_says_everything_before_it_leaves() -> None:
+    code = "import sys; from stn_cli.cli import app; app.run = lambda: (print('said'), sys.stderr.write('warned'), 3)[-1]; app.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("said", "warned", 3)
+
+
 def test_every_command_has_help(cli: Call) -> None:
     for command in ("train", "localise", "evaluate", "report", "doctor"):
         code, out, _ = cli(command, "--help")
