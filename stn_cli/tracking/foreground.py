@@ -7,6 +7,7 @@ were believed, cell by cell: what lies outside of the box, and what inside of it
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -147,18 +148,18 @@ def _middle(view: View, box: Tensor, count: int) -> Tensor:
 def _histogram(colours: Tensor, weights: Tensor) -> Tensor:
     """Share of each colour, blurred by one bin."""
     counts = torch.zeros(COLOURS**3, device=weights.device).index_add_(0, colours.flatten(), weights.flatten().float())
-    cube = counts.view(1, COLOURS, COLOURS, COLOURS)
-    for axis in (1, 2, 3):
-        cube = 0.5 * cube + 0.25 * (_shift(cube, axis, 1) + _shift(cube, axis, -1))
+    step = _blurring(weights.device)
+    cube = step @ (step @ counts.view(COLOURS, -1)).view(COLOURS, COLOURS, COLOURS) @ step
     flat = cube.flatten()
     return flat / flat.sum().clamp(min=1e-6)
 
 
-def _shift(cube: Tensor, axis: int, by: int) -> Tensor:
-    """Moved by one bin; nothing comes in from the other side."""
-    out = cube.roll(by, axis)
-    out.select(axis, 0 if by > 0 else -1).zero_()
-    return out
+@cache
+def _blurring(device: torch.device) -> Tensor:
+    """(COLOURS, COLOURS): a half of each bin stays, a quarter goes to each side; nothing comes in from beyond the ends."""
+    with torch.inference_mode(False):
+        one = torch.eye(COLOURS, device=device)
+        return 0.5 * one + 0.25 * (one.roll(1, 0).tril() + one.roll(-1, 0).triu())
 
 
 def _with_one(rows: Tensor) -> Tensor:
