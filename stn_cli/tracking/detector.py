@@ -90,7 +90,7 @@ class Detector:
             view = self._eye.look(frame, window_around(first))
             width = len(view.cells) * LOOK_PARTS**2
             self._mixing = torch.randn((width, LOOK), generator=self._generator).to(self.device)
-            self._template = Template(view, first, self._generator)
+            self._template = Template([view], first, self._generator)
             self._foreground = Foreground(view, first)
             both = [
                 self._template.equations(v, b, FIRST_BOXES) for v, b in ((view, first), (view.mirrored(), view.mirror(first)))

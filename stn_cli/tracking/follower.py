@@ -34,6 +34,8 @@ GRID = 15
 PEAKS, KEPT = 3, 5
 SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
 """Boxes around the best ones in each round of refinement: their spread in units of the sides, and how many."""
+FIRST_VIEWS, VIEW_SHIFT, VIEW_ZOOM = 5, 0.2, 0.15
+"""Windows in which the first frame is learnt from, how far they are moved at most, in sides, and the largest change of their log side."""
 MOMENTUM = 0.5
 LEARN_EVERY, SOLVE_EVERY = 2, 4
 """Looks between lessons, and between those after which the template is solved anew."""
@@ -44,7 +46,7 @@ PRESENT, RETURNED = 0.25, 0.45
 """Fit from which the object is there, and from which it is believed to be back."""
 UNTAUGHT = 0.2
 """The first of them until a lesson counts: the fit falls while all that is known is one frame, and what is lost so early stays lost."""
-PRESENT_SHARE, RETURNED_SHARE = 0.55, 0.65
+PRESENT_SHARE, RETURNED_SHARE = 0.5, 0.65
 """The same, as shares of the usual fit: the higher one counts. What fits at .9 while it is there is not there at .4."""
 USUAL_RATE = 0.15
 """How fast the usual fit follows the fits of the frames in which the object was seen; it begins at 0, as looks change most at first."""
@@ -105,8 +107,22 @@ class Follower:
         self._in_each = 1
         with torch.inference_mode():
             view = self._eye.look(frame, window_around(self._box()))
-            self._template = Template(view, self._box(), torch.Generator().manual_seed(seed + 1))
+            # what the network makes of an object depends on where in the window it is: all later ones are cut around an expectation
+            others = [self._window_beside() for _ in range(FIRST_VIEWS - 1)]
+            views = [view, *self._eye.look_at([frame] * len(others), others)]
+            self._template = Template(views, self._box(), torch.Generator().manual_seed(seed + 1))
             self._foreground = Foreground(view, self._box())
+
+    def _window_beside(self) -> tuple[int, int, int]:
+        """A window in which the object is not quite in the middle, nor quite as large as usual."""
+        left, top, side = window_around(self._box())
+        x, y, larger = (2 * torch.rand(3, generator=self._generator) - 1).tolist()
+        other = round(side * math.exp(VIEW_ZOOM * larger))
+        return (
+            round(left + VIEW_SHIFT * side * x + (side - other) / 2),
+            round(top + VIEW_SHIFT * side * y + (side - other) / 2),
+            other,
+        )
 
     @torch.inference_mode()
     def step(self, frame: Pixels, proposals: Sequence[Sequence[float]] = ()) -> Sighting:

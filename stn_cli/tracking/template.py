@@ -8,6 +8,7 @@ fade from its normal equations, the first one stays.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,11 +36,18 @@ ON_OTHER = 0.3
 
 
 class Template:
-    """How well boxes fit."""
+    """How well boxes fit.
 
-    def __init__(self, view: View, box: Tensor, generator: torch.Generator) -> None:
+    Args:
+        views: of one frame; the first one counts most.
+        box: (4,) of the object in it.
+        generator: of the boxes that are learnt from.
+    """
+
+    def __init__(self, views: Sequence[View], box: Tensor, generator: torch.Generator) -> None:
         self._generator = generator
-        self._begin(*self.equations(view, box, FIRST_BOXES))
+        equations = [self.equations(view, box, BOXES if i else FIRST_BOXES) for i, view in enumerate(views)]
+        self._begin(*_mean(equations))
 
     def fit(self, view: View, boxes: Tensor, weighed: Tensor | None = None) -> Tensor:
         """Expected intersection over union of boxes (N, 4) with the object's (N,); with what `weighed` gave, if it is used again."""
@@ -66,12 +74,9 @@ class Template:
             out._solve()
         return out
 
-    def relearn(self, equations: list[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
+    def relearn(self, equations: Sequence[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
         """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
-        count = len(equations)
-        # one after the other: stacked, those of a video's objects would take half a gigabyte
-        normal = sum((e[0] for e in equations), start=torch.zeros_like(equations[0][0])) / count
-        wanted = sum((e[1] for e in equations), start=torch.zeros_like(equations[0][1])) / count
+        normal, wanted = _mean(equations)
         if first:
             self._begin(normal, wanted)
         else:
@@ -153,3 +158,10 @@ class Template:
             clear = (on_other <= ON_OTHER) | (wanted > on_other)
             boxes, wanted = boxes[clear], wanted[clear]
         return self._read(view, boxes), wanted
+
+
+def _mean(equations: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The mean of equations; one after the other: stacked, those of a video's objects would take half a gigabyte."""
+    normal = sum((e[0] for e in equations), start=torch.zeros_like(equations[0][0]))
+    wanted = sum((e[1] for e in equations), start=torch.zeros_like(equations[0][1]))
+    return normal / len(equations), wanted / len(equations)

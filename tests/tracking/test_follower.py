@@ -59,7 +59,7 @@ def test_an_absent_object_is_not_reported_and_is_found_again(encoder: Encoder) -
 
 
 def test_a_fit_is_judged_beside_the_usual_one(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fit of .4 is good enough for an object that never fitted better, and a sign of absence for one that fits at .9."""
+    """A fit of .36 is good enough for an object that never fitted much better, and a sign of absence for one that fits at .9."""
     frames, boxes = moving(3)
     assert boxes[0] is not None
 
@@ -73,8 +73,8 @@ def test_a_fit_is_judged_beside_the_usual_one(encoder: Encoder, monkeypatch: pyt
             out.append(follower.step(frames[1]).present)
         return out
 
-    assert seen([0.45] * 12 + [0.4]) == [True] * 13
-    assert seen([0.9] * 12 + [0.4, 0.5, 0.6, 0.4]) == [True] * 12 + [False, False, True, False]
+    assert seen([0.45] * 12 + [0.36]) == [True] * 13
+    assert seen([0.9] * 12 + [0.36, 0.5, 0.6, 0.36]) == [True] * 12 + [False, False, True, False]
     # before a lesson counts a fit may fall further: nothing has been learnt yet
     assert seen([0.5, 0.22, 0.22]) == [True] * 3
     assert seen([0.5] * 8 + [0.22]) == [True] * 8 + [False]
@@ -178,7 +178,7 @@ def test_the_template_and_the_foreground_prefer_the_true_box(encoder: Encoder) -
     frame = ground()
     box = torch.tensor(paint(frame, 70, 60))
     view = Eye(encoder, torch.device("cpu")).look(frame, window_around(box))
-    template = Template(view, box, torch.Generator().manual_seed(0))
+    template = Template([view], box, torch.Generator().manual_seed(0))
     moved = torch.stack([box, box + 8, box + torch.tensor([-8.0, -8, 8, 8]), box + torch.tensor([7.0, 7, -7, -7])])
     fits = template.fit(view, moved)
     assert int(fits.argmax()) == 0
@@ -199,7 +199,7 @@ def test_what_lies_on_another_object_is_no_counterexample(encoder: Encoder) -> N
     box = torch.tensor(paint(frame, 50, 60))
     other = torch.tensor(paint(frame, 90, 60))
     view = Eye(encoder, torch.device("cpu")).look(frame, window_around(box))
-    template = Template(view, box, torch.Generator().manual_seed(0))
+    template = Template([view], box, torch.Generator().manual_seed(0))
     template.relearn([template.equations(view, box, 400)], first=True)
     alone = float(template.fit(view, other[None])[0])
     template.relearn([template.equations(view, box, 400, other[None])], first=True)
