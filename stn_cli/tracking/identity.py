@@ -81,6 +81,26 @@ def _meeting(frame: TrackedFrame) -> set[int]:
 
 
 def _meetings(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
+    """(first place, last place) of every meeting: with a pause in which there are fewer than before, somebody is hidden and it goes on."""
+    meetings = list(_overlaps(frames))
+    while meetings:
+        begin, end = meetings.pop(0)
+        before = _most(frames, range(max(0, begin - AROUND), begin))
+        while (
+            meetings
+            and frames[meetings[0][0]].time - frames[end].time <= WAIT
+            and _most(frames, range(end + 1, meetings[0][0])) < before
+        ):
+            end = meetings.pop(0)[1]
+        yield begin, end
+
+
+def _most(frames: Sequence[TrackedFrame], span: range) -> int:
+    """The most objects in a frame of a span."""
+    return max((len(frames[place].objects) for place in span), default=0)
+
+
+def _overlaps(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
     """(first place, last place) of every time that tracks overlap; with short pauses between them they are one."""
     begin, last = -1, -1
     for place, frame in enumerate(frames):

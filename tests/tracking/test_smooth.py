@@ -89,6 +89,27 @@ def test_objects_that_meet_keep_their_ids(swapped: bool, looks: bool) -> None:
         assert first.box[0] == pytest.approx(10 + 4.0 * i), i
 
 
+@pytest.mark.parametrize("later", [1, 2])
+def test_a_meeting_goes_on_while_somebody_is_hidden(later: int) -> None:
+    """Two objects that cross while one hides the other: one of the ids stays at what is seen of both, the other is given anew."""
+    frames = []
+    for i in range(48):
+        ways = thing(1, 10 + 4.0 * i, 40 + 1.0 * i), thing(2, 14 + 4.0 * i, 80 - 1.0 * i)
+        if 16 <= i < 26:
+            objects: tuple[TrackedObject, ...] = (thing(later, 12 + 4.0 * i, 60),)
+        elif i < 16:
+            objects = ways
+        else:  # the wrong one has kept the id
+            names = (3, later) if later == 1 else (later, 3)
+            objects = tuple(
+                sorted((thing(n, w.box[0], w.box[1]) for n, w in zip(names, ways, strict=True)), key=lambda o: o.id)
+            )
+        frames.append(TrackedFrame(i, i / 25, objects))
+    out = settle(frames, {})
+    for i in (*range(16), *range(32, 48)):
+        assert {o.id: o.box[1] for o in out[i].objects} == pytest.approx({1: 40 + i, 2: 80 - i}), i
+
+
 def test_a_track_that_goes_on_under_another_id_is_joined() -> None:
     frames = []
     for i in range(40):
