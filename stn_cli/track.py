@@ -48,7 +48,7 @@ RESULTS = ("tracks.json", "tracks.txt", "tracks.csv", "tracks.coco.json", "video
 BATCH = 32
 LIKELY = 0.5
 """Score of a run's localisation from which it is the object."""
-SEVERAL_SHORTEST, SEVERAL_SIGMA = 3, 2.0
+SEVERAL_SHORTEST, SEVERAL_SIGMAS = 3, (2.0, 4.0)
 LEARN_FROM = 24
 """Frames that a detector of several objects learns from."""
 WINDOW = "stn-coloc"
@@ -225,7 +225,7 @@ class _Tracking:
             several = self.options.objects > 1
             if several:
                 frames = settle(frames, self.looks)
-            frames = refine(frames, size, shortest=SEVERAL_SHORTEST, sigma=SEVERAL_SIGMA) if several else refine(frames, size)
+            frames = refine(frames, size, shortest=SEVERAL_SHORTEST, sigmas=SEVERAL_SIGMAS) if several else refine(frames, size)
         frames = _renumbered(frames)
         self._write(frames, stop)
         self.summary.frames = len(frames)

@@ -14,12 +14,12 @@ from stn_cli.records import Box, TrackedFrame, TrackedObject, corners
 
 GAP = 0.5
 """Seconds: a thing that was away longer was away."""
-SIGMA = 1.0
-"""Of the smoothing, frames."""
+SIGMAS = 0.5, 2.0
+"""Of the smoothing of places and of sizes, frames: a hand that holds a camera moves all from frame to frame, sizes change slowly."""
 
 
 def refine(
-    frames: Sequence[TrackedFrame], size: tuple[int, int], *, shortest: int = 1, sigma: float = SIGMA
+    frames: Sequence[TrackedFrame], size: tuple[int, int], *, shortest: int = 1, sigmas: tuple[float, float] = SIGMAS
 ) -> list[TrackedFrame]:
     """Fill the gaps of each track and smooth it.
 
@@ -27,7 +27,7 @@ def refine(
         frames: in their order.
         size: (height, width) of the frames.
         shortest: tracks seen in fewer frames are left out.
-        sigma: of the Gaussian that boxes are smoothed by, frames; 0 leaves them.
+        sigmas: of the Gaussians that places and sizes are smoothed by, frames; 0 leaves them.
 
     Returns:
         The same frames; objects that were put into gaps are marked as interpolated, their score is the lower one of the two ends.
@@ -42,7 +42,7 @@ def refine(
         if len(tracks[number]) < shortest:
             continue
         for run in _runs(tracks[number], times):
-            for place, found in zip(sorted(run), _smoothed([run[p] for p in sorted(run)], size, sigma), strict=True):
+            for place, found in zip(sorted(run), _smoothed([run[p] for p in sorted(run)], size, sigmas), strict=True):
                 objects[place].append(found)
     return [replace(frame, objects=tuple(found)) for frame, found in zip(frames, objects, strict=True)]
 
@@ -68,11 +68,15 @@ def _between(a: TrackedObject, b: TrackedObject, share: float) -> TrackedObject:
     return TrackedObject(a.id, box, min(a.score, b.score), corners(box), True)
 
 
-def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigma: float) -> list[TrackedObject]:
-    if sigma <= 0 or len(run) < 3:
+def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigmas: tuple[float, float]) -> list[TrackedObject]:
+    if len(run) < 3 or max(sigmas) <= 0:
         return run
     boxes = np.array([found.box for found in run])
-    smooth = gaussian(boxes, sigma)
+    places, sides = (
+        gaussian(rows, sigma) if sigma > 0 else rows
+        for rows, sigma in zip(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), sigmas, strict=True)
+    )
+    smooth = np.concatenate([places - sides / 2, places + sides / 2], 1)
     h, w = size
     out = []
     for found, row in zip(run, smooth.tolist(), strict=True):

@@ -41,12 +41,25 @@ def test_jitter_is_smoothed_and_boxes_stay_in_the_frame() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 3, (60, 2))
     frames = [TrackedFrame(i, i / 25, (thing(1, 2.0 * i + noise[i, 0], 178 + noise[i, 1]),)) for i in range(60)]
-    out = refine(frames, SIZE, sigma=1.5)
+    out = refine(frames, SIZE, sigmas=(1.5, 1.5))
     before = np.array([f.objects[0].box[0] for f in frames]) - 2.0 * np.arange(60)
     after = np.array([f.objects[0].box[0] for f in out]) - 2.0 * np.arange(60)
     assert after.std() < 0.7 * before.std()
     assert all(f.objects[0].box[3] <= SIZE[0] for f in out)
-    assert refine(frames, (300, 300), sigma=0) == frames
+    assert refine(frames, (300, 300), sigmas=(0, 0)) == frames
+
+
+def test_sizes_are_smoothed_more_than_places() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 3, (60, 2))
+    frames = [TrackedFrame(i, i / 25, (thing(1, 100 + dx, 90, 20 + larger),)) for i, (dx, larger) in enumerate(noise.tolist())]
+    boxes = np.array([f.objects[0].box for f in frames])
+    out = np.array([f.objects[0].box for f in refine(frames, SIZE)])
+    places, sides = ((b[:, 0] + b[:, 2]) / 2 for b in (boxes, out)), (b[:, 2] - b[:, 0] for b in (boxes, out))
+    before, after = (p.std() for p in places)
+    assert 0.6 < after / before < 1
+    before, after = (s.std() for s in sides)
+    assert after / before < 0.6
 
 
 def test_tracks_of_a_moment_are_noise_where_there_are_several() -> None:
