@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 import pytest
 import supervision
+import torch
 from pycocotools.coco import COCO
 
 import stn_cli.report.film as film_module
 import stn_cli.track as module
 from stn_cli.cli.app import run
 from stn_cli.cli.track import parse_init
+from stn_cli.coloc.reporting import Silent
 from stn_cli.errors import InputError, OutputError, ResourceError, UsageError
 from stn_cli.evaluate_tracks import read_track_truth, score_one, score_several
 from stn_cli.formats.mot import read_mot
@@ -335,6 +337,26 @@ def test_real_video(name: str, frames: int, given: bool, least: float, tmp_path:
     options = TrackOptions(init=tuple(truth[0]) if given else None, end=frames / 25, fps=25)
     track_source(source / "frames", tmp_path / "out", options)
     assert score_one(read_tracks(tmp_path / "out/tracks.json").frames, truth).success >= least
+
+
+def test_threads_are_given_back(tmp_path: Path) -> None:
+    frames, boxes = moving(4)
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        torch.set_num_threads(4)
+        cv2.setNumThreads(2)
+        seen = []
+
+        class Heard(Silent):
+            def advance(self, count: int = 1, note: str = "") -> None:
+                seen.append((torch.get_num_threads(), cv2.getNumThreads()))
+
+        track_source(write_frames(tmp_path / "f", frames), tmp_path / "o", TrackOptions(init=boxes[0]), reporter=Heard())
+        assert set(seen) == {(2, 1)}
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (4, 2)
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def test_scores_of_one_object() -> None:

@@ -128,10 +128,9 @@ def _pack(network: SmallNetwork) -> None:
             if isinstance(part, Convolution):
                 assert isinstance(part[0], nn.Conv2d)
                 packed.append((module, name, PackedConvolution(part[0])))
-    weight = next(network.parameters())
+    weight, (_, _, stem) = next(network.parameters()), packed[0]
     x = weight.new_zeros((1, weight.shape[1], 8, 8)).contiguous(memory_format=torch.channels_last)
-    y = packed[0][2](x)
-    packed[0][2](x, y)
+    stem(x, stem(x))
     for module, name, part in packed:
         setattr(module, name, part)
 

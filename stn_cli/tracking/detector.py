@@ -147,32 +147,33 @@ class Detector:
         return boxes[keep], scores[keep], looks[keep]
 
     def _find_in(self, view: View) -> list[tuple[Tensor, Tensor, Tensor]]:
-        odds = self._foreground.map(view)
+        odds, weighed = self._foreground.map(view), self._template.weighed(view)
         places = view.places(GRID, self._sides)
         boxes = torch.cat([boxes_around(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
-        worth = self._worth(view, odds, boxes)
+        worth = self._worth(view, odds, weighed, boxes)
         peaks = _suppressed(boxes, worth, APART)[:PEAKS]
         out = []
         for peak in peaks[worth[peaks] > PROMISING]:
-            box = self._refined(view, odds, boxes[peak])
+            box = self._refined(view, odds, weighed, boxes[peak])
             score = (
-                self._template.fit(view, box[None])[0] + SCORE_LIKENESS * self._foreground.likeness(view, odds, box[None])[0]
+                self._template.fit(view, box[None], weighed)[0]
+                + SCORE_LIKENESS * self._foreground.likeness(view, odds, box[None])[0]
             )
             parts = view.sample(view.cells, box[None], LOOK_PARTS, 0.8).flatten()
             out.append((box, score, F.normalize(parts @ self._mixing, dim=0)))
         return out
 
-    def _refined(self, view: View, odds: Tensor, box: Tensor) -> Tensor:
+    def _refined(self, view: View, odds: Tensor, weighed: Tensor, box: Tensor) -> Tensor:
         best = box[None]
         for spread, count in SPREADS:
             tried = with_varied(best, spread, count, self._generator)
-            best = tried[self._worth(view, odds, tried).topk(KEPT).indices]
+            best = tried[self._worth(view, odds, weighed, tried).topk(KEPT).indices]
         return best.mean(0)
 
-    def _worth(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
+    def _worth(self, view: View, odds: Tensor, weighed: Tensor, boxes: Tensor) -> Tensor:
         sides = boxes[:, 2:] - boxes[:, :2]
         aspect = (sides[:, 0] / sides[:, 1]).log() - self._aspect
-        fit = self._template.fit(view, boxes) + LIKENESS * self._foreground.likeness(view, odds, boxes)
+        fit = self._template.fit(view, boxes, weighed) + LIKENESS * self._foreground.likeness(view, odds, boxes)
         resized = (sides / self._sides).log().mean(1)
         return fit - RESHAPED * aspect.square() - RESIZED * resized.square()
 

@@ -49,13 +49,12 @@ class Template:
         equations = [self.equations(view, box, BOXES if i else FIRST_BOXES) for i, view in enumerate(views)]
         self._begin(*_mean(equations))
 
-    def fit(self, view: View, boxes: Tensor, weighed: Tensor | None = None) -> Tensor:
-        """Expected intersection over union of boxes (N, 4) with the object's (N,); with what `weighed` gave, if it is used again."""
-        weighed = self.weighed(view) if weighed is None else weighed
+    def fit(self, view: View, boxes: Tensor, weighed: Tensor) -> Tensor:
+        """Expected intersection over union of boxes (N, 4) with the object's (N,); `weighed` of the same view."""
         return view.sum_of(weighed, boxes, POINTS, ZOOM) + self._weights[-1]
 
     def weighed(self, view: View) -> Tensor:
-        """The view's cells as `fit` reads them."""
+        """The view's cells as `fit` reads them, once for all boxes."""
         layout = self._weights[:-1].view(-1, POINTS, POINTS)
         return view.weighed(view.cells, layout / layout.numel() ** 0.5)
 

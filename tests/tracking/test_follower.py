@@ -180,7 +180,7 @@ def test_the_template_and_the_foreground_prefer_the_true_box(encoder: Encoder) -
     view = Eye(encoder, torch.device("cpu")).look(frame, window_around(box))
     template = Template([view], box, torch.Generator().manual_seed(0))
     moved = torch.stack([box, box + 8, box + torch.tensor([-8.0, -8, 8, 8]), box + torch.tensor([7.0, 7, -7, -7])])
-    fits = template.fit(view, moved)
+    fits = template.fit(view, moved, template.weighed(view))
     assert int(fits.argmax()) == 0
     assert float(fits[0]) > 0.8
     found = Foreground(view, box)
@@ -201,9 +201,9 @@ def test_what_lies_on_another_object_is_no_counterexample(encoder: Encoder) -> N
     view = Eye(encoder, torch.device("cpu")).look(frame, window_around(box))
     template = Template([view], box, torch.Generator().manual_seed(0))
     template.relearn([template.equations(view, box, 400)], first=True)
-    alone = float(template.fit(view, other[None])[0])
+    alone = float(template.fit(view, other[None], template.weighed(view))[0])
     template.relearn([template.equations(view, box, 400, other[None])], first=True)
-    assert float(template.fit(view, other[None])[0]) > alone
+    assert float(template.fit(view, other[None], template.weighed(view))[0]) > alone
 
 
 def test_a_view_knows_where_the_frame_ends(encoder: Encoder) -> None:
