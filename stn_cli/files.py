@@ -1,30 +1,37 @@
-"""Writing files so that a reader never sees half of one.
+"""Writing files so that a reader never sees half of one, under names that never lead out of their folder.
 
 Every file is written to a temporary file beside its target, flushed, synced and renamed over it. A run
-that is killed, or a disk that fills up, leaves the last good file and no temporary.
+that is killed, or a disk that fills up, leaves the last good file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+import re
+import secrets
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from stn_cli.errors import OutputError
 
 TEMPORARY = ".tmp-stn-"
-MARKER = ".stn-coloc"
-"""Stands in every output folder, so that a scan does not read results as input."""
+_PLAIN = bytes(range(32, 127)).replace(b"%", b"").decode()
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
-def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic(path: Path, mode: str = "wb", *, sync: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that replaces it when the block ends without an error.
+
+    Args:
+        path: the target.
+        mode: `wb`, or `w` for UTF-8 text.
+        sync: wait until the disk has it. Of thousands of pictures each such wait costs ten times the writing: theirs is one for the whole
+            folder, see `stn_cli.results`.
 
     Raises:
         OutputError: the file cannot be written (no permission, disk full, a folder in the way).
@@ -32,14 +39,15 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-        temporary = Path(name)
+        # made with all rights less the umask, as any other file: nobody has to ask for the umask, which can only be asked by setting it
+        name = path.parent / (TEMPORARY + secrets.token_hex(8))
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        temporary = name
         with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        umask = _umask()
-        os.chmod(temporary, 0o666 & ~umask)
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -50,15 +58,9 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 temporary.unlink()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write `data` to `path` atomically."""
-    with atomic(path) as file:
+    with atomic(path, sync=sync) as file:
         file.write(data)
 
 
@@ -67,55 +69,45 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def prepare_folder(path: Path, *, overwrite: bool = False, keep: bool = False) -> None:
-    """Make an output folder before anything is decoded, and see that it can be written to.
-
-    Args:
-        path: the folder.
-        overwrite: a folder with content of an earlier run may be written into.
-        keep: the folder may have content because the run goes on from it (`--resume`).
-
-    Raises:
-        OutputError: a file is in the way, the folder is not empty, or it cannot be written to.
-    """
-    if path.exists() and not path.is_dir():
-        raise OutputError("cannot write into", path, "a file is in the way", "Choose another --out")
-    try:
-        if path.is_dir() and not (overwrite or keep) and any(path.iterdir()):
-            raise OutputError("output folder is not empty", path, None, "Use --overwrite, or another --out")
-        path.mkdir(parents=True, exist_ok=True)
-        for stale in path.glob(TEMPORARY + "*"):  # of a run that was killed while it wrote
-            stale.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError("cannot write into", path, error.strerror, "Choose another --out") from error
-    write_text(path / MARKER, "Made by stn-coloc: scans for images leave this folder out.\n")
+def escape(path: str) -> bytes:
+    """A path as one line of plain ASCII: what is not printable, and `%`, percent-escaped."""
+    return quote_from_bytes(os.fsencode(path), safe=_PLAIN).encode("ascii")
 
 
-def clear_results(folder: Path, names: Iterable[str]) -> None:
-    """Remove an earlier call's results, so that old crops do not stay among new ones; only from a folder made by this tool."""
-    if not (folder / MARKER).is_file():
-        return
-    for name in names:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def unescape(line: bytes) -> str:
+    """What `escape` was given."""
+    return os.fsdecode(unquote_to_bytes(line))
+
+
+def is_inside(name: str) -> bool:
+    r"""Whether a relative name stays below the folder that it is joined to, on any system: no `..`, no root, no drive, no NUL."""
+    parts = re.split(r"[/\\]", name)
+    return bool(name) and "\0" not in name and ".." not in parts and parts[0] != "" and not re.match(r"[A-Za-z]:", name)
 
 
 def safe_name(relative: str, suffix: str, limit: int = 255) -> str:
-    """A relative output name for a relative input name: extension kept, `suffix` added, every part at most `limit` bytes.
+    r"""A relative output name for a relative input name: extension kept, `suffix` added, every part at most `limit` bytes.
 
     `a/x.jpg` and `a/x.png` stay apart because the extension is kept; a part that would grow too long is
-    cut and ended with a hash of the whole name.
+    cut and ended with a hash of the whole name. A name that would lead out of the output folder on any system (absolute, `..`, `..\`,
+    `C:\`) loses what leads out and is told from others by a hash, too.
     """
+    outward = not is_inside(relative)
+    if outward:
+        plain = [re.sub(r"[:\0]", "_", part) for part in re.split(r"[/\\]", relative) if part not in ("", ".", "..")]
+        suffix = f"~{_digest(os.fsencode(relative))}{suffix}"
+        relative = "/".join(plain) or "unnamed"
     parts = relative.split("/")
     parts[-1] += suffix
     for i, part in enumerate(parts):
-        raw = part.encode("utf-8", "surrogateescape")
+        raw = os.fsencode(part)
         if len(raw) > limit:
             end = suffix if i == len(parts) - 1 else ""
-            digest = "~" + hashlib.sha256(raw).hexdigest()[:12] + end
+            digest = f"~{_digest(raw)}{end}"
             head = raw[: limit - len(digest)].decode("utf-8", "ignore")
             parts[i] = head + digest
     return "/".join(parts)
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:12]

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import stn_cli
+from stn_cli.coloc.checkpoint import MODEL
 from stn_cli.coloc.localiser import BATCH, Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
-from stn_cli.coloc.stopping import StopRequest
-from stn_cli.errors import InputError, UsageError, printable
-from stn_cli.files import clear_results, prepare_folder, safe_name
+from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
+from stn_cli.files import safe_name
 from stn_cli.formats.coco import CocoWriter
 from stn_cli.formats.csv import CsvWriter
+from stn_cli.formats.journal import Journal
 from stn_cli.formats.writer import Writer
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Unusable, load
-from stn_cli.media.scan import ImageFile, Scan, require_images, scan
-from stn_cli.records import ImageRecord, Skipped
+from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
+from stn_cli.records import ImageRecord, Skipped, reasons
 from stn_cli.report.figures import draw, write_picture
+from stn_cli.results import JOURNAL, Results
 from stn_cli.runfolder import SKIPPED, read_images, write_skipped
+from stn_cli.runtime.stopping import StopRequest
 
+BOXES = "boxes.json"
 FORMATS = {"csv": ("boxes.csv", CsvWriter)}
-RESULTS = ("boxes.json", "boxes.csv", "crops", "overlay", SKIPPED)
+NAMES = (BOXES, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
+PARTIAL = 20_000
+"""Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +65,28 @@ class LocaliseOptions:
             if name not in FORMATS and name != "coco":
                 raise UsageError("unknown --format", name, f"known: coco, {', '.join(FORMATS)}")
 
+    def of_records(self) -> dict[str, Any]:
+        """Those that records and pictures depend on."""
+        return {
+            "min_score": self.min_score,
+            "crops": self.crops,
+            "crop_size": self.crop_size,
+            "overlay": self.overlay,
+            "batch": self.batch,
+            "max_pixels": self.max_pixels or MAX_PIXELS,
+        }
+
 
 @dataclass(slots=True)
 class LocaliseSummary:
     """What came of it; `doubtful` objects have a score below 0.5."""
 
     out: Path
-    skipped: list[Skipped]
+    skipped: list[Skipped] = field(default_factory=list)
     images: int = 0
     objects: int = 0
     doubtful: int = 0
+    resumed: int = 0
     seconds: float = 0.0
 
 
@@ -77,6 +97,7 @@ def localise_source(
     options: LocaliseOptions | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> LocaliseSummary:
@@ -88,38 +109,105 @@ def localise_source(
         out: the results' folder.
         options: what is wanted.
         overwrite: results of an earlier call may be replaced.
+        resume: go on where an earlier call of the same kind was stopped.
         device: for the model.
         reporter: hears of progress.
 
     Raises:
-        CheckpointError: the run has no usable model.
+        CheckpointError: the run has no usable model, or there is nothing to resume.
         InputError: no image could be used.
         OutputError: the results cannot be written.
+        Interrupted: a signal came; what was found so far lies in `unfinished` of the results' folder.
     """
-    options = options or LocaliseOptions()
-    reporter = reporter or Silent()
-    folder = Path(out)
-    begun = time.monotonic()
-    localiser = Localiser.load(run, device)
-    found = Scan(read_images(Path(run)), []) if source is None else scan(source)
-    require_images(found, source if source is not None else run)
-    if overwrite:
-        clear_results(folder, RESULTS)
-    prepare_folder(folder, overwrite=overwrite)
-    summary = LocaliseSummary(folder, list(found.skipped))
-    info = {
-        "tool": "stn-coloc",
-        "version": stn_cli.__version__,
-        "run": printable(os.fspath(run)),
-        "orientation": "exif-applied",
-    }
-    writers: list[Writer] = [CocoWriter(folder / "boxes.json", info)]
-    writers += [FORMATS[name][1](folder / FORMATS[name][0]) for name in options.formats if name != "coco"]
-    reporter.stage("localise", len(found.images))
-    try:
-        with StopRequest() as stop:
-            for item in _results(localiser, found, folder, options, reporter):
-                reporter.advance(1)
+    options, reporter, folder, begun = options or LocaliseOptions(), reporter or Silent(), Path(out), time.monotonic()
+    with StopRequest() as stop:
+        localiser = Localiser.load(run, device)
+        found = Scan(read_images(Path(run)), []) if source is None else scan(source)
+        folders, beside = places_of(source, found)
+        results = Results(folder, "localise", NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
+        require_images(found, source if source is not None else run)
+        with results.open() as work:
+            job = _Localising(localiser, found, work, options, reporter, stop)
+            summary = job.run(results, _head(Path(run), options), resume)
+    summary.out, summary.seconds = folder, time.monotonic() - begun
+    return summary
+
+
+def _head(run: Path, options: LocaliseOptions) -> dict[str, Any]:
+    """What records depend on."""
+    model = hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
+    return {"version": stn_cli.__version__, "model": model, **options.of_records()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Localising:
+    """One call: images to records in a journal, and from the journal to the formats."""
+
+    localiser: Localiser
+    found: Scan
+    work: Path
+    options: LocaliseOptions
+    reporter: Reporter
+    stop: StopRequest
+
+    def run(self, results: Results, head: dict[str, Any], resume: bool) -> LocaliseSummary:
+        batch = self.options.batch
+        journal = self._go_on(head, results.folder) if resume else Journal(self.work / JOURNAL, head)
+        done = len(journal.names)
+        todo = f"{{}} of {len(self.found.images)} images are in {results.staging}: go on with --resume"
+        try:
+            self.reporter.stage("localise", len(self.found.images))
+            self.reporter.advance(done)
+            for item in self._results(self.found.images[done:]):
+                journal.add(item)
+                self.reporter.advance(1)
+                if len(journal.names) % batch == 0:
+                    journal.flush()
+                    results.keep = True
+                    self.stop.todo = todo.format(len(journal.names))
+                self.stop.check(self.stop.todo)
+            summary = self._write(journal, done)
+            if not summary.images:
+                results.keep = False
+                raise InputError("no image could be used", todo=reasons(summary.skipped))
+            return summary
+        except BaseException as error:
+            if results.keep and len(journal.names) <= PARTIAL:
+                with suppress(Exception):  # a finished file of what was found so far
+                    self._write(journal, done)
+            if isinstance(error, ColocError) and results.keep and not error.todo:
+                error.todo = todo.format(len(journal.names))
+            raise
+        finally:
+            with suppress(ColocError):
+                journal.close()
+
+    def _go_on(self, head: dict[str, Any], out: Path) -> Journal:
+        """The journal of a stopped call.
+
+        Raises:
+            CheckpointError: there is none, or it is of other images.
+        """
+        journal = Journal.go_on(self.work / JOURNAL, head, self.options.batch)
+        if journal.names != [f.name for f in self.found.images[: len(journal.names)]]:
+            journal.close()
+            what = "the images are not those of the unfinished results"
+            raise CheckpointError(what, out, None, "Name the same SOURCE, or use --overwrite")
+        return journal
+
+    def _write(self, journal: Journal, resumed: int) -> LocaliseSummary:
+        """The formats, from the journal."""
+        summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
+        info = {
+            "tool": "stn-coloc",
+            "version": stn_cli.__version__,
+            "run": printable(os.fspath(self.localiser.run)),
+            "orientation": "exif-applied",
+        }
+        writers: list[Writer] = [CocoWriter(self.work / BOXES, info)]
+        writers += [FORMATS[name][1](self.work / FORMATS[name][0]) for name in self.options.formats if name != "coco"]
+        try:
+            for item in journal.items():
                 if isinstance(item, Skipped):
                     summary.skipped.append(item)
                     continue
@@ -128,60 +216,50 @@ def localise_source(
                 summary.doubtful += sum(o.score < 0.5 for o in item.objects)
                 for writer in writers:
                     writer.add(item)
-                if stop.signum:
-                    break
             for writer in writers:
                 writer.close()
-            write_skipped(folder, summary.skipped)
-            stop.check(f"{summary.images} images are in {folder / 'boxes.json'}")
-    except BaseException:
-        for writer in writers:
-            with suppress(OSError):
-                writer.abandon()
-        raise
-    summary.seconds = time.monotonic() - begun
-    if not summary.images:
-        raise InputError("no image could be used", todo=f"{len(summary.skipped)} skipped: see {folder / SKIPPED}")
-    return summary
+        except BaseException:
+            for writer in writers:
+                with suppress(OSError):
+                    writer.abandon()
+            raise
+        write_skipped(self.work, summary.skipped)
+        return summary
 
+    def _results(self, files: Sequence[ImageFile]) -> Iterator[ImageRecord | Skipped]:
+        options = self.options
+        workers = options.workers or default_workers()
+        records = self.localiser.localise_files(
+            files,
+            min_score=options.min_score,
+            batch=options.batch,
+            workers=workers,
+            max_pixels=options.max_pixels or MAX_PIXELS,
+            warn=self.reporter.warn,
+        )
+        if not (options.crops or options.overlay):
+            yield from records
+            return
+        pairs = zip(files, records, strict=True)
+        yield from ordered_map(lambda pair: self._write_pictures(*pair), pairs, workers)
 
-def _results(
-    localiser: Localiser, found: Scan, folder: Path, options: LocaliseOptions, reporter: Reporter
-) -> Iterator[ImageRecord | Skipped]:
-    workers = options.workers or default_workers()
-    records = localiser.localise_files(
-        found.images,
-        min_score=options.min_score,
-        batch=options.batch,
-        workers=workers,
-        max_pixels=options.max_pixels or MAX_PIXELS,
-        warn=reporter.warn,
-    )
-    if not (options.crops or options.overlay):
-        yield from records
-        return
-    pairs = zip(found.images, records, strict=True)
-    yield from ordered_map(lambda pair: _write_pictures(localiser, *pair, folder, options), pairs, workers)
-
-
-def _write_pictures(
-    localiser: Localiser, file: ImageFile, item: ImageRecord | Skipped, folder: Path, options: LocaliseOptions
-) -> ImageRecord | Skipped:
-    """Crops and overlay of one image, from its pixels at full size; decoded again, so that no full image waits in memory."""
-    if isinstance(item, Skipped):
+    def _write_pictures(self, file: ImageFile, item: ImageRecord | Skipped) -> ImageRecord | Skipped:
+        """Crops and overlay of one image, from its pixels at full size; decoded again, so that no full image waits in memory."""
+        if isinstance(item, Skipped):
+            return item
+        options = self.options
+        try:
+            image = load(file.path, max_pixels=options.max_pixels or MAX_PIXELS)
+        except Unusable as reason:
+            return Skipped(file.name, str(reason))
+        if options.overlay:
+            drawn = image
+            for found in reversed(item.objects):
+                drawn = draw(drawn, found)
+            write_picture(self.work / "overlay" / safe_name(file.name, ".jpg"), drawn)
+        if options.crops:
+            for number, found in enumerate(item.objects, 1):
+                suffix = ".png" if number == 1 else f".{number}.png"
+                crop = self.localiser.crop(image, found, options.crop_size)
+                write_picture(self.work / "crops" / safe_name(file.name, suffix), crop)
         return item
-    try:
-        image = load(file.path, max_pixels=options.max_pixels or MAX_PIXELS)
-    except Unusable as reason:
-        return Skipped(file.name, str(reason))
-    if options.overlay:
-        drawn = image
-        for found in reversed(item.objects):
-            drawn = draw(drawn, found)
-        write_picture(folder / "overlay" / safe_name(file.name, ".jpg"), drawn)
-    if options.crops:
-        for number, found in enumerate(item.objects, 1):
-            suffix = ".png" if number == 1 else f".{number}.png"
-            crop = localiser.crop(image, found, options.crop_size)
-            write_picture(folder / "crops" / safe_name(file.name, suffix), crop)
-    return item

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Box = tuple[float, float, float, float]
@@ -87,3 +89,9 @@ class Skipped:
 
     file: str
     reason: str
+
+
+def reasons(rows: Sequence[Skipped]) -> str:
+    """What was skipped, counted by reason: `3 skipped: 2 empty, 1 not an image`."""
+    counts = Counter(row.reason.split(":")[0] for row in rows)
+    return f"{len(rows)} skipped: " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common())

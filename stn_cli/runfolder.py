@@ -6,16 +6,14 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from stn_cli.errors import CheckpointError, printable
-from stn_cli.files import atomic
+from stn_cli.files import atomic, escape, unescape
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Skipped
 
 IMAGES = "images.txt"
 SKIPPED = "skipped.jsonl"
-_PLAIN = bytes(range(32, 127)).replace(b"%", b"").decode()
 
 
 def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
@@ -25,9 +23,9 @@ def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
         first = os.path.abspath(files[0].path)
         root = first[: len(first) - len(files[0].name)]
     with atomic(folder / IMAGES) as file:
-        file.write(b"# relative to " + _escape(root) + b"\n")
+        file.write(b"# relative to " + escape(root) + b"\n")
         for image in files:
-            file.write(_escape(os.path.abspath(image.path)) + b"\n")
+            file.write(escape(os.path.abspath(image.path)) + b"\n")
 
 
 def read_images(folder: Path) -> list[ImageFile]:
@@ -41,16 +39,12 @@ def read_images(folder: Path) -> list[ImageFile]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise CheckpointError("run has no list of images", path, error.strerror, "Name a SOURCE") from error
-    root = os.fsdecode(unquote_to_bytes(lines[0].removeprefix(b"# relative to "))) if lines else ""
+    root = unescape(lines[0].removeprefix(b"# relative to ")) if lines else ""
     files = []
     for line in lines[1:]:
-        full = os.fsdecode(unquote_to_bytes(line))
+        full = unescape(line)
         files.append(ImageFile(full, full.removeprefix(root)))
     return files
-
-
-def _escape(path: str) -> bytes:
-    return quote_from_bytes(os.fsencode(path), safe=_PLAIN).encode("ascii")
 
 
 def write_skipped(folder: Path, skipped: Iterable[Skipped]) -> None:

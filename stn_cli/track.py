@@ -21,9 +21,7 @@ import stn_cli
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import Encoder, make_encoder
 from stn_cli.coloc.reporting import Reporter, Silent
-from stn_cli.coloc.stopping import StopRequest
 from stn_cli.errors import InputError, OutputError, ResourceError, UsageError, printable
-from stn_cli.files import clear_results, prepare_folder
 from stn_cli.formats.coco import CocoWriter
 from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import write_mot
@@ -33,6 +31,8 @@ from stn_cli.media.video import Video, VideoFrame, open_video
 from stn_cli.records import Box, ImageRecord, Localisation, TrackedFrame, TrackedObject, corners
 from stn_cli.report.figures import write_picture
 from stn_cli.report.film import Artist, Film
+from stn_cli.results import Results
+from stn_cli.runtime.stopping import StopRequest
 from stn_cli.tracking.detector import Detection, Detector
 from stn_cli.tracking.discover import Anchor, Kept, discover
 from stn_cli.tracking.follower import Follower
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from stn_cli.coloc.localiser import Localiser
 
 FORMATS = ("csv", "coco")
-RESULTS = ("tracks.json", "tracks.txt", "tracks.csv", "tracks.coco.json", "video.mp4", "frames", "crops")
+NAMES = ("tracks.json", "tracks.txt", "tracks.csv", "tracks.coco.json", "video.mp4", "frames", "crops")
 BATCH = 32
 LIKELY = 0.5
 """Score of a run's localisation from which it is the object."""
@@ -171,13 +171,14 @@ def track_source(
         )
     if options.show and not _has_screen():
         raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
-    if overwrite:
-        clear_results(folder, RESULTS)
-    prepare_folder(folder, overwrite=overwrite)
+    uses = [p for p in (options.model, options.encoder) if p is not None and os.path.exists(p)]
+    results = Results(folder, "track", NAMES, [] if video.info.live else [source], uses, overwrite=overwrite)
     summary = TrackSummary(folder)
-    job = _Tracking(video, folder, options, reporter, summary)
+    job = _Tracking(video, results, options, reporter, summary)
     with StopRequest() as stop, _half_the_threads():
-        job.run(stop)
+        with results.open():
+            job.run(stop)
+        stop.check(f"{summary.frames} frames are in {folder / 'tracks.json'}")
     summary.seconds = time.monotonic() - begun
     summary.notes[:0] = video.notes
     return summary
@@ -186,8 +187,11 @@ def track_source(
 class _Tracking:
     """One call; an object because its stages share video, model and results."""
 
-    def __init__(self, video: Video, folder: Path, options: TrackOptions, reporter: Reporter, summary: TrackSummary) -> None:
-        self.video, self.folder, self.options, self.reporter, self.summary = video, folder, options, reporter, summary
+    def __init__(
+        self, video: Video, results: Results, options: TrackOptions, reporter: Reporter, summary: TrackSummary
+    ) -> None:
+        self.video, self.results, self.options, self.reporter, self.summary = video, results, options, reporter, summary
+        self.folder = results.staging
         self.device = pick_device(options.device)
         self.localiser = _localiser(options.model, options.device) if options.model is not None else None
         self.encoder: Encoder = self._encoder()
@@ -214,6 +218,7 @@ class _Tracking:
                 kept = _above(shown, self.options.min_score)
                 frames.append(kept)
                 stream.add(kept)
+                self.results.keep = True
                 if artist is not None:
                     _show(artist.draw(pixels, kept))
                 if stop.signum:
@@ -232,7 +237,6 @@ class _Tracking:
         self.summary.tracks = len({o.id for f in frames for o in f.objects})
         self.summary.seen = sum(bool(f.objects) for f in frames)
         self.summary.filled = sum(o.interpolated for f in frames for o in f.objects)
-        stop.check(f"{len(frames)} frames are in {self.folder / 'tracks.json'}")
 
     # ------------------------------------------------------------------ who is followed
 

@@ -159,7 +159,7 @@ def stopped(folder: Path, number: int) -> tuple[int, str]:
     init = f"{x1},{y1},{x2 - x1},{y2 - y1}"
     command = [sys.executable, "-m", "stn_cli", "track", str(video), "--init", init, "-o", str(folder / "out")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    path = folder / "out" / "tracks.json"
+    path = folder / "out" / "unfinished" / "tracks.json"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None and not (path.is_file() and path.stat().st_size > 3000):
         time.sleep(0.02)
@@ -170,7 +170,7 @@ def stopped(folder: Path, number: int) -> tuple[int, str]:
 
 def test_a_killed_run_leaves_valid_json(tmp_path: Path) -> None:
     stopped(tmp_path, signal.SIGKILL)
-    had = json.loads((tmp_path / "out" / "tracks.json").read_text())["frames"]
+    had = json.loads((tmp_path / "out" / "unfinished" / "tracks.json").read_text())["frames"]
     assert 3 <= len(had) < 600
 
 
@@ -258,8 +258,9 @@ def test_fault_57_an_error_in_the_writer_reaches_the_user(
     with pytest.raises(OutputError):
         track_source(film[0], tmp_path / "out", TrackOptions(init=(80, 50, 130, 90), end=0.2, video=True))
     assert not (tmp_path / "out" / "video.mp4").exists()
-    assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".tmp")]
-    json.loads((tmp_path / "out" / "tracks.json").read_text())
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["unfinished"]
+    assert not [p for p in (tmp_path / "out" / "unfinished").iterdir() if p.name.startswith(".tmp")]
+    json.loads((tmp_path / "out" / "unfinished" / "tracks.json").read_text())
 
 
 def test_fault_27_no_space_for_the_tracks(film: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +283,7 @@ def test_a_camera_needs_to_be_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         def __init__(self, *_: object) -> None:
             self.left = list(frames)
 
-        def isOpened(self) -> bool:  # noqa: N802
+        def isOpened(self) -> bool:
             return True
 
         def read(self) -> tuple[bool, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from stn_cli.errors import printable
-from stn_cli.records import Skipped
+from stn_cli.records import Skipped, reasons
 
 
 class Progress:
@@ -72,9 +71,7 @@ class Progress:
         """A summary of skipped files by reason."""
         if not rows:
             return
-        counts = Counter(row.reason.split(":")[0] for row in rows)
-        listed = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
-        self.warn(f"{len(rows)} skipped: {listed} (see skipped.jsonl)")
+        self.warn(f"{reasons(rows)} (see skipped.jsonl)")
         if self.verbose:
             for row in rows:
                 self.say(f"  {printable(row.file)}: {row.reason}")

@@ -19,6 +19,7 @@ def localise(
     model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path("stn-coloc-run"),
     out: Out = None,
     overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")] = False,
     min_score: Annotated[float, typer.Option(help="Leave out objects below this score.")] = 0.0,
     format: Annotated[str, typer.Option(help="Formats beside COCO, with commas: csv.")] = "",
     crops: Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")] = False,
@@ -37,6 +38,8 @@ def localise(
     """Give a box, a confidence and a crop for each image; writes boxes.json (COCO)."""
     if not 0 <= min_score <= 1:
         raise UsageError("--min-score must be 0 to 1", min_score)
+    if resume and overwrite:
+        raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
     if batch < 1 or crop_size < 1:
         raise UsageError("--batch and --crop-size must be at least 1", min(batch, crop_size))
 
@@ -58,7 +61,7 @@ def localise(
     folder = out or Path("stn-coloc-boxes")
     try:
         summary = localise_source(
-            source, model, folder, options, overwrite=overwrite, device=device or "auto", reporter=progress
+            source, model, folder, options, overwrite=overwrite, resume=resume, device=device or "auto", reporter=progress
         )
     finally:
         progress.close()

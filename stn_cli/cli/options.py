@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where results go, exactly.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
 Workers = Annotated[int | None, typer.Option(help="Decoding threads.", show_default="one per core")]
 MaxPixels = Annotated[int | None, typer.Option(help="Skip images with more pixels.", show_default="250000000")]

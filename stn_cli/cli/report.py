@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Out, Quiet
+from stn_cli.cli.options import Debug, Device, Out, Overwrite, Quiet
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder.")] = Path("stn-coloc-run"),
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -23,7 +24,7 @@ def report(
 
     progress = Progress(quiet=quiet)
     try:
-        path = write_report(run, out, device=device or "auto", reporter=progress)
+        path = write_report(run, out, overwrite=overwrite, device=device or "auto", reporter=progress)
     finally:
         progress.close()
     print(path)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
 from stn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from stn_cli.cli.console import Progress
 
 TRANSFORMS = (
     "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
@@ -93,14 +96,13 @@ def train(
     from stn_cli.cli.console import Progress, print_json
     from stn_cli.coloc import trainer
     from stn_cli.errors import InputError
-    from stn_cli.report.page import write_report
 
     progress = Progress(quiet=quiet, verbose=verbose)
     folder = out or Path("stn-coloc-run")
     try:
         result = trainer.train(source, folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
         if report:
-            write_report(folder, device=settings.device, reporter=progress)
+            _report(folder, settings.device, progress)
     finally:
         progress.close()
     progress.skipped(result.skipped)
@@ -124,6 +126,14 @@ def train(
         print(folder)
     if strict and result.skipped:
         raise InputError(f"{len(result.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")
+
+
+def _report(folder: Path, device: str, progress: Progress) -> None:
+    from stn_cli.report.page import write_report
+    from stn_cli.runtime.stopping import StopRequest
+
+    with StopRequest(f"The run is whole; stn-coloc report {folder} writes its page"):
+        write_report(folder, device=device, reporter=progress)
 
 
 def parse_size(text: str) -> tuple[float, float]:

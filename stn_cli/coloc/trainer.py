@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,15 +27,16 @@ from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind, search
-from stn_cli.coloc.stopping import StopRequest
 from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, match_sizes, predict, regression_loss, step_generator
-from stn_cli.errors import CheckpointError, InputError, ResourceError
-from stn_cli.files import prepare_folder, write_text
+from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, printable
+from stn_cli.files import TEMPORARY, write_text
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
-from stn_cli.media.scan import Scan, require_images, scan
-from stn_cli.records import Skipped
-from stn_cli.runfolder import read_images, write_images, write_skipped
+from stn_cli.media.scan import Scan, places_of, require_images, scan
+from stn_cli.records import Skipped, reasons
+from stn_cli.results import Results
+from stn_cli.runfolder import IMAGES, SKIPPED, read_images, read_skipped, write_images, write_skipped
+from stn_cli.runtime.stopping import StopRequest
 from stn_cli.stn import SpatialTransformer, by_name
 
 CHECK_EVERY = 25
@@ -44,6 +46,10 @@ LATE = 0.75
 AGREED = 0.95
 LEAST_GAIN = 0.004
 SAVE_EVERY = 50
+CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
+NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, checkpoint.MODEL, checkpoint.STATE)
+BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
+"""What is worth nothing without a state."""
 
 
 @dataclass(slots=True)
@@ -118,21 +124,60 @@ def train(
     try:
         with StopRequest() as stop:
             if resume:
-                state = checkpoint.load_state(folder)
-                config = TrainConfig.from_toml(folder / "config.toml")
-                found = Scan(read_images(folder), [])
-            else:
-                state = None
-                config = config or TrainConfig()
-                pick_device(config.device)
-                if source is None:
-                    raise InputError("no source given", todo="Name a folder of images")
-                found = scan(source)
-                require_images(found, source, 2)
-            prepare_folder(folder, overwrite=overwrite, keep=resume)
-            return _Training(folder, config, found, state, reporter, stop, begun).run()
+                return _resumed(folder, source, reporter, stop, begun)
+            config = config or TrainConfig()
+            pick_device(config.device)
+            if source is None:
+                raise InputError("no source given", todo="Name a folder of images")
+            found = scan(source)
+            folders, beside = places_of(source, found)
+            uses = [*beside, *(p for p in (config.weights, config.encoder) if os.path.exists(p))]
+            results = Results(folder, "train", NAMES, folders, uses, overwrite=overwrite, beginnings=BEGINNINGS)
+            require_images(found, source, 2)
+            with results.open() as work:
+                return _Training(results, work, config, found, None, reporter, stop, begun).run()
     except torch.OutOfMemoryError as error:
         raise ResourceError("out of memory on the device", todo="Lower --batch or --imgsz, or use --device cpu") from error
+
+
+def _resumed(
+    folder: Path,
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
+    reporter: Reporter,
+    stop: StopRequest,
+    begun: float,
+) -> TrainResult:
+    """Go on with what a stopped training left; a finished one is finished again, which rebuilds its model."""
+    results = Results(folder, "train", NAMES, resume=True, beginnings=BEGINNINGS)
+    with results.open() as work:
+        if not (work / checkpoint.STATE).is_file():
+            checkpoint.load_state(folder)
+            for name in NAMES:
+                if (folder / name).is_file():
+                    shutil.copyfile(folder / name, work / name)
+        state = checkpoint.load_state(work)
+        config = TrainConfig.from_toml(work / CONFIG)
+        found = Scan(read_images(work), read_skipped(work))
+        if source is not None:
+            _check_same(scan(source), found, folder)
+        found.skipped = []
+        return _Training(results, work, config, found, state, reporter, stop, begun).run()
+
+
+def _check_same(given: Scan, known: Scan, folder: Path) -> None:
+    """See that a source is the one that a run began with.
+
+    Raises:
+        UsageError: it is not.
+    """
+    paths = {os.path.abspath(f.path): f.name for f in given.images}
+    own = {f.path for f in known.images}
+    left_out = {row.file for row in known.skipped}
+    others = [name for path, name in paths.items() if path not in own and printable(name) not in left_out]
+    if others or own - paths.keys():
+        missing = sorted(own - paths.keys())[:1]
+        why = f"it has '{others[0]}' besides" if others else f"it lacks '{missing[0]}'"
+        raise UsageError("--resume goes on with the run's own images, and SOURCE is not those", folder, why, "Leave SOURCE out")
 
 
 class _Training:
@@ -140,7 +185,8 @@ class _Training:
 
     def __init__(
         self,
-        folder: Path,
+        results: Results,
+        work: Path,
         config: TrainConfig,
         found: Scan,
         state: dict[str, Any] | None,
@@ -148,7 +194,7 @@ class _Training:
         stop: StopRequest,
         begun: float,
     ) -> None:
-        self.folder, self.config, self.found, self.begun = folder, config, found, begun
+        self.results, self.folder, self.config, self.found, self.begun = results, work, config, found, begun
         self.reporter, self.stop = reporter, stop
         self.device = pick_device(config.device)
         self.progress = Progress()
@@ -156,20 +202,22 @@ class _Training:
         self.encoder.to(self.device)
         self.kinds: list[Kind] = []
         self.finders: list[Finder] = []
-        self.metrics = Metrics(folder)
+        self.metrics = Metrics(work)
         self.state = state
         self.amp = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         self._optimiser: torch.optim.Optimizer | None = None
 
     def run(self) -> TrainResult:
         """All stages, from where the state says."""
+        if self.state is not None:
+            self._say_how_to_go_on()
         self.cache = self._decode()
         self.cache.settle(self.device)
         if self.state is None:
-            write_text(self.folder / "config.toml", f"# stn-coloc {stn_cli.__version__}\n" + self.config.toml())
+            write_text(self.folder / CONFIG, f"# stn-coloc {stn_cli.__version__}\n" + self.config.toml())
             self.metrics.clear()
-            (self.folder / checkpoint.MODEL).unlink(missing_ok=True)
             self._save()
+            self._say_how_to_go_on()
         else:
             self._restore(self.state)
         if self.progress.stage == "search":
@@ -182,7 +230,7 @@ class _Training:
         calibrations = self._calibrate()
         agreement = self._finish(calibrations)
         return TrainResult(
-            self.folder,
+            self.results.folder,
             len(self.cache),
             self.cache.skipped,
             ", ".join(kind.kind for kind in self.kinds),
@@ -199,7 +247,7 @@ class _Training:
         closely = self.encoder.dense and self.config.cascade == 1
         side = canvas_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
         big = len(files) * side * side * 3 > 512 << 20
-        path = self.folder / "cache.npy" if big else None
+        path = self.folder / f"{TEMPORARY}cache.npy" if big else None
         cache = build_cache(
             files,
             side,
@@ -213,7 +261,7 @@ class _Training:
         if len(cache) < 2:
             raise InputError(
                 "at least 2 usable images are needed",
-                todo=f"{len(cache)} usable, {len(cache.skipped)} skipped: see skipped.jsonl",
+                todo=f"{len(cache)} usable, {reasons(cache.skipped)}",
             )
         pixels = cache.pixels
         if all(bool((pixels[i] == pixels[0]).all()) for i in range(1, len(cache))):
@@ -227,14 +275,14 @@ class _Training:
 
     def _decoded(self, count: int) -> None:
         self.reporter.advance(count)
-        self.stop.check(f"Nothing was learnt yet: start again with --overwrite -o {self.folder}")
+        self.stop.check(self.stop.todo or "Nothing was learnt yet")
 
     def _search(self) -> None:
         self.reporter.stage("search", None)
 
         def heard(note: str) -> None:
             self.reporter.advance(1, note)
-            self._check_stop()
+            self.stop.check()
 
         with torch.no_grad():
             self.kinds = search(self.cache, self.encoder, self.config, self.device, heard, self.large)
@@ -320,29 +368,30 @@ class _Training:
         optimiser = self._optimise_with(1.0)
         parameters = list(transformer.parameters())
         while self.progress.step < steps:
-            step = self.progress.step
-            self._set_rate(optimiser, min(1.0, (step + 1) / 20) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
-            with self.amp:
-                jitter = min(1.0, 2 - 2 * step / steps)
-                sample = draw(plan, step_generator(self.config.seed, step), jitter)
-                seen = localisation.look(sample.scene, sample.shown)
-                loss = regression_loss(localisation.body, seen, sample)
-            value, norm = descend(loss, optimiser, parameters, step, sample.names)
-            self.progress.step += 1
-            record: dict[str, Any] = {**self._where("regression"), "step": step, "loss": value, "gradient": norm}
-            note = f"loss {value:.3f}"
-            if self.progress.step % CHECK_EVERY == 0:
-                agreement = self._agreement(self.progress.number, self.progress.level + 1)
-                record["agreement"] = agreement
-                note += f", agrees with the search {agreement:.2f}"
-                gained = agreement > self.progress.best + LEAST_GAIN
-                self.progress.stale = 0 if gained else self.progress.stale + 1
-                self.progress.best = max(agreement, self.progress.best)
-            self.metrics.log(record)
-            self.reporter.advance(1, note)
-            if self.progress.best >= AGREED or (self.progress.stale >= PATIENCE and self.progress.step >= LATE * steps):
-                break
-            self._checkpoint()
+            with self.stop.finishing():
+                step = self.progress.step
+                self._set_rate(optimiser, min(1.0, (step + 1) / 20) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
+                with self.amp:
+                    jitter = min(1.0, 2 - 2 * step / steps)
+                    sample = draw(plan, step_generator(self.config.seed, step), jitter)
+                    seen = localisation.look(sample.scene, sample.shown)
+                    loss = regression_loss(localisation.body, seen, sample)
+                value, norm = descend(loss, optimiser, parameters, step, sample.names)
+                self.progress.step += 1
+                record: dict[str, Any] = {**self._where("regression"), "step": step, "loss": value, "gradient": norm}
+                note = f"loss {value:.3f}"
+                if self.progress.step % CHECK_EVERY == 0:
+                    agreement = self._agreement(self.progress.number, self.progress.level + 1)
+                    record["agreement"] = agreement
+                    note += f", agrees with the search {agreement:.2f}"
+                    gained = agreement > self.progress.best + LEAST_GAIN
+                    self.progress.stale = 0 if gained else self.progress.stale + 1
+                    self.progress.best = max(agreement, self.progress.best)
+                self.metrics.log(record)
+                self.reporter.advance(1, note)
+                if self.progress.best >= AGREED or (self.progress.stale >= PATIENCE and self.progress.step >= LATE * steps):
+                    break
+                self._checkpoint()
         if self.progress.level + 1 < self.config.cascade:
             self.progress.level += 1
             self._next_stage("regression")
@@ -386,16 +435,17 @@ class _Training:
             self.before = {k: v.clone() for k, v in transformer.state_dict().items()}
             self.objective_before = self._objective()
         while self.progress.step < steps:
-            step = self.progress.step
-            self._set_rate(optimiser, 1 - step / steps)
-            g = step_generator(self.config.seed + 1, step)
-            sample = draw(plan, g, 0.0)
-            loss = finetune_loss(localisation, judge, sample, g, self.config.margin)
-            value, norm = descend(loss, optimiser, parameters, step, sample.names)
-            self.progress.step += 1
-            self.metrics.log({**self._where("finetune"), "step": step, "loss": value, "gradient": norm})
-            self.reporter.advance(1, f"loss {value:.3f}")
-            self._checkpoint()
+            with self.stop.finishing():
+                step = self.progress.step
+                self._set_rate(optimiser, 1 - step / steps)
+                g = step_generator(self.config.seed + 1, step)
+                sample = draw(plan, g, 0.0)
+                loss = finetune_loss(localisation, judge, sample, g, self.config.margin)
+                value, norm = descend(loss, optimiser, parameters, step, sample.names)
+                self.progress.step += 1
+                self.metrics.log({**self._where("finetune"), "step": step, "loss": value, "gradient": norm})
+                self.reporter.advance(1, f"loss {value:.3f}")
+                self._checkpoint()
         after = self._objective()
         kept = after <= self.objective_before
         self.metrics.log(
@@ -479,17 +529,18 @@ class _Training:
         checkpoint.save_model(self.folder, tensors, facts)
         self.progress.stage = "calibrate"
         self._save()
-        (self.folder / "cache.npy").unlink(missing_ok=True)
         return agreement
 
-    def _check_stop(self) -> None:
-        self.stop.check(f"Go on with stn-coloc train --resume -o {self.folder}")
+    def _say_how_to_go_on(self) -> None:
+        """There is a state now: a stopped training can be resumed."""
+        self.results.keep = True
+        self.stop.todo = f"Go on with stn-coloc train --resume -o {self.results.folder}"
 
     def _checkpoint(self) -> None:
         stopping = bool(self.stop.signum)
         if stopping or self.progress.step % SAVE_EVERY == 0:
             self._save()
-        self._check_stop()
+        self.stop.check()
 
     def _save(self) -> None:
         p = self.progress

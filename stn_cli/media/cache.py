@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -178,7 +179,8 @@ def build_cache(
     Args:
         files: the images.
         canvas: side of the canvas, pixels.
-        path: a file for the memory map; the array is in memory when left out.
+        path: a file for the memory map, without a name as soon as it is open, so that it goes away however the process ends; the array is in
+            memory when left out.
         workers: decoding threads.
         max_pixels: images with more are skipped.
         progress: called with 1 after each file.
@@ -189,6 +191,9 @@ def build_cache(
     shape = (max(1, len(files)), canvas, canvas, 3)
     pixels: npt.NDArray[np.uint8]
     pixels = np.empty(shape, np.uint8) if path is None else np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if path is not None:
+        with suppress(PermissionError):  # Windows: it goes with its folder there
+            path.unlink()
     cache = Cache(pixels, [], [], [], [])
     for item in ordered_map(lambda f: load_canvas(f, canvas, max_pixels), files, workers or default_workers()):
         progress(1)

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stn_cli.errors import InputError
-from stn_cli.files import MARKER
 from stn_cli.records import Skipped
+from stn_cli.results import MANIFEST, is_staging, written_by_tool
 
 EXTENSIONS = frozenset(
     [
@@ -119,16 +120,19 @@ def _from_folder(root: str) -> Scan:
 
 def _walk(folder: str, prefix: str, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
     folders = [(folder, prefix)]
+    ours: set[str] = set()
     while folders:
         folder, prefix = folders.pop()
+        if is_staging(folder):
+            continue
         try:
             with os.scandir(folder) as entries:
                 listing = list(entries)
         except OSError as error:
             skipped.append(Skipped(prefix.rstrip("/") or folder, f"unreadable folder: {error.strerror}"))
             continue
-        if prefix and any(entry.name == MARKER for entry in listing):
-            continue
+        if any(entry.name == MANIFEST for entry in listing):
+            ours |= {prefix + name for name in written_by_tool(folder)}
         for entry in listing:
             name = prefix + entry.name
             try:
@@ -137,7 +141,7 @@ def _walk(folder: str, prefix: str, skipped: list[Skipped]) -> Iterator[tuple[st
                 elif entry.is_symlink() and entry.is_dir():
                     skipped.append(Skipped(name, "symlinked folder"))
                 elif entry.is_file():
-                    if _wanted(entry.path):
+                    if name not in ours and _wanted(entry.path):
                         yield entry.path, name
                 elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
                     skipped.append(Skipped(name, "not a regular file"))
@@ -198,3 +202,27 @@ def require_images(found: Scan, source: object, least: int = 1) -> None:
         counts = f"{len(found.images)} images, {len(found.skipped)} skipped"
         subject = source if isinstance(source, str | Path) else "source"
         raise InputError(f"at least {least} images are needed" if least > 1 else "no image found", subject, counts)
+
+
+def places_of(source: object, found: Scan) -> tuple[list[str], list[str]]:
+    """Where a scan's files lie, so that results can be kept apart from them.
+
+    Args:
+        source: that was scanned.
+        found: in it.
+
+    Returns:
+        The folders among the sources; and the real folders of images that were named one by one or are reached through links.
+    """
+    given: list[Any] = (
+        [source] if isinstance(source, str | os.PathLike) else list(source) if isinstance(source, Iterable) else []
+    )
+    folders = [os.fspath(g) for g in given if os.path.isdir(g)]
+    single = len(folders) < len(given) or not given
+    parents: set[str] = set()
+    for image in found.images:
+        if os.path.islink(image.path):
+            parents.add(os.path.dirname(os.path.realpath(image.path)))
+        if single:
+            parents.add(os.path.dirname(image.path) or ".")
+    return folders, sorted(parents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,19 +15,23 @@ import stn_cli
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.coloc.reporting import Reporter, Silent
-from stn_cli.coloc.stopping import StopRequest
 from stn_cli.errors import CheckpointError, InputError, ResourceError
-from stn_cli.files import prepare_folder
-from stn_cli.media.cache import build_cache, canvas_side, default_workers
+from stn_cli.files import TEMPORARY
+from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.decode import MAX_PIXELS
-from stn_cli.media.scan import require_images, scan
+from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.pretrain.selfsupervised import Recipe, train_selfsupervised
 from stn_cli.pretrain.state import NAME
-from stn_cli.records import Skipped
-from stn_cli.runfolder import write_skipped
+from stn_cli.records import Skipped, reasons
+from stn_cli.results import Results
+from stn_cli.runfolder import SKIPPED, write_skipped
+from stn_cli.runtime.stopping import StopRequest
 
 LEAST = 16
 """Images below which two views of a few pictures teach nothing."""
+LOG = "log.txt"
+NAMES = (FILE, NAME, LOG, SKIPPED)
+BEGINNINGS = frozenset([SKIPPED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +83,61 @@ def pretrain_folder(
     """
     reporter, recipe, folder, begun = reporter or Silent(), recipe or Recipe(), Path(out), time.monotonic()
     target = pick_device(device)
-    found = scan(source)
-    require_images(found, source, LEAST)
-    if resume and not (folder / NAME).is_file():
-        raise CheckpointError("nothing to resume", folder, f"no {NAME}", "Start without --resume")
-    prepare_folder(folder, overwrite=overwrite, keep=resume)
-    if not resume:
-        (folder / NAME).unlink(missing_ok=True)
-        (folder / FILE).unlink(missing_ok=True)
     try:
         with StopRequest() as stop:
-            reporter.stage("decode", len(found.images))
-            side = canvas_side(found.images, imgsz)
-            path = folder / "cache.npy" if len(found.images) * side * side * 3 > 512 << 20 else None
-            cache = build_cache(
-                found.images, side, path, workers=workers or default_workers(), max_pixels=max_pixels or MAX_PIXELS,
-                progress=reporter.advance,
-            )  # fmt: skip
-            cache.skipped[:0] = found.skipped
-            write_skipped(folder, cache.skipped)
-            if len(cache) < LEAST:
-                why = f"{len(cache)} usable, {len(cache.skipped)} skipped: see skipped.jsonl"
-                raise InputError(f"at least {LEAST} usable images are needed", todo=why)
-            cache.settle(target)
-            start = None if scratch else SmallEncoder().network
-            network, loss = train_selfsupervised(cache, folder, recipe, target, start, reporter, stop)
-            facts = {
-                "recipe": "self-supervised",
-                "from": "scratch" if scratch else "small",
-                "version": stn_cli.__version__,
-                "pictures": len(cache),
-                **asdict(recipe),
-            }
-            write_encoder(folder / FILE, network, None, facts)
+            found = scan(source)
+            folders, beside = places_of(source, found)
+            results = Results(
+                folder, "pretrain", NAMES, folders, beside, overwrite=overwrite, resume=resume, beginnings=BEGINNINGS
+            )
+            require_images(found, source, LEAST)
+            with results.open() as work:
+                if resume:
+                    _take_up(folder, work)
+                cache = _decode(found, work, imgsz, workers, max_pixels or MAX_PIXELS, reporter)
+                cache.settle(target)
+                start = None if scratch else SmallEncoder().network
+                stop.todo = f"The same command with --resume goes on from {folder}"
+                results.keep = True
+                network, loss = train_selfsupervised(cache, work, recipe, target, start, reporter, stop)
+                facts = {
+                    "recipe": "self-supervised",
+                    "from": "scratch" if scratch else "small",
+                    "version": stn_cli.__version__,
+                    "pictures": len(cache),
+                    **asdict(recipe),
+                }
+                write_encoder(work / FILE, network, None, facts)
     except torch.OutOfMemoryError as error:
         raise ResourceError("out of memory on the device", todo="Lower --batch or --view, or use --device cpu") from error
-    finally:
-        (folder / "cache.npy").unlink(missing_ok=True)
     return PretrainResult(folder, len(cache), cache.skipped, loss, time.monotonic() - begun)
+
+
+def _take_up(folder: Path, work: Path) -> None:
+    """What an earlier call left, into the folder that is worked in.
+
+    Raises:
+        CheckpointError: nothing to resume.
+    """
+    if (work / NAME).is_file():
+        return
+    if not (folder / NAME).is_file():
+        raise CheckpointError("nothing to resume", folder, f"no {NAME}", "Start without --resume")
+    for name in (NAME, LOG):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, work / name)
+
+
+def _decode(found: Scan, work: Path, imgsz: int, workers: int | None, max_pixels: int, reporter: Reporter) -> Cache:
+    reporter.stage("decode", len(found.images))
+    side = canvas_side(found.images, imgsz)
+    path = work / f"{TEMPORARY}cache.npy" if len(found.images) * side * side * 3 > 512 << 20 else None
+    cache = build_cache(
+        found.images, side, path, workers=workers or default_workers(), max_pixels=max_pixels, progress=reporter.advance
+    )
+    cache.skipped[:0] = found.skipped
+    write_skipped(work, cache.skipped)
+    if len(cache) < LEAST:
+        why = f"{len(cache)} usable, {reasons(cache.skipped)}"
+        raise InputError(f"at least {LEAST} usable images are needed", todo=why)
+    return cache

@@ -30,7 +30,7 @@ class Series:
 
 
 def write_picture(path: Path, pixels: Pixels) -> None:
-    """Write an RGB picture by its extension, atomically, folders included.
+    """Write an RGB picture by its extension, atomically, folders included; the disk is not waited for (see `stn_cli.results`).
 
     Raises:
         OutputError: it cannot be written.
@@ -42,7 +42,7 @@ def write_picture(path: Path, pixels: Pixels) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError("cannot write into", path.parent, error.strerror) from error
-    write_bytes(path, data.tobytes())
+    write_bytes(path, data.tobytes(), sync=False)
 
 
 def line_chart(series: Sequence[Series], x_label: str, y_label: str, mark: float | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +17,7 @@ from stn_cli.coloc.localiser import Localiser
 from stn_cli.coloc.metrics import NAME as METRICS
 from stn_cli.coloc.metrics import read_metrics
 from stn_cli.coloc.reporting import Reporter, Silent
-from stn_cli.errors import InputError, printable
+from stn_cli.errors import InputError, OutputError, printable
 from stn_cli.files import write_text
 from stn_cli.media.cache import default_workers, load_canvas, ordered_map
 from stn_cli.media.decode import Pixels
@@ -24,8 +25,10 @@ from stn_cli.media.scan import ImageFile
 from stn_cli.records import Localisation, Skipped
 from stn_cli.report import figures
 from stn_cli.report.figures import Series
+from stn_cli.results import note_written, written_by_tool
 from stn_cli.runfolder import read_images, read_skipped
 
+REPORT = "report.html"
 THUMB = 224
 CROP = 112
 MOST_IMAGES = 240
@@ -41,12 +44,15 @@ class Shown:
     crop: Pixels
 
 
-def write_report(run: Path, out: Path | None = None, *, device: str = "auto", reporter: Reporter | None = None) -> Path:
+def write_report(
+    run: Path, out: Path | None = None, *, overwrite: bool = False, device: str = "auto", reporter: Reporter | None = None
+) -> Path:
     """Write `report.html` of a run.
 
     Args:
         run: the run folder.
-        out: the page; `report.html` in the run folder when left out.
+        out: the page; `report.html` in the run folder when left out, where an earlier one is replaced.
+        overwrite: a file that is there may be replaced.
         device: for the model.
         reporter: hears of progress.
 
@@ -56,7 +62,11 @@ def write_report(run: Path, out: Path | None = None, *, device: str = "auto", re
     Raises:
         CheckpointError: the run has no usable model.
         InputError: none of its images can be read any more.
+        OutputError: another file is there, or the page cannot be written.
     """
+    target = out or run / REPORT
+    if not overwrite and os.path.lexists(target) and not (out is None and REPORT in written_by_tool(run)):
+        raise OutputError("the page is there already", target, None, "Use --overwrite, or another --out")
     localiser = Localiser.load(run, device)
     files = read_images(run)
     reporter = reporter or Silent()
@@ -73,8 +83,9 @@ def write_report(run: Path, out: Path | None = None, *, device: str = "auto", re
     if not shown:
         raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
     skipped = read_skipped(run) + lost
-    target = out or run / "report.html"
     write_text(target, _render(run, localiser, shown, skipped, len(files)))
+    if target == run / REPORT:
+        note_written(run, REPORT)
     return target
 
 

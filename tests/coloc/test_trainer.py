@@ -96,12 +96,12 @@ def test_a_kill_at_any_moment_leaves_a_checkpoint_that_loads(trained: Trained, t
     for _ in range(3):
         process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
         deadline = time.monotonic() + 60
-        while not (run / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        while not (run / "unfinished/state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(rng.uniform(0, 4))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert checkpoint.load_state(run)["progress"]
+        assert checkpoint.load_state(run / "unfinished")["progress"]
     train(None, run, resume=True)
     assert all(torch.equal(v, weights(trained.run)[k]) for k, v in weights(run).items())
     assert not list(run.glob(".tmp*"))
@@ -136,7 +136,7 @@ def test_divergence_is_an_error_that_keeps_the_checkpoint(
         train(trained.images, tmp_path / "run", TrainConfig(**QUICK))
     assert caught.value.exit_code == 6
     assert "images of the batch" in str(caught.value)
-    checkpoint.load_state(tmp_path / "run")
+    checkpoint.load_state(tmp_path / "run" / "unfinished")
 
 
 def test_collapse_is_noticed() -> None:

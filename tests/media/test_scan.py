@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stn_cli.errors import InputError
-from stn_cli.files import MARKER
 from stn_cli.media.scan import scan
+from stn_cli.results import Results
 from tests.conftest import make_image, write_image
 
 
@@ -57,8 +57,14 @@ def test_a_name_with_wildcards_is_taken_literally_when_it_exists(tree: Path) -> 
 
 
 def test_results_inside_the_folder_are_not_read_as_input(tree: Path) -> None:
-    (tree / "sub" / MARKER).write_text("")
-    assert names(tree) == ["a.JPG", "b.png", "looks.jpg"]
+    before = names(tree)
+    with Results(tree / "sub/out", "localise", ("crops",)).open() as work:
+        write_image(work / "crops/x.png", make_image(0)[0])
+        assert names(tree) == before  # what a call is just writing
+    assert (tree / "sub/out/crops/x.png").is_file()
+    assert names(tree) == before
+    write_image(tree / "sub/out/mine.png", make_image(0)[0])
+    assert names(tree) == sorted([*before, "sub/out/mine.png"])  # a person's own picture beside results is one
 
 
 def test_symlinks_fifos_and_loops(tree: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 
 from stn_cli.coloc.encoders.small import FILE, SmallEncoder
-from stn_cli.coloc.stopping import StopRequest
 from stn_cli.errors import CheckpointError, InputError, Interrupted
 from stn_cli.media.cache import build_cache
 from stn_cli.media.scan import scan
@@ -23,6 +22,7 @@ from stn_cli.pretrain.pictures import load_shards, random_views
 from stn_cli.pretrain.selfsupervised import Recipe, matching_cells, train_selfsupervised, vicreg
 from stn_cli.pretrain.state import load_state
 from stn_cli.pretrain.supervised import cutmix, mosaic
+from stn_cli.runtime.stopping import StopRequest
 from tests.conftest import make_folder
 
 CPU = torch.device("cpu")

@@ -9,15 +9,15 @@ import torch
 
 from stn_cli.coloc import trainer
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.stopping import StopRequest
 from stn_cli.errors import Interrupted, ResourceError
+from stn_cli.runtime.stopping import StopRequest
 from tests.conftest import QUICK, Trained
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_42_43_a_second_signal_leaves_at_once(name: str, code: int) -> None:
     program = (
-        "import os, signal, time\nfrom stn_cli.coloc.stopping import StopRequest\n"
+        "import os, signal, time\nfrom stn_cli.runtime.stopping import StopRequest\n"
         f"with StopRequest() as stop:\n  os.kill(os.getpid(), signal.{name}); print('noted', flush=True)\n"
         f"  os.kill(os.getpid(), signal.{name}); time.sleep(5); print('still here')"
     )

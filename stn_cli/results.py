@@ -1,0 +1,362 @@
+"""Results folders: new results take their place only when they are whole, and nothing that a person put there is ever touched.
+
+While a call works everything it writes lies in `OUT/unfinished`. When it is whole, exactly those earlier files go that the manifest
+`OUT/.stn-coloc` lists, the new ones are moved in, and the manifest lists them. A call that fails or is killed leaves the earlier results as
+they were; if it is killed between the two last steps the next call finishes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from stn_cli.errors import OutputError, printable
+from stn_cli.files import TEMPORARY, atomic, escape, is_inside, unescape
+from stn_cli.runtime.stopping import finishing
+
+MANIFEST = ".stn-coloc"
+"""Lists what this tool wrote into the folder that it lies in."""
+STAGING = "unfinished"
+STAGING_MARKER = ".stn-coloc-unfinished"
+JOURNAL = "records.jsonl"
+"""What a call goes on from; it serves no purpose when the results are whole."""
+RESUMABLE = frozenset(["train", "localise", "pretrain"])
+_WHOLE, _CLEARED = ".whole", ".cleared"
+_LARGEST_MANIFEST = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a manifest says: the command that wrote, and the relative names of the files, with `/`."""
+
+    command: str = ""
+    names: frozenset[str] = frozenset()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder; an empty one where there is none, or none that this version understands.
+
+    Names that would lead out of the folder are left out: a folder may come from a stranger.
+    """
+    path = folder / MANIFEST
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_MANIFEST:
+            return Manifest()
+        first, *lines = path.read_bytes().split(b"\n")
+        head = json.loads(first)
+        if not (isinstance(head, dict) and head.get("tool") == "stn-coloc" and head.get("manifest") == 1):
+            return Manifest()
+    except (OSError, ValueError, RecursionError):
+        return Manifest()
+    names = frozenset(name for line in lines if line and is_inside(name := unescape(line)))
+    return Manifest(str(head.get("command", "")), names)
+
+
+def written_by_tool(folder: str | os.PathLike[str]) -> frozenset[str]:
+    """The files, relative to `folder` and with `/`, that this tool wrote into it; none where it holds no manifest."""
+    return read_manifest(Path(folder)).names
+
+
+def is_staging(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is one in which a call of this tool works, or was stopped."""
+    return os.path.basename(folder) == STAGING and os.path.isfile(os.path.join(folder, STAGING_MARKER))
+
+
+def note_written(folder: Path, name: str) -> None:
+    """Add a file that was written later to the manifest of its folder, where it has one."""
+    manifest = read_manifest(folder)
+    if manifest.command and name not in manifest.names:
+        _write_manifest(folder / MANIFEST, manifest.command, [*manifest.names, name])
+
+
+def _write_manifest(path: Path, command: str, names: Iterable[str]) -> None:
+    with atomic(path) as file:
+        file.write(json.dumps({"tool": "stn-coloc", "manifest": 1, "command": command}).encode() + b"\n")
+        for name in sorted(names):
+            file.write(escape(name) + b"\n")
+
+
+@dataclass(slots=True)
+class Results:
+    """A results folder that a call is going to write; making one checks everything and writes nothing.
+
+    Attributes:
+        folder: the results' folder.
+        command: that writes.
+        names: of the files and folders that the call may write, below `folder`.
+        sources: files and folders that are read: none may lie in the results, nor the results in one of them.
+        uses: a run, an encoder: none may lie in the results.
+        overwrite: earlier results of the same command may be replaced.
+        resume: the call goes on with what lies in `staging`.
+        keep: what was written so far is worth keeping if the call fails; set by whoever writes.
+        beginnings: names that are worth nothing by themselves: a stopped call that left no others is as good as none.
+
+    Raises:
+        OutputError: a file is in the way, the folder is not empty, a source lies in it or it in a source, another command's results are there,
+            or a file of somebody else has a name that is wanted.
+    """
+
+    folder: Path
+    command: str
+    names: Sequence[str]
+    sources: Sequence[str | os.PathLike[str]] = ()
+    uses: Sequence[str | os.PathLike[str]] = ()
+    overwrite: bool = False
+    resume: bool = False
+    keep: bool = False
+    beginnings: frozenset[str] = frozenset()
+    _lock: IO[str] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._check_apart()
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise OutputError("cannot write into", self.folder, "a file is in the way", "Choose another --out")
+        try:
+            self._check_content()
+        except OSError as error:
+            raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
+
+    @property
+    def staging(self) -> Path:
+        """The folder that everything is written into until it is whole."""
+        return self.folder / STAGING
+
+    def _check_apart(self) -> None:
+        out = _Place.of(self.folder)
+        for given, both in [(s, True) for s in self.sources] + [(u, False) for u in self.uses]:
+            place = _Place.of(given)
+            if place.is_below(out):
+                what = "results would take the place of what they are made from"
+                raise OutputError(what, os.fspath(given), f"it lies in {printable(str(self.folder))}", "Choose another --out")
+            if both and out.is_below(place):
+                what = "results would lie among what they are made from"
+                todo = f"Choose an --out beside it, for example -o {os.path.join(os.path.dirname(place.path), 'results')}"
+                raise OutputError(what, self.folder, f"it lies in {printable(os.fspath(given))}", todo)
+
+    def _check_content(self) -> None:
+        if not self.folder.is_dir():
+            return
+        manifest = read_manifest(self.folder)
+        entries = [n for n in os.listdir(self.folder) if n not in (MANIFEST, STAGING) and not n.startswith(TEMPORARY)]
+        if os.path.lexists(self.staging):
+            if not is_staging(self.staging):
+                raise OutputError(
+                    "cannot write into", self.staging, "a folder of that name is in the way", "Choose another --out"
+                )
+            if self.has_begun() and not (self.overwrite or self.resume):
+                todo = "Use --resume or --overwrite" if self.command in RESUMABLE else "Use --overwrite"
+                what = f"an unfinished {_made_by(self.staging)} is there"
+                raise OutputError(what, self.staging, None, f"{todo}, or another --out")
+        if entries and not (self.overwrite or self.resume):
+            raise OutputError("output folder is not empty", self.folder, None, "Use --overwrite, or another --out")
+        if manifest.names and manifest.command != self.command:
+            what = f"the folder holds results of {manifest.command}, not of {self.command}"
+            raise OutputError(what, self.folder, None, "Choose another --out")
+        for name in self.names:
+            for found in _files_below(self.folder, name):
+                if found not in manifest.names:
+                    why = f"this tool did not write it; {self.command} needs the name"
+                    raise OutputError("a file is in the way", self.folder / found, why, "Move it away, or choose another --out")
+
+    def has_begun(self) -> bool:
+        """Whether a stopped call left anything that is worth going on with."""
+        if not is_staging(self.staging):
+            return False
+        own = {STAGING_MARKER, *self.beginnings}
+        return any(n not in own and not n.startswith(TEMPORARY) for n in os.listdir(self.staging))
+
+    @contextmanager
+    def open(self) -> Iterator[Path]:
+        """The folder to write into; its content takes the place of the earlier results when the block ends without an error.
+
+        Raises:
+            OutputError: it cannot be written to, another call works there, or the results cannot be moved in; they are in `staging` then.
+        """
+        self.keep = self.resume and self.has_begun()
+        made = self._make()
+        try:
+            yield self.staging
+        except BaseException:
+            self._unlock()
+            if not self.keep:
+                shutil.rmtree(self.staging, ignore_errors=True)
+                with suppress(OSError):  # not empty: earlier results
+                    if made:
+                        self.folder.rmdir()
+            raise
+        try:
+            with finishing():
+                self._commit()
+        except OSError as error:
+            todo = f"The new results are whole in {self.staging}; the next call with --overwrite or --resume moves them"
+            raise OutputError("cannot put the results in place", self.folder, error.strerror or error, todo) from error
+        finally:
+            self._unlock()
+
+    def _make(self) -> bool:
+        made = not self.folder.is_dir()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in self.folder.glob(TEMPORARY + "*"):  # of a run that was killed while it wrote
+                stale.unlink(missing_ok=True)
+            if is_staging(self.staging):
+                self._lock_it()
+                _go_on_moving(self.folder)
+                if not self.resume and self.staging.is_dir():
+                    self._unlock()
+                    shutil.rmtree(self.staging)
+            if not self.staging.is_dir():
+                self.staging.mkdir()
+                (self.staging / STAGING_MARKER).write_text(self.command + "\n", "utf-8")
+            if self._lock is None:
+                self._lock_it()
+        except OSError as error:
+            raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
+        return made
+
+    def _lock_it(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows: an open file cannot be removed by another call there
+            return
+        self._lock = open(self.staging / STAGING_MARKER, "r+", encoding="utf-8")  # noqa: SIM115 -- held until the results are in place
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._unlock()
+            raise OutputError(
+                "another call is writing there", self.folder, None, "Wait for it, or choose another --out"
+            ) from None
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _commit(self) -> None:
+        names = []
+        for root, _, files in os.walk(self.staging):
+            below = os.path.relpath(root, self.staging).replace(os.sep, "/")
+            names += [f"{below}/{n}" if below != "." else n for n in files if not n.startswith(TEMPORARY)]
+            _sync_folder(root)
+        own = {STAGING_MARKER, MANIFEST, JOURNAL}
+        _write_manifest(self.staging / MANIFEST, self.command, (n for n in names if n not in own))
+        (self.staging / _WHOLE).touch()
+        _go_on_moving(self.folder)
+
+
+def _go_on_moving(folder: Path) -> None:
+    """Put whole results in their place, from whichever step a call was stopped at."""
+    staging = folder / STAGING
+    if (staging / _WHOLE).is_file():
+        remove_written(folder, read_manifest(folder).names)
+        os.replace(staging / _WHOLE, staging / _CLEARED)
+    if not (staging / _CLEARED).is_file():
+        return
+    own = (STAGING_MARKER, MANIFEST, _CLEARED, JOURNAL)
+    entries = [n for n in sorted(os.listdir(staging)) if n not in own and not n.startswith(TEMPORARY)]
+    for name in entries:
+        if os.path.lexists(folder / name):
+            raise FileExistsError(17, f"{name} has come in the way")
+        os.replace(staging / name, folder / name)
+    if (staging / MANIFEST).is_file():
+        os.replace(staging / MANIFEST, folder / MANIFEST)
+    _sync_folder(folder)
+    shutil.rmtree(staging)
+
+
+def remove_written(folder: Path, names: Iterable[str]) -> None:
+    """Remove files by their relative names, and folders that are empty then; nothing is reached through a link."""
+    emptied: set[str] = set()
+    real: dict[str, bool] = {"": True}
+    for name in names:
+        parent = name.rpartition("/")[0]
+        if not _is_plain(folder, parent, real):
+            continue
+        path = folder / name
+        with suppress(FileNotFoundError, IsADirectoryError):
+            if not path.is_dir() or path.is_symlink():
+                path.unlink()
+        while parent:
+            emptied.add(parent)
+            parent = parent.rpartition("/")[0]
+    for below in sorted(emptied, key=len, reverse=True):
+        with suppress(OSError):  # something else is in it
+            (folder / below).rmdir()
+
+
+def _is_plain(folder: Path, below: str, known: dict[str, bool]) -> bool:
+    """Whether a folder below another is reached through no link."""
+    if below not in known:
+        known[below] = _is_plain(folder, below.rpartition("/")[0], known) and not (folder / below).is_symlink()
+    return known[below]
+
+
+def _files_below(folder: Path, name: str) -> Iterator[str]:
+    """What is at a name: the file itself or, of a folder, the files in it; relative to `folder`, with `/`."""
+    path = folder / name
+    if path.is_symlink() or not path.is_dir():
+        if os.path.lexists(path):
+            yield name
+        return
+    for root, folders, files in os.walk(path):
+        below = os.path.relpath(root, folder).replace(os.sep, "/")
+        yield from (f"{below}/{n}" for n in files)
+        yield from (f"{below}/{n}" for n in folders if os.path.islink(os.path.join(root, n)))
+
+
+def _made_by(staging: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return printable((staging / STAGING_MARKER).read_text("utf-8")[:40].strip()) or "call"
+    return "call"
+
+
+def _sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Wait until the disk has a folder's entries; not on systems where folders cannot be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a path really is: its real path, and what identifies it and the folders above it whatever they are called."""
+
+    path: str
+    own: tuple[int, int] | None
+    above: frozenset[tuple[int, int]]
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> _Place:
+        real = os.path.realpath(path)
+        above, at = set(), real
+        while True:
+            with suppress(OSError, ValueError):
+                above.add(_identity(at))
+            if at == os.path.dirname(at):
+                break
+            at = os.path.dirname(at)
+        own = None
+        with suppress(OSError, ValueError):
+            own = _identity(real)
+        return cls(real, own, frozenset(above))
+
+    def is_below(self, other: _Place) -> bool:
+        """Whether it is the other one, or in it."""
+        if other.own is not None:
+            return other.own in self.above
+        return self.path == other.path or self.path.startswith(other.path + os.sep)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
