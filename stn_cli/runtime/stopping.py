@@ -38,7 +38,8 @@ class StopRequest:
         self.todo = todo
         self._before: dict[int, object] = {}
         self._timer: threading.Timer | None = None
-        self._forced = self._late = False
+        self._sending = threading.Lock()
+        self._forced = self._late = self._done = False
         self._finishing = 0
 
     def __enter__(self) -> StopRequest:
@@ -58,6 +59,8 @@ class StopRequest:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._forced:  # our own reminder: nobody looked
             self._forced = False
+            if self._done:
+                return
             if self._finishing:
                 self._late = True
                 return
@@ -71,18 +74,22 @@ class StopRequest:
 
     def _remind(self, main: int, number: int) -> None:
         """Send the signal to the main thread once more, which wakes it where it waits for a lock or reads a pipe."""
-        if self._timer is None:
-            return
-        self._forced = True
-        if sys.platform == "win32":
-            signal.raise_signal(number)
-        else:
-            signal.pthread_kill(main, number)
+        with self._sending:
+            if self._done:
+                return
+            self._forced = True
+            if sys.platform == "win32":
+                signal.raise_signal(number)
+            else:
+                signal.pthread_kill(main, number)
 
     def _answered(self) -> None:
+        """No reminder from here on: one that came after the handlers were put back would end the program."""
+        self._done = True
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            with self._sending:
+                self._timer = None
 
     def check(self, todo: str = "") -> None:
         """Raise `Interrupted` if a signal has come."""

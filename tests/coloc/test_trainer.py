@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from stn_cli.coloc.localiser import Localiser
 from stn_cli.coloc.reporting import Silent
 from stn_cli.coloc.trainer import train
 from stn_cli.coloc.training import draw, read_bilinear, step_generator
-from stn_cli.errors import CheckpointError, DivergedError, Interrupted
+from stn_cli.errors import CheckpointError, DivergedError, Interrupted, OutputError, UsageError
 from stn_cli.evaluate import score_boxes
 from stn_cli.media.scan import scan
 from stn_cli.records import ImageRecord
@@ -261,3 +263,63 @@ def test_every_transform_trains(trained: Trained, tmp_path: Path, transform: str
     found = Localiser.load(tmp_path / "run").localise(trained.images / "000.png")
     assert len(found.quad) == 4
     assert 0 <= found.score <= 1
+
+
+# what is said after `train --resume -o run`, and whether it is the run's own source
+SOURCES = [
+    ("its own", lambda d: d / "images", True),
+    ("its own through a glob", lambda d: str(d / "images/*"), True),
+    ("another folder", lambda d: d / "other", False),
+    ("a part of it", lambda d: str(d / "images/00[0-4].png"), False),
+]
+
+
+@pytest.mark.parametrize(("source", "same"), [row[1:] for row in SOURCES], ids=[row[0] for row in SOURCES])
+def test_case_U_a_source_that_is_not_the_runs_own_is_refused(
+    tmp_path: Path, source: Callable[[Path], Path | str], same: bool
+) -> None:
+    make_folder(tmp_path, 8)
+    (tmp_path / "images/bad.png").write_text("no image")  # was skipped, and still belongs to the source
+    make_folder(tmp_path / "x", 8, start=20)
+    (tmp_path / "x/images").rename(tmp_path / "other")
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(tmp_path / "images", run, TrainConfig(**QUICK), reporter=StopAt("regression", 3))
+    if same:
+        assert train(source(tmp_path), run, resume=True).images == 8
+        return
+    with pytest.raises(UsageError, match="the run's own images"):
+        train(source(tmp_path), run, resume=True)
+    assert checkpoint.load_state(run / "unfinished")  # still there to be gone on with
+
+
+def test_an_earlier_run_stays_until_the_new_one_is_whole(trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    with pytest.raises(Interrupted):
+        train(trained.images, run, TrainConfig(**QUICK, seed=1), overwrite=True, reporter=StopAt("regression", 3))
+    assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before
+    with pytest.raises(OutputError, match="unfinished train is there"):
+        train(trained.images, run, TrainConfig(**QUICK))
+    train(None, run, resume=True)
+    assert not (run / "unfinished").exists()
+    assert TrainConfig.from_toml(run / "config.toml").seed == 1
+    assert any(not torch.equal(v, weights(trained.run)[k]) for k, v in weights(run).items())
+
+
+def test_case_V_a_start_that_was_stopped_while_decoding_is_as_good_as_none(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(trained.images, tmp_path / "run", TrainConfig(**QUICK), reporter=StopAt("decode", 3))
+    assert not (tmp_path / "run").exists()
+    train(trained.images, tmp_path / "run", TrainConfig(**QUICK))
+
+
+def test_a_finished_run_is_rebuilt_from_its_state(trained: Trained, tmp_path: Path) -> None:
+    """FAULTS 36: the way back that the message names."""
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    (run / "model.safetensors").write_bytes(b"garbage")
+    train(None, run, resume=True)
+    assert all(torch.equal(v, weights(trained.run)[k]) for k, v in weights(run).items())
+    assert {p.name for p in run.iterdir()} >= {"model.safetensors", "state.pt", "report.html"}
