@@ -18,9 +18,8 @@ from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
 from stn_cli.files import safe_name
 from stn_cli.formats.coco import CocoWriter
-from stn_cli.formats.csv import CsvWriter
 from stn_cli.formats.journal import Journal
-from stn_cli.formats.writer import Writer
+from stn_cli.formats.writer import FORMATS, Writer
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Unusable, load
 from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
@@ -31,7 +30,6 @@ from stn_cli.runfolder import SKIPPED, read_images, write_skipped
 from stn_cli.runtime.stopping import StopRequest
 
 BOXES = "boxes.json"
-FORMATS = {"csv": ("boxes.csv", CsvWriter)}
 NAMES = (BOXES, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
 PARTIAL = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""

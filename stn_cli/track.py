@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -469,7 +469,8 @@ class _Tracking:
                 if coco is not None:
                     name = f"frames/{frame.index:06d}.jpg"
                     write_picture(self.folder / name, frame.pixels)
-                    coco.add(_as_image(name, tracked, info.width, info.height))
+                    ranked = replace(tracked, objects=tuple(sorted(tracked.objects, key=lambda o: -o.score)))
+                    coco.add(_as_image(name, ranked, info.width, info.height), [o.id for o in ranked.objects])
                 if self.options.crops:
                     for found in tracked.objects:
                         write_picture(
@@ -569,7 +570,7 @@ def _as_image(name: str, frame: TrackedFrame, width: int, height: int) -> ImageR
         x1, y1, x2, y2 = o.box
         theta = ((x2 - x1) / width, 0.0, (x1 + x2) / width - 1, 0.0, (y2 - y1) / height, (y1 + y2) / height - 1)
         objects.append(Localisation(name, width, height, o.box, o.quad, theta, o.score))
-    return ImageRecord(name, width, height, tuple(sorted(objects, key=lambda o: -o.score)))
+    return ImageRecord(name, width, height, tuple(objects))
 
 
 def _cut(pixels: Pixels, box: Box) -> Pixels:

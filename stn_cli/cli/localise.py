@@ -21,7 +21,7 @@ def localise(
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")] = False,
     min_score: Annotated[float, typer.Option(help="Leave out objects below this score.")] = 0.0,
-    format: Annotated[str, typer.Option(help="Formats beside COCO, with commas: csv.")] = "",
+    format: Annotated[str, typer.Option(help="Formats beside COCO, with commas: csv, coco-results.")] = "",
     crops: Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")] = False,
     crop_size: Annotated[int, typer.Option(help="Longer side of a crop, pixels.")] = 256,
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")] = False,

@@ -1,17 +1,21 @@
-"""COCO detection JSON, streamed: memory does not grow with the number of images."""
+"""COCO detection JSON: written as a stream, so that memory does not grow with the number of images, and read back."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from stn_cli.errors import InputError, OutputError, printable
+from stn_cli.errors import OutputError, printable
 from stn_cli.files import atomic
-from stn_cli.records import ImageRecord, Localisation
+from stn_cli.formats.coco_file import CocoBox, CocoImage, Id, fault, parse_coco
+from stn_cli.formats.json_file import number, read_json, shown
+from stn_cli.formats.text_target import TextTarget
+from stn_cli.records import Box, ImageRecord, Localisation, Point, corners
 
 
 class CocoWriter:
@@ -35,8 +39,13 @@ class CocoWriter:
         except OSError as error:
             raise OutputError("cannot write", path, error.strerror, "Choose another --out") from error
 
-    def add(self, record: ImageRecord) -> None:
-        """Write one image and its objects."""
+    def add(self, record: ImageRecord, tracks: Sequence[int] | None = None) -> None:
+        """Write one image and its objects.
+
+        Args:
+            record: the image.
+            tracks: of a frame of a video, the id of the track of each of its objects; readers look for it in two places.
+        """
         self.images += 1
         image = {
             "id": self.images,
@@ -46,9 +55,12 @@ class CocoWriter:
         }
         try:
             _append(self._images, image, first=self.images == 1)
-            for found in record.objects:
+            for place, found in enumerate(record.objects):
                 self.annotations += 1
-                _append(self._annotations, annotation(found, self.annotations, self.images), first=self.annotations == 1)
+                row = annotation(found, self.annotations, self.images)
+                if tracks is not None:
+                    row |= {"track_id": tracks[place], "attributes": {"track_id": tracks[place]}}
+                _append(self._annotations, row, first=self.annotations == 1)
         except OSError as error:
             raise OutputError("cannot write", self.path, error.strerror, "Free some space") from error
 
@@ -57,7 +69,7 @@ class CocoWriter:
         with atomic(self.path, "w") as out:
             out.write('{"info": ' + json.dumps(self.info, allow_nan=False) + ',\n"images": [\n')
             _copy(self._images, out)
-            categories = [{"id": 1, "name": self.category}]
+            categories = [{"id": 1, "name": self.category, "supercategory": self.category}]
             out.write('\n],\n"categories": ' + json.dumps(categories) + ',\n"annotations": [\n')
             _copy(self._annotations, out)
             out.write("\n]}\n")
@@ -70,12 +82,43 @@ class CocoWriter:
                 spool.close()
 
 
+class CocoResultsWriter:
+    """`boxes.results.json`: the bare list that pycocotools' `loadRes` takes; image ids are those of boxes.json.
+
+    Args:
+        path: the target.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._images = self._rows = 0
+        self._target = TextTarget(path)
+        self._target.write("[\n")
+
+    def add(self, record: ImageRecord) -> None:
+        """Write the objects of one image."""
+        self._images += 1
+        for found in record.objects:
+            row = annotation(found, 0, self._images)
+            kept = {key: row[key] for key in ("image_id", "category_id", "bbox", "score")}
+            _append(self._target, kept, first=self._rows == 0)
+            self._rows += 1
+
+    def close(self) -> None:
+        """Put the file in place."""
+        self._target.write("\n]\n")
+        self._target.close()
+
+    def abandon(self) -> None:
+        """Remove the temporary file."""
+        self._target.abandon()
+
+
 def _spool(folder: Path) -> IO[str]:
     """An unnamed file: the system removes it even if the process is killed."""
     return tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)
 
 
-def _append(spool: IO[str], value: dict[str, Any], *, first: bool) -> None:
+def _append(spool: IO[str] | TextTarget, value: dict[str, Any], *, first: bool) -> None:
     spool.write(("" if first else ",\n") + json.dumps(value, allow_nan=False))
 
 
@@ -86,7 +129,10 @@ def _copy(spool: IO[str], out: IO[str]) -> None:
 
 
 def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
-    """One object as a COCO annotation, with `score`, `quad` and `theta` as extra keys."""
+    """One object as a COCO annotation, with `score`, `quad` and `theta` as extra keys.
+
+    `segmentation` is empty, not left out: readers ask for the key, and an outline would make annotation tools import polygons.
+    """
     x1, y1, x2, y2 = found.box
     return {
         "id": number,
@@ -94,6 +140,7 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
         "category_id": 1,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": (x2 - x1) * (y2 - y1),
+        "segmentation": [],
         "iscrowd": 0,
         "score": found.score,
         "quad": [list(point) for point in found.quad],
@@ -107,31 +154,34 @@ def read_coco(path: Path) -> list[ImageRecord]:
     Raises:
         InputError: not readable, not JSON, or not COCO.
     """
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError("cannot read", path, error.strerror) from error
-    except ValueError as error:
-        raise InputError("not JSON", path, error) from error
-    try:
-        objects: dict[int, list[Localisation]] = {image["id"]: [] for image in data["images"]}
-        sizes = {i["id"]: (str(i["file_name"]), int(i["width"]), int(i["height"])) for i in data["images"]}
-        for a in data["annotations"]:
-            name, width, height = sizes[a["image_id"]]
-            x, y, w, h = (float(v) for v in a["bbox"])
-            quad = a.get("quad") or [[x, y], [x + w, y], [x + w, y + h], [x, y + h]]
-            theta = a.get("theta") or (w / width, 0, (2 * x + w) / width - 1, 0, h / height, (2 * y + h) / height - 1)
-            objects[a["image_id"]].append(
-                Localisation(
-                    name,
-                    width,
-                    height,
-                    (x, y, x + w, y + h),
-                    tuple((float(p), float(q)) for p, q in quad),  # type: ignore[arg-type]
-                    tuple(float(v) for v in theta),
-                    float(a.get("score", 1.0)),
-                )
-            )
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        raise InputError("not a COCO detection file", path, f"{type(error).__name__}: {error}") from error
-    return [ImageRecord(*sizes[key], tuple(sorted(found, key=lambda o: -o.score))) for key, found in objects.items()]
+    coco = parse_coco(read_json(path, "the file of boxes"), path)
+    objects: dict[Id, list[Localisation]] = {key: [] for key in coco.images}
+    for box in coco.boxes:
+        image = coco.images[box.image]
+        try:
+            objects[box.image].append(_localisation(box, image))
+        except (TypeError, ValueError) as error:
+            raise fault(path, f"image {shown(image.file)}", error) from error
+    return [
+        ImageRecord(i.file, i.width, i.height, tuple(sorted(objects[key], key=lambda o: -o.score)))
+        for key, i in coco.images.items()
+    ]
+
+
+def _localisation(found: CocoBox, image: CocoImage) -> Localisation:
+    x1, y1, x2, y2 = found.box
+    w, h = image.width, image.height
+    theta: tuple[float, ...] = ()
+    if found.row.get("theta"):
+        theta = tuple(number(v) for v in found.row["theta"])
+    elif w and h:
+        theta = ((x2 - x1) / w, 0, (x1 + x2) / w - 1, 0, (y2 - y1) / h, (y1 + y2) / h - 1)
+    score = 1.0 if found.score is None else found.score
+    return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score)
+
+
+def _quad(value: Any, box: Box) -> tuple[Point, Point, Point, Point]:
+    if not value:
+        return corners(box)
+    a, b, c, d = ((number(x), number(y)) for x, y in value)
+    return a, b, c, d

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
 
-from stn_cli.errors import printable
+from stn_cli.errors import OutputError, printable
 from stn_cli.files import atomic
+from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import ImageRecord, TrackedFrame
 
 TRACK_HEADER = ("frame", "time", "id", "x1", "y1", "x2", "y2", "score", "interpolated")
@@ -29,8 +30,8 @@ class CsvWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._context: AbstractContextManager[IO[Any]] = atomic(path, "w")
-        self._rows = csv.writer(self._context.__enter__(), lineterminator="\n")
+        self._target = TextTarget(path)
+        self._rows = csv.writer(self._target, lineterminator="\n")
         self._rows.writerow(HEADER)
 
     def add(self, record: ImageRecord) -> None:
@@ -41,12 +42,11 @@ class CsvWriter:
 
     def close(self) -> None:
         """Put the file in place."""
-        self._context.__exit__(None, None, None)
+        self._target.close()
 
     def abandon(self) -> None:
         """Remove the temporary file."""
-        with suppress(GeneratorExit):
-            self._context.__exit__(GeneratorExit, GeneratorExit(), None)
+        self._target.abandon()
 
 
 def write_track_rows(path: Path, frames: Iterable[TrackedFrame]) -> None:
@@ -60,3 +60,39 @@ def write_track_rows(path: Path, frames: Iterable[TrackedFrame]) -> None:
                 rows.writerow(
                     [frame.frame, f"{frame.time:.4f}", found.id, *numbers, f"{found.score:.4f}", int(found.interpolated)]
                 )
+
+
+def check_target(path: Path, header: Sequence[str], inputs: Iterable[Path], *, overwrite: bool = False) -> None:
+    """See that a CSV can go to a path that a person named, before anything is computed.
+
+    Args:
+        path: the target. A file that this tool wrote there, with the same header, may be replaced.
+        header: of the CSV.
+        inputs: files and folders that are read; they and what lies in them are never replaced.
+        overwrite: another file may be replaced.
+
+    Raises:
+        OutputError: something else stands there, or the folder does not exist.
+    """
+    todo = "Choose another --csv"
+    if not path.parent.is_dir():
+        raise OutputError("cannot write", path, "its folder does not exist", todo)
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_file():
+        raise OutputError("cannot write over", path, "a link" if path.is_symlink() else "not a file", todo)
+    for source in inputs:
+        with suppress(OSError):
+            if os.path.samefile(path, source) or Path(os.path.realpath(source)) in Path(os.path.realpath(path)).parents:
+                raise OutputError("cannot write over", path, "it is read by this call", todo)
+    if not overwrite and not _has_header(path, header):
+        raise OutputError("cannot write over", path, "not a CSV of this command", "Use --overwrite, or another --csv")
+
+
+def _has_header(path: Path, header: Sequence[str]) -> bool:
+    first = ",".join(header).encode()
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(first) + 1).strip() == first
+    except OSError as error:
+        raise OutputError("cannot write over", path, error.strerror, "Choose another --csv") from error

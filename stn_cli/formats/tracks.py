@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import InputError, OutputError
 from stn_cli.files import atomic
+from stn_cli.formats.json_file import number, read_json, side_box, whole
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 
 TAIL = b"\n]}\n"
@@ -19,7 +21,8 @@ TAIL = b"\n]}\n"
 class TracksStream:
     """Writes frames as they come, so that a process that is killed leaves a file of what it had.
 
-    Each frame is written over the end of the list together with a new end, in one call.
+    Each frame is written over the end of the list together with a new end, in one call. Where a full disk cuts that call short, the old end
+    is put back: its place in the file is there already.
 
     Args:
         path: the target.
@@ -30,32 +33,43 @@ class TracksStream:
     def __init__(self, path: Path, info: dict[str, Any], video: dict[str, Any]) -> None:
         self.path = path
         self._first = True
+        self._at = 0
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            self._at = 0
-            self._put(_head(info, video).encode(), TAIL)
+            self._file = open(path, "wb", buffering=0)  # noqa: SIM115 -- closed by `close`
+            self._put(_head(info, video).encode())
         except OSError as error:
             raise OutputError("cannot write", path, error.strerror, "Choose another --out") from error
 
     def add(self, frame: TrackedFrame) -> None:
         """Write one frame."""
         text = ("" if self._first else ",\n") + json.dumps(as_json(frame), allow_nan=False)
-        self._first = False
         try:
-            self._put(text.encode(), TAIL)
+            self._put(text.encode())
         except OSError as error:
             raise OutputError("cannot write", self.path, error.strerror, "Free some space") from error
+        self._first = False
 
     def close(self) -> None:
         """Finish."""
-        os.close(self._file)
+        self._file.close()
 
-    def _put(self, data: bytes, tail: bytes) -> None:
-        whole = data + tail
-        written = os.pwrite(self._file, whole, self._at)
-        if written < len(whole):
-            raise OSError(28, "No space left on device")
+    def _put(self, data: bytes) -> None:
+        whole = data + TAIL
+        self._file.seek(self._at)
+        try:
+            if self._file.write(whole) < len(whole):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            self._put_back()
+            raise
         self._at += len(data)
+
+    def _put_back(self) -> None:
+        """The end as it stood before a piece that did not fit."""
+        with suppress(OSError):
+            self._file.seek(self._at)
+            self._file.write(TAIL if self._at else b"")
+            self._file.truncate()
 
 
 def write_tracks(path: Path, info: dict[str, Any], video: dict[str, Any], frames: Iterable[TrackedFrame]) -> None:
@@ -109,25 +123,44 @@ def read_tracks(path: Path) -> Tracks:
     Raises:
         InputError: not readable, not JSON, or not such a file.
     """
+    return parse_tracks(read_json(path, "the file of tracks"), path)
+
+
+def is_tracks(data: object) -> bool:
+    """Whether JSON holds tracks by its keys."""
+    return isinstance(data, dict) and "frames" in data
+
+
+def parse_tracks(data: Any, path: Path) -> Tracks:
+    """The tracks of a tracks.json.
+
+    Args:
+        data: its JSON.
+        path: where it was read, for messages.
+
+    Raises:
+        InputError: not such a file; names the frame with the fault.
+    """
+    if not is_tracks(data) or not isinstance(data["frames"], list):
+        raise InputError("not a tracks file", path, "frames is missing or no list")
+    video = data.get("video")
+    frames = [_frame(row, place, path) for place, row in enumerate(data["frames"])]
+    if len({frame.frame for frame in frames}) < len(frames):
+        raise InputError("not a tracks file", path, "a frame stands there twice")
+    return Tracks(video if isinstance(video, dict) else {}, frames)
+
+
+def _frame(row: Any, place: int, path: Path) -> TrackedFrame:
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError("cannot read", path, error.strerror) from error
-    except ValueError as error:
-        raise InputError("not JSON", path, error) from error
-    try:
-        frames = [
-            TrackedFrame(int(f["frame"]), float(f.get("time", 0.0)), tuple(_object(o) for o in f["objects"]))
-            for f in data["frames"]
-        ]
-        return Tracks(dict(data.get("video", {})), frames)
+        objects = row["objects"]
+        if not isinstance(objects, list):
+            raise ValueError("objects is no list")
+        return TrackedFrame(whole(row["frame"]), number(row.get("time", 0.0)), tuple(_object(o) for o in objects))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError("not a tracks file", path, f"{type(error).__name__}: {error}") from error
+        raise InputError("not a tracks file", path, f"row {place} of frames: {type(error).__name__}: {error}") from error
 
 
 def _object(value: dict[str, Any]) -> TrackedObject:
-    x, y, w, h = (float(v) for v in value["bbox"])
-    box = (x, y, x + w, y + h)
-    return TrackedObject(
-        int(value["id"]), box, float(value.get("score", 1.0)), corners(box), bool(value.get("interpolated", False))
-    )
+    box = side_box(value["bbox"])
+    score = number(value.get("score", 1.0))
+    return TrackedObject(whole(value["id"]), box, score, corners(box), bool(value.get("interpolated", False)))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 
 from stn_cli.errors import OutputError
-from stn_cli.formats.coco import CocoWriter, read_coco
+from stn_cli.formats import text_target
+from stn_cli.formats.coco import CocoResultsWriter, CocoWriter, read_coco
 from stn_cli.formats.csv import CsvWriter, neutral
+from stn_cli.formats.writer import FORMATS
 from stn_cli.records import ImageRecord, Localisation
 
 NAMES = ["plain.jpg", 'sub/ü, "quoted".png', "=cmd|' /C calc'!A0.jpg", "empty.png"]
@@ -53,6 +58,61 @@ def test_pycocotools_reads_it(coco: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(result.anns) == 3
 
 
+def test_case_O_keys_that_other_tools_ask_for(coco: Path) -> None:
+    data = json.loads(coco.read_text())
+    assert data["categories"] == [{"id": 1, "name": "object", "supercategory": "object"}]
+    assert all(
+        row["segmentation"] == [] for row in data["annotations"]
+    )  # not left out; an outline would be imported as a polygon
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools' masks
+def test_case_O_pycocotools_takes_the_bare_list_by_its_path(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pycocotools.coco import COCO
+
+    writer = CocoResultsWriter(tmp_path / "boxes.results.json")
+    for r in records():
+        writer.add(r)
+    writer.close()
+    rows = json.loads((tmp_path / "boxes.results.json").read_text())
+    assert rows[0] == {"image_id": 1, "category_id": 1, "bbox": [0.0, 1.25, 10.5, 38.75], "score": 0.25}
+    data = COCO(str(coco))
+    result = data.loadRes(str(tmp_path / "boxes.results.json"))
+    capsys.readouterr()
+    for image in data.getImgIds():  # the same ids as in boxes.json
+        ours, theirs = data.loadAnns(data.getAnnIds(imgIds=image)), result.loadAnns(result.getAnnIds(imgIds=image))
+        assert [(a["bbox"], a["score"]) for a in ours] == [(a["bbox"], a["score"]) for a in theirs]
+    mask = result.annToMask(result.anns[1])
+    assert mask.shape == (40, 60)
+    assert (mask[2:39, :10] == 1).all()
+    assert not mask[:, 12:].any()
+
+
+def test_case_O_a_list_of_results_without_any_object_is_a_list(tmp_path: Path) -> None:
+    writer = CocoResultsWriter(tmp_path / "r.json")
+    writer.add(records()[3])
+    writer.close()
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+
+
+def test_case_O_tracks_have_their_ids_in_coco(tmp_path: Path) -> None:
+    import supervision as sv
+
+    writer = CocoWriter(tmp_path / "t.json", {})
+    first, second = records()[0], records()[1]
+    writer.add(ImageRecord("f/0.jpg", 60, 40, (*first.objects, *second.objects)), [7, 3])
+    writer.add(ImageRecord("f/1.jpg", 60, 40, second.objects), [3])
+    writer.close()
+    rows = json.loads((tmp_path / "t.json").read_text())["annotations"]
+    assert [row["track_id"] for row in rows] == [7, 3, 3]
+    assert [row["attributes"] for row in rows] == [{"track_id": 7}, {"track_id": 3}, {"track_id": 3}]
+    read = sv.DetectionDataset.from_coco(images_directory_path=str(tmp_path), annotations_path=str(tmp_path / "t.json"))
+    assert {Path(path).name: len(a) for path, _, a in _lazily(read)} == {"0.jpg": 2, "1.jpg": 1}
+    assert all(a.mask is None for _, _, a in _lazily(read))
+
+
 def test_supervision_reads_it(coco: Path, tmp_path: Path) -> None:
     import supervision as sv
 
@@ -71,6 +131,17 @@ def test_it_reads_back_as_the_same_records(coco: Path) -> None:
     assert read_coco(coco) == records()
 
 
+def test_case_J3_a_file_without_sizes_is_read(tmp_path: Path) -> None:
+    rows = [{"image_id": "x", "bbox": [1, 2, 3, 4], "score": 0.5}]
+    (tmp_path / "b.json").write_text(
+        json.dumps({"images": [{"id": "x", "file_name": "a.png"}], "annotations": rows}), "utf-8-sig"
+    )
+    (found,) = read_coco(tmp_path / "b.json")
+    assert (found.file, found.width, found.height) == ("a.png", 0, 0)
+    assert found.objects[0].box == (1, 2, 4, 6)
+    assert found.objects[0].theta == ()  # it is in units of the image's sides
+
+
 def test_not_a_number_is_never_written(tmp_path: Path) -> None:
     """FAULTS 31."""
     writer = CocoWriter(tmp_path / "boxes.json", {})
@@ -82,7 +153,7 @@ def test_not_a_number_is_never_written(tmp_path: Path) -> None:
 
 
 def test_abandoned_files_leave_nothing(tmp_path: Path) -> None:
-    for writer in (CocoWriter(tmp_path / "a.json", {}), CsvWriter(tmp_path / "a.csv")):
+    for writer in (CocoWriter(tmp_path / "a.json", {}), *(make(tmp_path / name) for name, make in FORMATS.values())):
         writer.add(records()[0])
         writer.abandon()
     assert list(tmp_path.iterdir()) == []
@@ -91,8 +162,25 @@ def test_abandoned_files_leave_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         CocoWriter(tmp_path / "no" / "boxes.json", {})
-    with pytest.raises(OutputError):
-        CsvWriter(tmp_path / "no" / "boxes.csv")
+    for name, make in FORMATS.values():
+        with pytest.raises(OutputError):
+            make(tmp_path / "no" / name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_ends_every_format_with_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    @contextmanager
+    def full(path: Path, mode: str) -> Iterator[IO[str]]:
+        with open("/dev/full", mode) as file, suppress(OSError):
+            yield file
+
+    monkeypatch.setattr(text_target, "atomic", full)
+    writer = FORMATS[name][1](tmp_path / FORMATS[name][0])
+    with pytest.raises(OutputError, match="Free some space"):
+        for _ in range(10_000):
+            writer.add(records()[0])
+    writer.abandon()
 
 
 def test_csv_is_inert_in_a_spreadsheet_and_keeps_commas_and_quotes(tmp_path: Path) -> None:

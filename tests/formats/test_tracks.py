@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from stn_cli.errors import InputError
+from stn_cli.errors import InputError, OutputError
 from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import read_mot, write_mot
-from stn_cli.formats.tracks import TracksStream, read_tracks, write_tracks
+from stn_cli.formats.tracks import TAIL, TracksStream, read_tracks, write_tracks
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 
 FRAMES = [
@@ -58,7 +59,7 @@ def test_tracks_come_back_as_they_were(tmp_path: Path) -> None:
 def test_mot_counts_from_one_and_is_read_by_trackers(tmp_path: Path) -> None:
     write_mot(tmp_path / "t.txt", FRAMES)
     lines = (tmp_path / "t.txt").read_text().splitlines()
-    assert lines[0] == "1,1,2.500,3.250,10.000,20.000,0.9000,-1,-1,-1"
+    assert lines[0] == "1,1,2.500,3.250,10.000,20.000,0.9000,1,1,-1"
     assert len(lines) == 3
     from trackers import load_mot_file
 
@@ -67,6 +68,84 @@ def test_mot_counts_from_one_and_is_read_by_trackers(tmp_path: Path) -> None:
     back = read_mot(tmp_path / "t.txt")
     assert [f.frame for f in back] == [0, 2]
     assert back[0].objects[0].box == pytest.approx(FRAMES[0].objects[0].box)
+
+
+def test_case_O_class_and_visibility_are_1_and_scorers_agree(tmp_path: Path) -> None:
+    """CVAT's importer takes class -1 for no label and visibility -1 for hidden."""
+    import numpy as np
+    from trackers import load_mot_file
+    from trackers.eval import evaluate_mot_sequence
+
+    write_mot(tmp_path / "t.txt", FRAMES)
+    lines = (tmp_path / "t.txt").read_text().splitlines()
+    assert all(len(line.split(",")) == 10 and line.split(",")[7:] == ["1", "1", "-1"] for line in lines)
+    assert all((np.asarray(frame.classes) == 1).all() for frame in load_mot_file(tmp_path / "t.txt").values())
+    (tmp_path / "old.txt").write_text("\n".join(line.removesuffix("1,1,-1") + "-1,-1,-1" for line in lines))
+    now, before = (
+        evaluate_mot_sequence(tmp_path / "t.txt", tmp_path / name, metrics=["CLEAR", "HOTA"]) for name in ("t.txt", "old.txt")
+    )
+    assert now.HOTA.HOTA == before.HOTA.HOTA == pytest.approx(1)
+    assert now.CLEAR.MOTA == before.CLEAR.MOTA == pytest.approx(1)
+    assert read_mot(tmp_path / "old.txt") == read_mot(tmp_path / "t.txt")
+
+
+def test_case_L_tracks_stream_without_pwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pwrite", raising=False)  # as on Windows
+    test_tracks_json_is_valid_at_every_moment(tmp_path)
+
+
+def test_each_frame_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a process that is killed between two calls leaves whole JSON."""
+    path = tmp_path / "tracks.json"
+    stream = TracksStream(path, {}, VIDEO)
+    calls = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def write(self, data: bytes) -> int:
+            json.loads(path.read_text())
+            done = real.write(data)
+            json.loads(path.read_text())
+            calls.append(len(data))
+            return done
+
+    real = stream._file
+    monkeypatch.setattr(stream, "_file", Watched())
+    for frame in FRAMES:
+        stream.add(frame)
+    stream.close()
+    assert len(calls) == len(FRAMES)
+
+
+@pytest.mark.parametrize("fits", [0, 1, 40])
+def test_a_disk_that_fills_up_ends_with_4_and_leaves_whole_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    path = tmp_path / "tracks.json"
+    stream = TracksStream(path, {}, VIDEO)
+    stream.add(FRAMES[0])
+    before = path.read_bytes()
+
+    class Full:
+        """Of a frame, so many bytes fit."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def write(self, data: bytes) -> int:
+            return real.write(data[:fits]) if len(data) > len(TAIL) else real.write(data)
+
+    real = stream._file
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "_file", Full())
+        with pytest.raises(OutputError, match="No space left"):
+            stream.add(FRAMES[2])
+    assert path.read_bytes() == before
+    stream.add(FRAMES[2])  # there is space again
+    stream.close()
+    assert [f.frame for f in read_tracks(path).frames] == [0, 2]
 
 
 def test_rows_of_truth_that_are_not_scored_are_left_out(tmp_path: Path) -> None:
@@ -84,7 +163,16 @@ def test_csv_has_a_row_for_each_box(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "{}", '{"frames": [{"frame": 0}]}', '{"frames": [{"frame": 0, "objects": [{"id": 1}]}]}', "[1]"]
+    "text",
+    [
+        "",
+        "[",
+        "{}",
+        "[1]",
+        '{"frames": [{"frame": 0}]}',
+        '{"frames": [{"frame": 0, "objects": [{"id": 1}]}]}',
+        '{"frames": [{"frame": 0, "objects": []}, {"frame": 0, "objects": []}]}',  # a frame twice
+    ],
 )
 def test_what_is_no_tracks_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text)

@@ -1,0 +1,147 @@
+"""Reading files that others wrote: bounded, never a pipe, numbers finite, and one error for all that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from stn_cli.errors import InputError, ResourceError
+from stn_cli.records import Box
+
+LARGEST_FILE = 2 << 30
+"""Bytes; the annotations of a million images take a third of it."""
+LARGEST_NUMBER = 1e9
+"""Pixels, frames and ids: no picture is that wide, and areas stay far from overflow."""
+LONGEST_NAME = 120
+"""Characters of a name that a message shows."""
+
+
+def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
+    """The bytes of a file, whose size is looked at first.
+
+    Args:
+        path: the file.
+        what: what it is, for the messages: `truth`, `the tracks file`.
+        limit: bytes.
+
+    Raises:
+        InputError: it cannot be read, is a folder, pipe or device (which may never end), or is too large.
+        ResourceError: memory does not hold it.
+    """
+    try:
+        facts = os.stat(path)
+        if not stat.S_ISREG(facts.st_mode):
+            kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe or device"
+            raise InputError(f"cannot read {what}", path, f"{kind}, not a file")
+        if facts.st_size > limit:
+            raise InputError(f"{what} is too large", path, f"{facts.st_size:,} bytes, at most {limit:,}")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {what}", path, getattr(error, "strerror", None) or error) from error
+    except MemoryError as error:
+        raise _too_little_memory(what, path) from error
+
+
+def read_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
+    """A JSON file, with a byte order mark or without, in UTF-8, 16 or 32.
+
+    Args:
+        path: the file.
+        what: what it is, for the messages.
+        limit: bytes.
+
+    Raises:
+        InputError: as `read_file`; not JSON; nested more deeply than can be read.
+        ResourceError: memory does not hold it.
+    """
+    data = read_file(path, what, limit)
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise InputError(f"{what} is not JSON that can be read", path, "nested too deeply") from error
+    except ValueError as error:
+        raise InputError(f"{what} is not JSON", path, error) from error
+    except MemoryError as error:
+        raise _too_little_memory(what, path) from error
+
+
+def _too_little_memory(what: str, path: Path) -> ResourceError:
+    return ResourceError(f"memory does not hold {what}", path, todo="Use a smaller file, or a machine with more memory")
+
+
+def shown(value: object) -> str:
+    """A name or value as a message shows it: cut where it is long."""
+    text = str(value)
+    return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "..."
+
+
+def many(count: int, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def number(value: object) -> float:
+    """A JSON number that is finite and not beyond reason.
+
+    Raises:
+        ValueError: text, true, NaN, infinite, or larger than `LARGEST_NUMBER`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
+        raise ValueError(
+            f"not a number that can be used: {shown(value) if isinstance(value, int | float | str) else type(value)}"
+        )
+    return float(value)
+
+
+def whole(value: object) -> int:
+    """A JSON number without a fraction.
+
+    Raises:
+        ValueError: as `number`, or there is a fraction.
+    """
+    if not (found := number(value)).is_integer():
+        raise ValueError(f"not a whole number: {found}")
+    return int(found)
+
+
+def identity(value: object) -> int | str:
+    """What COCO calls an id: a number or a text.
+
+    Raises:
+        ValueError: something else.
+    """
+    return value if isinstance(value, str) else whole(value)
+
+
+def corner_box(values: object) -> Box:
+    """A box from [x1, y1, x2, y2].
+
+    Raises:
+        ValueError: not four usable numbers, or the corners in the wrong order.
+    """
+    x1, y1, x2, y2 = _four(values, "[x1, y1, x2, y2]")
+    if x2 < x1 or y2 < y1:
+        raise ValueError(f"corners in the wrong order: {[x1, y1, x2, y2]}")
+    return x1, y1, x2, y2
+
+
+def side_box(values: object) -> Box:
+    """A box (x1, y1, x2, y2) from [x, y, width, height].
+
+    Raises:
+        ValueError: not four usable numbers, or a negative side.
+    """
+    x, y, w, h = _four(values, "[x, y, width, height]")
+    if w < 0 or h < 0:
+        raise ValueError(f"a negative side: {[x, y, w, h]}")
+    return x, y, x + w, y + h
+
+
+def _four(values: object, form: str) -> Box:
+    if not isinstance(values, list | tuple) or len(values) != 4:
+        raise ValueError(f"a box is no {form}")
+    a, b, c, d = (number(v) for v in values)
+    return a, b, c, d
