@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.files import atomic
+from stn_cli.formats.json_file import corner_box, read_json
 from stn_cli.formats.mot import read_mot, write_mot
-from stn_cli.formats.tracks import read_tracks
+from stn_cli.formats.tracks import is_tracks, parse_tracks, read_tracks
 from stn_cli.geometry import overlap
 from stn_cli.records import Box, TrackedFrame
 
@@ -23,6 +23,8 @@ NEAR = 20.0
 """Pixels between the centres."""
 NORMALISED = 0.5
 """Largest distance of the normalised precision, in units of the true box's sides."""
+FRAME_HEADER = ("frame", "present", "found", "iou", "distance")
+"""Of the CSV with a row per frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +96,18 @@ class SeveralEvaluation:
     switches: int
 
 
-def is_tracks(path: Path) -> bool:
-    """Whether a file holds tracks rather than boxes of images: MOTChallenge text, or tracks.json by its beginning."""
-    if path.suffix.lower() == ".txt":
-        return True
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and "frames" in data
-
-
 def read_any_tracks(path: Path) -> list[TrackedFrame]:
     """tracks.json or MOTChallenge text.
 
     Raises:
         InputError: neither.
     """
-    return read_mot(path) if path.suffix.lower() == ".txt" else read_tracks(path).frames
+    return read_mot(path) if is_text(path) else read_tracks(path).frames
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is taken for MOTChallenge text."""
+    return path.suffix.lower() == ".txt"
 
 
 def read_track_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
@@ -123,20 +119,26 @@ def read_track_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
     Raises:
         InputError: it cannot be read or is of another form.
     """
-    if path.suffix.lower() == ".txt":
-        return read_mot(path)
-    try:
-        data: Any = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError("cannot read truth", path, error.strerror) from error
-    except ValueError as error:
-        raise InputError("truth is not JSON", path, error) from error
-    if isinstance(data, dict) and "frames" in data:
-        return read_tracks(path).frames
-    try:
-        return [None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in data]
-    except (TypeError, ValueError, IndexError, KeyError):
-        raise InputError("truth of a video must be a list of [x1, y1, x2, y2] or null for each frame", path) from None
+    truth = read_mot(path) if is_text(path) else _json_truth(path)
+    if not truth:
+        raise InputError("truth has no frame", path)
+    return truth
+
+
+def _json_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
+    data = read_json(path, "truth")
+    if is_tracks(data):
+        return parse_tracks(data, path).frames
+    form = "truth of a video must be a list of [x1, y1, x2, y2] or null for each frame"
+    if not isinstance(data, list):
+        raise InputError(form, path)
+    boxes: list[Box | None] = []
+    for number, box in enumerate(data):
+        try:
+            boxes.append(None if box is None else corner_box(box))
+        except ValueError as error:
+            raise InputError(form, path, f"frame {number}: {error}") from error
+    return boxes
 
 
 def score_one(predicted: Sequence[TrackedFrame], truth: Sequence[Box | None]) -> TrackEvaluation:
@@ -165,8 +167,8 @@ def score_several(predicted: Sequence[TrackedFrame], truth: Sequence[TrackedFram
     """Score several objects.
 
     Raises:
-        InputError: the truth is empty.
-        ResourceError: the `trackers` library is not installed.
+        InputError: the truth is empty, or an id stands twice in a frame.
+        ResourceError: the `trackers` library is not installed, or there is no temporary folder for its files.
     """
     try:
         from trackers.eval import evaluate_mot_sequence
@@ -176,11 +178,18 @@ def score_several(predicted: Sequence[TrackedFrame], truth: Sequence[TrackedFram
         raise InputError("truth has no object")
     if not any(frame.objects for frame in predicted):
         return SeveralEvaluation(0.0, 0.0, 0.0, 0.0, 0.0, 0)
-    with tempfile.TemporaryDirectory(prefix="stn-mot-") as folder:
-        own, true = Path(folder) / "tracks.txt", Path(folder) / "truth.txt"
-        write_mot(own, predicted)
-        true.write_text("".join(_true_rows(truth)), "utf-8")
-        found: Any = evaluate_mot_sequence(true, own, metrics=["CLEAR", "HOTA", "Identity"])
+    order = {frame: n for n, frame in enumerate(sorted({f.frame for f in (*predicted, *truth)}))}
+    own, true = (_in_order(frames, order, what) for frames, what in ((predicted, "tracks"), (truth, "truth")))
+    try:
+        with tempfile.TemporaryDirectory(prefix="stn-mot-") as folder:
+            files = Path(folder) / "truth.txt", Path(folder) / "tracks.txt"
+            files[0].write_text("".join(_true_rows(true)), "utf-8")
+            write_mot(files[1], own)
+            found: Any = evaluate_mot_sequence(*files, metrics=["CLEAR", "HOTA", "Identity"])
+    except OSError as error:
+        raise ResourceError(
+            "no temporary folder to score in", None, error.strerror, "Set TMPDIR to a folder with some space"
+        ) from error
     return SeveralEvaluation(
         float(found.HOTA.HOTA),
         float(found.HOTA.DetA),
@@ -189,6 +198,14 @@ def score_several(predicted: Sequence[TrackedFrame], truth: Sequence[TrackedFram
         float(found.CLEAR.MOTA),
         int(found.CLEAR.IDSW),
     )
+
+
+def _in_order(frames: Sequence[TrackedFrame], order: dict[int, int], what: str) -> list[TrackedFrame]:
+    """Frames numbered without gaps: the library goes through all numbers up to the last."""
+    for frame in frames:
+        if len({o.id for o in frame.objects}) < len(frame.objects):
+            raise InputError(f"an id stands twice in a frame of the {what}", frame.frame)
+    return [replace(frame, frame=order[frame.frame]) for frame in frames]
 
 
 def _true_rows(truth: Sequence[TrackedFrame]) -> Iterator[str]:
@@ -203,7 +220,7 @@ def write_per_frame(path: Path, result: TrackEvaluation) -> None:
     """A CSV with a row per frame: frame, present, found, iou, distance."""
     with atomic(path, "w") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["frame", "present", "found", "iou", "distance"])
+        rows.writerow(FRAME_HEADER)
         for f in result.frames:
             numbers = ["" if v is None else f"{v:.4f}" for v in (f.iou, f.distance)]
             rows.writerow([f.frame, int(f.present), int(f.found), *numbers])

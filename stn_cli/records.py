@@ -50,6 +50,23 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TrueObject:
+    """One object that a person marked.
+
+    Attributes:
+        box: as a `Localisation`'s.
+        category: its id, or its name where the format has no ids; None where there are no categories.
+        difficult: to be neither found nor missed (Pascal VOC).
+        crowd: a region with several objects, neither found nor missed (COCO's `iscrowd`).
+    """
+
+    box: Box
+    category: int | str | None = None
+    difficult: bool = False
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TrackedObject:
     """One object in one frame of a video.
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stn_cli.cli.options import Debug, Json
 from stn_cli.errors import UsageError
 
+if TYPE_CHECKING:
+    from stn_cli.evaluate import Evaluation
+    from stn_cli.records import TrackedFrame
+
 
 def evaluate(
     predicted: Annotated[
-        Path, typer.Argument(metavar="PRED", help="boxes.json of localise; tracks.json or tracks.txt of track.")
+        Path,
+        typer.Argument(
+            metavar="PRED", help="boxes.json of localise, or COCO of another tool; tracks.json or tracks.txt of track."
+        ),
     ],
     truth: Annotated[
         Path,
@@ -22,54 +30,111 @@ def evaluate(
         ),
     ],
     iou: Annotated[float, typer.Option(help="A box is right above this IoU.")] = 0.5,
+    score: Annotated[float, typer.Option(help="Recall and precision are of boxes with at least this score.")] = 0.5,
+    category: Annotated[
+        str | None, typer.Option(help="Only objects of this category of the truth: name or id.", show_default="all")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a row per image, or frame, here.", show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="--csv may replace a file that is none of its own.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score boxes against truth (CorLoc, mean IoU), or tracks (success AUC, precision; HOTA, IDF1, MOTA)."""
+    """Score boxes against truth (CorLoc, mean IoU, AP), or tracks (success AUC, precision; HOTA, IDF1, MOTA)."""
     if not 0 <= iou < 1:
         raise UsageError("--iou must be 0 to 1", iou)
+    if not math.isfinite(score):
+        raise UsageError("--score must be a number", score)
     from stn_cli import evaluate as scoring
-    from stn_cli import evaluate_tracks as tracks
-    from stn_cli.cli.console import print_json, print_table
+    from stn_cli.cli.console import Progress, print_json, print_table
+    from stn_cli.evaluate.predicted import read_predicted
+    from stn_cli.evaluate_tracks import is_text
+    from stn_cli.formats.csv import check_target
+    from stn_cli.formats.tracks import is_tracks, parse_tracks
 
-    if not truth.is_dir() and tracks.is_tracks(predicted):
-        _evaluate_tracks(predicted, truth, csv, json)
+    data = None if is_text(predicted) else read_predicted(predicted)
+    if is_text(predicted) or is_tracks(data):
+        if category is not None:
+            raise UsageError("--category is for boxes of images", category)
+        frames = None if data is None else parse_tracks(data, predicted).frames
+        _evaluate_tracks(predicted, frames, truth, csv, overwrite, json)
         return
-    result = scoring.score_boxes(predicted, truth, iou)
+    if csv is not None:
+        check_target(csv, scoring.HEADER, [predicted, truth], overwrite=overwrite)
+    result = scoring.score_json(data, predicted, scoring.read_truth(truth, category), iou, score=score)
     if csv is not None:
         scoring.write_per_image(csv, result)
-    best, rest = result.best_half()
+    notes = Progress()
+    for note in result.notes:
+        notes.say(f"note: {note}")
     if json:
-        print_json(
-            {
-                "corloc": round(result.corloc, 2),
-                "mean_iou": round(result.mean_iou, 4),
-                "images": len(result.images),
-                "missing": result.missing,
-                "corloc_best_half": round(best, 2),
-                "corloc_rest": round(rest, 2),
-            }
-        )
-        return
-    print_table(
-        [
-            (f"CorLoc (IoU > {iou:g})", f"{result.corloc:.1f} %"),
-            ("mean IoU", f"{result.mean_iou:.3f}"),
-            ("images", str(len(result.images))),
-            ("without a box", str(result.missing)),
-            ("CorLoc of the better-scored half", f"{best:.1f} %"),
-            ("CorLoc of the rest", f"{rest:.1f} %"),
-        ]
-    )
+        print_json(_as_json(result))
+    else:
+        print_table(_as_table(result))
 
 
-def _evaluate_tracks(predicted: Path, truth: Path, csv: Path | None, json: bool) -> None:
+def _as_json(result: Evaluation) -> dict[str, float | int | None]:
+    best, rest = result.best_half()
+    counts = result.counts
+    return {
+        "corloc": round(result.corloc, 2),
+        "mean_iou": round(result.mean_iou, 4),
+        "images": len(result.images),
+        "missing": result.missing,
+        "corloc_best_half": round(best, 2),
+        "corloc_rest": round(rest, 2),
+        "ap50": _rounded(result.ap50),
+        "ap": _rounded(result.ap),
+        "score": result.score,
+        "recall": _rounded(counts.recall),
+        "precision": _rounded(counts.precision),
+        "objects": counts.objects,
+        "boxes": counts.right + counts.wrong,
+        "images_without_object": len(result.empty),
+        "not_predicted": result.not_predicted,
+        "without_truth": result.without_truth,
+        "difficult": result.difficult,
+        "crowd": result.crowd,
+    }
+
+
+def _as_table(result: Evaluation) -> list[tuple[str, str]]:
+    best, rest = result.best_half()
+    at = f"(score >= {result.score:g}, IoU > {result.threshold:g})"
+    return [
+        (f"CorLoc (IoU > {result.threshold:g})", _percent(result.corloc)),
+        ("mean IoU", f"{result.mean_iou:.3f}"),
+        ("images", str(len(result.images))),
+        ("without a box", str(result.missing)),
+        ("CorLoc of the better-scored half", _percent(best)),
+        ("CorLoc of the rest", _percent(rest)),
+        ("AP (IoU .5)", _percent(result.ap50)),
+        ("AP (IoU .5 to .95)", _percent(result.ap)),
+        (f"recall {at}", _percent(result.counts.recall)),
+        (f"precision {at}", _percent(result.counts.precision)),
+        ("objects", str(result.counts.objects)),
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} %"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _evaluate_tracks(
+    predicted: Path, frames: list[TrackedFrame] | None, truth: Path, csv: Path | None, overwrite: bool, json: bool
+) -> None:
     from stn_cli import evaluate_tracks as scoring
     from stn_cli.cli.console import print_json, print_table
+    from stn_cli.formats.csv import check_target
     from stn_cli.records import TrackedFrame
 
-    found, true = scoring.read_any_tracks(predicted), scoring.read_track_truth(truth)
+    if csv is not None:
+        check_target(csv, scoring.FRAME_HEADER, [predicted, truth], overwrite=overwrite)
+    found = scoring.read_any_tracks(predicted) if frames is None else frames
+    true = scoring.read_track_truth(truth)
     several = [frame for frame in true if isinstance(frame, TrackedFrame)]
     if several:
         if csv is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -9,33 +10,60 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from stn_cli.errors import InputError
-from stn_cli.records import Box
+from stn_cli.formats.json_file import number, read_file
+from stn_cli.records import Box, TrueObject
+
+LARGEST_XML = 64 << 20
+"""Bytes of one image's annotation."""
 
 
-def read_voc(folder: Path) -> dict[str, list[Box]]:
-    """Boxes by file name from a folder of XML files; VOC's 1-based inclusive pixels become 0-based continuous ones.
+def read_voc(folder: Path) -> dict[str, list[TrueObject]]:
+    """Objects by file name from a folder of XML files; VOC's 1-based inclusive pixels become 0-based continuous ones.
+
+    An object is `object` with its `bndbox`; boxes of its parts (head, hand) are none. A file in a folder below names an image in that
+    folder. Files that other systems leave beside them (`._x.xml`) are none.
 
     Raises:
         InputError: no XML there, a file that is not VOC, or one that defines entities (XML bombs are refused).
     """
-    files = sorted(folder.rglob("*.xml"))
+    files = [
+        p for p in sorted(folder.rglob("*")) if p.suffix.lower() == ".xml" and not p.name.startswith("._") and not p.is_dir()
+    ]
     if not files:
         raise InputError("no XML file in truth folder", folder)
-    truth: dict[str, list[Box]] = {}
+    truth: dict[str, list[TrueObject]] = {}
     for path in files:
-        try:
-            root: Element = defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
-            name = root.findtext("filename") or path.stem
-            truth[name] = [_box(item) for item in root.iter("bndbox")]
-        except DefusedXmlException as error:
-            raise InputError("truth defines XML entities and is refused", path, type(error).__name__) from error
-        except (ParseError, ValueError, TypeError, OSError) as error:
-            raise InputError("not a Pascal VOC file", path, error) from error
+        name, objects = _read(path)
+        inside = path.parent.relative_to(folder).as_posix()
+        if inside != "." and "/" not in name and "\\" not in name:
+            name = f"{inside}/{name}"
+        truth.setdefault(name, []).extend(objects)
     return truth
 
 
+def _read(path: Path) -> tuple[str, list[TrueObject]]:
+    data = read_file(path, "truth", LARGEST_XML)
+    try:
+        root: Element = defusedxml.ElementTree.parse(io.BytesIO(data), forbid_dtd=True).getroot()
+        if root.tag != "annotation":
+            raise ValueError("its root is no annotation")
+        return (root.findtext("filename") or "").strip() or path.stem, [_object(item) for item in root.findall("object")]
+    except DefusedXmlException as error:
+        raise InputError("truth defines XML entities and is refused", path, type(error).__name__) from error
+    except (ParseError, ValueError, LookupError) as error:  # LookupError: of an encoding that does not exist
+        raise InputError("not a Pascal VOC file", path, error) from error
+
+
+def _object(item: Element) -> TrueObject:
+    box = item.find("bndbox")
+    if box is None:
+        raise ValueError("an object without a bndbox")
+    difficult = (item.findtext("difficult") or "").strip().lower() in ("1", "true")
+    return TrueObject(_box(box), (item.findtext("name") or "").strip() or None, difficult)
+
+
 def _box(item: Element) -> Box:
-    x1, y1, x2, y2 = (float(item.findtext(key) or "nan") for key in ("xmin", "ymin", "xmax", "ymax"))
+    x1, y1, x2, y2 = (number(float(item.findtext(key) or "nan")) for key in ("xmin", "ymin", "xmax", "ymax"))
     if not x1 <= x2 or not y1 <= y2:
-        raise ValueError("a box without corners")
+        raise ValueError(f"corners in the wrong order: {[x1, y1, x2, y2]}")
     return x1 - 1, y1 - 1, x2, y2

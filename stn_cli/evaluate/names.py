@@ -1,0 +1,130 @@
+"""Which predicted image is which image of the truth, by their names."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from stn_cli.errors import printable
+from stn_cli.formats.truth import URL
+from stn_cli.media.scan import EXTENSIONS
+
+DEEPEST = 12
+"""Folders above a file that are compared."""
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Names that belong together.
+
+    Attributes:
+        predicted: the predicted name by the true one.
+        by_end: true names that were matched by their ends only.
+    """
+
+    predicted: dict[str, str]
+    by_end: list[str]
+
+
+def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
+    r"""Pair names, first those that are equal, then those that are equal below the folder that each side has in common, then by
+    their ends.
+
+    An end is a file name with as many folders as both have, down to the file name alone. It counts only where no other name of
+    either side has it. Backslashes and URLs are read as paths; as a last resort upper and lower case are one, and a name without an
+    extension is that of a file with one.
+
+    Args:
+        predicted: names as `localise` writes them.
+        truth: names of the truth.
+    """
+    written = set(predicted)
+    found = {name: other for name in truth for other in (printable(name), name) if other in written}
+    ours, theirs = ({name: parts_of(name) for name in names} for names in (predicted, truth))
+    by_end = _below_the_common_folder(found, ours, theirs)
+    deepest = min(DEEPEST, max(map(len, ours.values()), default=0), max(map(len, theirs.values()), default=0))
+    for same in (_as_it_is, _folded, _without_extension):
+        for depth in range(deepest, 0, -1):
+            if len(found) == len(truth):
+                return Pairs(found, by_end)
+            ends = (
+                _unique((same(parts[-depth:]), name) for name, parts in side.items() if len(parts) >= depth)
+                for side in (ours, theirs)
+            )
+            by_end += _join(found, *ends, loose=same is _without_extension)
+    return Pairs(found, by_end)
+
+
+def parts_of(name: str) -> Parts:
+    r"""The folders and the file of a name: `a\b.jpg`, `./a/b.jpg` and `https://host/a/b.jpg?x` are (a, b.jpg)."""
+    if URL.match(name):
+        try:
+            name = unquote(urlsplit(name).path)
+        except ValueError:  # a host in brackets that is none
+            name = name.split("://", 1)[1]
+    return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _below_the_common_folder(found: dict[str, str], ours: dict[str, Parts], theirs: dict[str, Parts]) -> list[str]:
+    """Add pairs that are equal without the folders that all names of a side have; those whose folders differ are returned."""
+    a, b = _common(ours.values()), _common(theirs.values())
+    new = _join(found, *(_unique((parts[n:], name) for name, parts in side.items()) for side, n in ((ours, a), (theirs, b))))
+    return new if a and b else []
+
+
+def _common(names: Collection[Parts]) -> int:
+    """How many leading folders that all names share; 0 for fewer than two names, which say nothing of it."""
+    if len(names) < 2:
+        return 0
+    first, last = min(names), max(names)  # in between all begin as these two do
+    shared = 0
+    while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
+        shared += 1
+    return shared
+
+
+def _join(found: dict[str, str], ours: dict[Parts, str], theirs: dict[Parts, str], *, loose: bool = False) -> list[str]:
+    """Add the pairs of the same key that are both free; returns the true names."""
+    taken = set(found.values())
+    new = []
+    for key, name in theirs.items():
+        other = ours.get(key)
+        if other is None or name in found or other in taken:
+            continue
+        if loose and _has_extension(name) and _has_extension(other):
+            continue  # x.png is not x.jpg
+        found[name] = other
+        new.append(name)
+    return new
+
+
+def _unique(keyed: Iterable[tuple[Parts, str]]) -> dict[Parts, str]:
+    """Names by key, without the keys that several names have."""
+    by_key: dict[Parts, str] = {}
+    twice = set()
+    for key, name in keyed:
+        if by_key.setdefault(key, name) != name:
+            twice.add(key)
+    return {key: name for key, name in by_key.items() if key not in twice}
+
+
+def _as_it_is(parts: Parts) -> Parts:
+    return parts
+
+
+def _folded(parts: Parts) -> Parts:
+    return tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
+
+
+def _without_extension(parts: Parts) -> Parts:
+    folded = _folded(parts)
+    return (*folded[:-1], PurePosixPath(folded[-1]).stem if _has_extension(folded[-1]) else folded[-1]) if folded else folded
+
+
+def _has_extension(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS
