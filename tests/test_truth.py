@@ -253,17 +253,31 @@ def test_parts_of_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/a", "../a", "a/../../b", "..\\a", "a\\..\\..\\b", "C:\\a", "c:/a", "\\\\server\\a", "\\a", "http://h/../a"]
+    "name",
+    [
+        "/etc/a",
+        "../a",
+        "a/../../b",
+        "..\\a",
+        "a\\..\\..\\b",
+        "C:\\a",
+        "c:/a",
+        "\\\\server\\a",
+        "\\a",
+        "http://h/../a",
+        "",
+        "a\0b",
+    ],
 )
 def test_names_that_lead_out_of_the_set_are_refused(tmp_path: Path, name: str) -> None:
     """FAULTS 30."""
     assert is_outside(name)
     for value in ({name: [[0, 0, 1, 1]]}, coco(CAT, images=[{"id": 10, "file_name": name}])):
-        with pytest.raises(InputError, match="outside the set"):
+        with pytest.raises(InputError, match="outside the set" if name else None):
             read_truth(write(tmp_path / "t.json", value))
 
 
-@pytest.mark.parametrize("name", ["a..b/c", "...", "a/b.jpg", "https://host/a.jpg", "c:a", "a/C:/b"])
+@pytest.mark.parametrize("name", ["a..b/c", "...", "a/b.jpg", "https://host/a.jpg", "a/C:/b"])
 def test_names_that_stay_inside_are_taken(name: str) -> None:
     assert not is_outside(name)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stn_cli.errors import InputError, UsageError
+from stn_cli.files import is_inside
 from stn_cli.formats.coco_file import CocoFile, Id, is_coco, parse_coco
 from stn_cli.formats.json_file import corner_box, many, read_json, shown
 from stn_cli.formats.voc import read_voc
@@ -133,7 +134,4 @@ def _listed(names: Sequence[str]) -> str:
 
 def is_outside(name: str) -> bool:
     """Whether a name leads out of the set that it belongs to: absolute on any system, or with `..`; a URL is not absolute."""
-    text = name.replace("\\", "/")
-    if URL.match(text):
-        return ".." in text.split("/")
-    return text.startswith("/") or re.match(r"[A-Za-z]:/", text) is not None or ".." in text.split("/")
+    return ".." in re.split(r"[/\\]", name) if URL.match(name) else not is_inside(name)
