@@ -72,6 +72,7 @@ def test_from_a_box_with_every_output(film: tuple[Path, Path], tmp_path: Path, c
     coco = COCO(str(out / "tracks.coco.json"))
     assert len(coco.imgs) == COUNT
     assert len(coco.anns) == seen
+    assert all(row["track_id"] == row["attributes"]["track_id"] == 1 for row in coco.anns.values())  # CASES O
     assert all((out / image["file_name"]).is_file() for image in coco.imgs.values())
     read = supervision.DetectionDataset.from_coco(str(out), str(out / "tracks.coco.json"))
     assert len(read) == COUNT

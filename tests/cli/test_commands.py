@@ -50,7 +50,7 @@ def test_train_localise_evaluate_in_defaults(cli: Call, tmp_path: Path, monkeypa
     assert {p.name for p in Path("stn-coloc-run").iterdir()} >= {
         "config.toml", "model.safetensors", "state.pt", "metrics.jsonl", "images.txt", "skipped.jsonl", "report.html",
     }  # fmt: skip
-    code, out, err = cli("localise", "--overlay", "--crops", "--format", "csv")
+    code, out, err = cli("localise", "--overlay", "--crops", "--format", "csv,coco-results")
     assert code == 0, err
     assert out.splitlines()[-1] == "stn-coloc-boxes/boxes.json"
     folder = Path("stn-coloc-boxes")
@@ -60,6 +60,8 @@ def test_train_localise_evaluate_in_defaults(cli: Call, tmp_path: Path, monkeypa
     assert cv2.imread(str(folder / "overlay/003.png.jpg")).shape == (48, 60, 3)
     assert max(cv2.imread(str(folder / "crops/003.png.png")).shape) == 256
     assert len((folder / "boxes.csv").read_text().splitlines()) == 13
+    kept = [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in data["annotations"]]
+    assert json.loads((folder / "boxes.results.json").read_text()) == kept
     code, out, _ = cli("evaluate", folder / "boxes.json", "boxes.json", "--csv", "rows.csv")
     assert code == 0
     assert "CorLoc" in out
