@@ -312,3 +312,27 @@ def test_lists_of_results_take_their_images_from_the_truth(tmp_path: Path, cli: 
     code, _, err = cli("evaluate", write(tmp_path / "r.json", [{**CAT, "image_id": 5, "score": 1}]), truth)
     assert code == 3
     assert "image_id 5" in err
+
+
+def test_what_a_person_should_know_is_said(tmp_path: Path, cli: Call) -> None:
+    predicted = write(tmp_path / "b.json", coco(CAT, OTHER_DOG))  # of another tool: no scores
+    truth = write(tmp_path / "t.json", {"A.PNG": [[0, 0, 10, 10]], "x\\b.png": [[20, 20, 30, 30]]})
+    code, out, err = cli("evaluate", predicted, truth, "--json")
+    assert (code, json.loads(out)["corloc"]) == (0, 100)
+    assert "2 names of the truth matched by the end: 'x\\b.png' with 'b.png'" in err
+    assert "the predicted boxes have no scores" in err
+    assert all(line.startswith("note: ") for line in err.splitlines())
+
+
+def test_an_image_that_is_listed_twice_has_the_objects_of_both(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "a.png"}]
+    rows = [{"image_id": n, "bbox": [0, 0, 10 * n, 10]} for n in (1, 2)]
+    path = write(tmp_path / "t.json", {"images": images, "annotations": rows})
+    assert boxes(read_truth(path)) == {"a.png": [(0, 0, 10, 10), (0, 0, 20, 10)]}
+    assert score_boxes(path, path).counts.right == 2
+
+
+def test_two_images_of_one_id_end_with_3(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]
+    with pytest.raises(InputError, match="two images have the id 1"):
+        read_truth(write(tmp_path / "t.json", {"images": images, "annotations": []}))
