@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.geometry import Frame
-from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decode, read_bytes, read_header
+from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decoded, opened, read_header
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Skipped
 
@@ -73,13 +73,11 @@ def place(pixels: Pixels, frame: Frame) -> Pixels:
 def load_canvas(file: ImageFile, canvas: int, max_pixels: int = MAX_PIXELS) -> Canvas | Skipped:
     """Decode one file onto a canvas, or say why not."""
     try:
-        data = read_bytes(file.path)
-        header = read_header(data, max_pixels)
-        pixels = decode(data, header, long_side=canvas)
+        with decoded(file.path, max_pixels=max_pixels, long_side=canvas) as image:
+            frame = Frame(*image.size, canvas)
+            return Canvas(file, frame, place(image.pixels, frame), image.note)
     except Unusable as reason:
         return Skipped(file.name, str(reason))
-    frame = Frame(header.width, header.height, canvas)
-    return Canvas(file, frame, place(pixels, frame), "animated: first frame only" if header.animated else None)
 
 
 def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, multiple: int = 4) -> int:
@@ -98,8 +96,10 @@ def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, multipl
 
 
 def _peek(file: ImageFile) -> Header | None:
+    """An image's header, without reading the rest of the file; None of one that cannot be used."""
     try:
-        return read_header(read_bytes(file.path))
+        with opened(file.path) as (stream, _):
+            return read_header(stream)
     except Unusable:
         return None
 
