@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
+from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
 from stn_cli.errors import UsageError
 
 
 def localise(
     source: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
     ] = None,
     model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path("stn-coloc-run"),
@@ -61,7 +61,14 @@ def localise(
     folder = out or Path("stn-coloc-boxes")
     try:
         summary = localise_source(
-            source, model, folder, options, overwrite=overwrite, resume=resume, device=device or "auto", reporter=progress
+            one_or_all(source),
+            model,
+            folder,
+            options,
+            overwrite=overwrite,
+            resume=resume,
+            device=device or "auto",
+            reporter=progress,
         )
     finally:
         progress.close()

@@ -17,3 +17,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End with code 3 if any file was skipped.")]
+
+
+def one_or_all(sources: list[str] | None) -> str | list[str] | None:
+    """What stands after a command: nothing, one source, or several (the shell opens patterns)."""
+    if not sources:
+        return None
+    return sources[0] if len(sources) == 1 else sources

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
+from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
 from stn_cli.errors import UsageError
 
 
 def pretrain(
     source: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            help="Folder, image, glob, .txt list of paths, or - for paths on stdin; thousands of images.", show_default=False
+            help="Folders, images, globs, .txt lists of paths, or - for paths on stdin; thousands of images.",
+            show_default=False,
         ),
     ],
     out: Out = None,
@@ -63,7 +64,7 @@ def pretrain(
     recipe = Recipe(steps, batch, view, lr=lr, seed=seed)
     try:
         result = pretrain_folder(
-            source, folder, recipe, imgsz=imgsz, scratch=start == "scratch", overwrite=overwrite, resume=resume,
+            one_or_all(source) or [], folder, recipe, imgsz=imgsz, scratch=start == "scratch", overwrite=overwrite, resume=resume,
             device=device or "auto", workers=workers, max_pixels=max_pixels, reporter=progress,
         )  # fmt: skip
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers
+from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
 from stn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ TRANSFORMS = (
 
 def train(
     source: Annotated[
-        str | None,
-        typer.Argument(help="Folder, image, glob, .txt list of paths, or - for paths on stdin.", show_default=False),
+        list[str] | None,
+        typer.Argument(help="Folders, images, globs, .txt lists of paths, or - for paths on stdin.", show_default=False),
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -90,7 +90,7 @@ def train(
     if print_config:
         print(settings.toml(), end="")
         return
-    if source is None and not resume:
+    if not source and not resume:
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
 
     from stn_cli.cli.console import Progress, print_json
@@ -100,7 +100,7 @@ def train(
     progress = Progress(quiet=quiet, verbose=verbose)
     folder = out or Path("stn-coloc-run")
     try:
-        result = trainer.train(source, folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
+        result = trainer.train(one_or_all(source), folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
         if report:
             _report(folder, settings.device, progress)
     finally:

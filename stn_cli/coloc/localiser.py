@@ -20,6 +20,7 @@ from stn_cli.coloc.encoders import make_encoder
 from stn_cli.coloc.judge import DenseJudge, Judge, encoder_state, make_judge, own_state
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
+from stn_cli.coloc.reporting import Remarks
 from stn_cli.coloc.scene import Scene
 from stn_cli.errors import CheckpointError, ResourceError, UsageError
 from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
@@ -172,6 +173,7 @@ class Localiser:
             A record per image, or why it was skipped.
         """
         loaded = ordered_map(lambda f: load_canvas(f, self.canvas, max_pixels), files, workers or default_workers())
+        remarks = Remarks(warn)
         while chunk := list(islice(loaded, batch)):
             canvases = [c for c in chunk if isinstance(c, Canvas)]
             records: list[ImageRecord] = []
@@ -192,9 +194,10 @@ class Localiser:
                     yield item
                     continue
                 if item.note:
-                    warn(f"{item.file.name}: {item.note}")
+                    remarks.add(item.file.name, item.note)
                 record = next(found)
                 yield _above(record, min_score)
+        remarks.close()
 
     def _records(self, canvases: list[Canvas]) -> list[ImageRecord]:
         pixels = torch.from_numpy(np.stack([c.pixels for c in canvases])).to(self.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -29,3 +31,28 @@ class Silent:
 
     def warn(self, text: str) -> None:
         """Nothing."""
+
+
+class Remarks:
+    """Remarks on single images: the first of each kind is passed on as it comes, the others are counted.
+
+    Args:
+        warn: hears of them.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._kinds: Counter[str] = Counter()
+
+    def add(self, name: str, note: str) -> None:
+        """An image's remark; what stands before its colon is its kind."""
+        kind = note.split(":")[0]
+        if not self._kinds[kind]:
+            self._warn(f"{name}: {note}")
+        self._kinds[kind] += 1
+
+    def close(self) -> None:
+        """Say how many more there were."""
+        for kind, count in self._kinds.items():
+            if count > 1:
+                self._warn(f"{count} images in all: {kind}")

@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from stn_cli.media import budget
 from stn_cli.media.depth import Levels, common
 from stn_cli.media.header import MAX_PIXELS, Header, Unusable, most_bytes, opened, read_bytes, read_header
 from stn_cli.media.raster import Pixels, raster, reduction
+from stn_cli.media.signatures import HEAD, foreign, has_foreign_extension
 
 __all__ = [
     "MAX_PIXELS", "Decoded", "Header", "Levels", "Pixels", "Unusable", "common_levels", "decode", "decoded", "load", "opened",
@@ -108,7 +108,12 @@ def decoded(
     memory = memory or budget.shared()
     with ExitStack() as held:
         with opened(os.fspath(path), most_bytes(max_pixels)) as (file, size):
-            data = file.read(size) if size <= _at_once(file) else None
+            head = file.read(HEAD)
+            file.seek(0)
+            other = foreign(head, os.fspath(path)) if has_foreign_extension(os.fspath(path)) else None
+            if other is not None and not other.decodable:
+                raise Unusable(other.reason)  # a raw photo would be read as the thumbnail that it begins with
+            data = file.read(size) if size <= _at_once(head) else None
             header = read_header(file if data is None else data, max_pixels)
             held.enter_context(memory.hold(size + working_bytes(header, long_side)))
             if data is None:
@@ -124,9 +129,7 @@ def decoded(
         yield Decoded(pixels, whole, used, "; ".join(filter(None, [header.note, stretched])) or None)
 
 
-def _at_once(file: BinaryIO) -> int:
-    head = file.read(12)
-    file.seek(0)
+def _at_once(head: bytes) -> int:
     return IN_ONE if head[4:8] in (b"ftyp", b"JXL ") or head.startswith(b"\xff\n") else AT_ONCE
 
 

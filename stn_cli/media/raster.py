@@ -22,7 +22,9 @@ Pixels = npt.NDArray[np.uint8]
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said in one line, by whoever skips it
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what is wrong with a file is said in one line, by whoever skips it
 
 
 def raster(data: bytes, header: Header, long_side: int | None, levels: Levels | None) -> tuple[Pixels, Levels | None]:

@@ -1,42 +1,41 @@
-"""What is in a source: folders, files, globs, lists, standard input."""
+"""What is in a source: folders, files, patterns, lists, standard input, or several of them."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import InputError
-from stn_cli.records import Skipped
-from stn_cli.results import MANIFEST, is_staging, written_by_tool
-
-EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-        ".jp2",
-        ".avif",
-    ]
+from stn_cli.media.header import Unusable, read_bytes
+from stn_cli.media.listing import Found, matching, read_head, walk
+from stn_cli.media.signatures import (
+    APPLE_DOUBLE,
+    EXTENSIONS,
+    VIDEO_EXTENSIONS,
+    foreign,
+    has_foreign_extension,
+    looks_like_image,
 )
-VIDEO_EXTENSIONS = frozenset([".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"])
+from stn_cli.records import Skipped, reasons
+
+__all__ = [
+    "EXTENSIONS", "VIDEO_EXTENSIONS", "ImageFile", "Scan", "Source", "looks_like_image", "places_of", "require_images", "scan",
+]  # fmt: skip
+
+LARGEST_LIST = 1 << 30
+"""Bytes of a list of paths: ten million of them."""
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_URL = re.compile(r"(https?|ftp|s3|gs|file)://", re.IGNORECASE)
+
+Path_ = str | os.PathLike[str]
+Source = Path_ | Iterable[Path_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,153 +54,183 @@ class ImageFile:
 
 @dataclass(slots=True)
 class Scan:
-    """What a scan found: images in a stable order, and what it left out by name."""
+    """What a scan found: images in a stable order, what it left out by name, and remarks on what it left out without names."""
 
     images: list[ImageFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def looks_like_image(head: bytes) -> bool:
-    """Whether the first bytes (32 are enough) are those of an image format that can be decoded."""
-    return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  "))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
-        or (head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \t\r\n#" and len(head) > 2)
-        or head[4:12] in (b"ftypavif", b"ftypavis")
-    )
-
-
-def scan(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Scan:
+def scan(source: Source) -> Scan:
     """List the images of a source.
 
     Args:
-        source: a folder (subfolders too), an image, a glob pattern, a `.txt` list of paths (relative ones are relative to the
-            list), `-` for paths on standard input, or an iterable of paths.
+        source: a folder (subfolders too), an image, a pattern, a `.txt` list of paths (relative ones are relative to the list; it may name
+            folders), `-` for such a list on standard input; or several of these.
 
     Returns:
         Images by content, not by extension: a file without an image extension counts if its first bytes are an image's. Files
-        with an image extension are all listed; whether they can be decoded shows later.
+        with an image extension are all listed; whether they can be decoded shows later. What this tool wrote, and leftovers of other
+        systems, are left out of folders and patterns, with a note; files that are named themselves are taken.
 
     Raises:
         InputError: the source does not exist, or is a video.
     """
-    if not isinstance(source, str | os.PathLike):
-        return _from_paths([os.fspath(p) for p in source])
-    text = os.fspath(source)
+    several = not isinstance(source, str | os.PathLike)
+    given = [os.fspath(s) for s in source] if several else [os.fspath(source)]  # type: ignore[union-attr,arg-type]
+    found = Found()
+    if len(given) == 1 and os.path.isdir(given[0]):
+        images = [ImageFile(path, name) for path, name in _in_folder(given[0], found)]
+    else:
+        paths: list[str] = []
+        for text in given:
+            paths += _paths_of(text, several, found)
+        images = _named(paths)
+    return Scan(images, found.skipped, found.notes())
+
+
+def _in_folder(root: str, found: Found) -> list[tuple[str, str]]:
+    return sorted(walk(root, found), key=lambda file: os.fsencode(file[1]))
+
+
+def _paths_of(text: str, several: bool, found: Found) -> list[str]:
+    """The files of one source."""
     if text == "-":
-        data = sys.stdin.buffer.read()
-        separator = b"\0" if b"\0" in data else b"\n"
-        return _from_paths([os.fsdecode(line.rstrip(b"\r")) for line in data.split(separator) if line.strip()])
+        return _usable(_lines(sys.stdin.buffer.read(), "standard input"), "", found)
     if os.path.isdir(text):
-        return _from_folder(text)
+        return [path for path, _ in _in_folder(text, found)]
+    extension = os.path.splitext(text)[1].lower()
     if os.path.lexists(text):
-        extension = os.path.splitext(text)[1].lower()
         if extension == ".txt":
-            return _from_list(text)
+            return _from_list(text, found)
         if extension in VIDEO_EXTENSIONS:
             raise InputError("source is a video", text, None, "Follow it with stn-coloc track, or extract frames into a folder")
-        return _from_paths([text])
-    if glob.has_magic(text):
-        found = sorted(glob.glob(text, recursive=True))
-        if not found:
+        return _usable([text], "", found)
+    if glob.has_magic(text) and "\0" not in text:
+        matched = sorted(matching(text, found))
+        if not matched and not (found.skipped or found.notes()):
             raise InputError("no file matches", text)
-        return _from_paths([p for p in found if not os.path.isdir(p)])
-    raise InputError("no such file or folder", text)
+        return _usable(matched, "", found)
+    if several and extension in EXTENSIONS:  # it has gone since the shell listed it
+        return _usable([text], "", found)
+    raise InputError("no such file or folder", text, "a URL: download it first" if _URL.match(text) else None)
 
 
-def _from_folder(root: str) -> Scan:
-    result = Scan()
-    for path, name in _walk(root, "", result.skipped):
-        result.images.append(ImageFile(path, name))
-    result.images.sort(key=lambda f: os.fsencode(f.name))
-    return result
-
-
-def _walk(folder: str, prefix: str, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
-    folders = [(folder, prefix)]
-    ours: set[str] = set()
-    while folders:
-        folder, prefix = folders.pop()
-        if is_staging(folder):
-            continue
-        try:
-            with os.scandir(folder) as entries:
-                listing = list(entries)
-        except OSError as error:
-            skipped.append(Skipped(prefix.rstrip("/") or folder, f"unreadable folder: {error.strerror}"))
-            continue
-        if any(entry.name == MANIFEST for entry in listing):
-            ours |= {prefix + name for name in written_by_tool(folder)}
-        for entry in listing:
-            name = prefix + entry.name
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append((entry.path, name + "/"))
-                elif entry.is_symlink() and entry.is_dir():
-                    skipped.append(Skipped(name, "symlinked folder"))
-                elif entry.is_file():
-                    if name not in ours and _wanted(entry.path):
-                        yield entry.path, name
-                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                    skipped.append(Skipped(name, "not a regular file"))
-            except OSError as error:
-                skipped.append(Skipped(name, f"unreadable: {error.strerror}"))
-
-
-def _wanted(path: str) -> bool:
-    """Files with an image extension always; others if their first bytes are an image's."""
-    if os.path.splitext(path)[1].lower() in EXTENSIONS:
-        return True
+def _from_list(path: str, found: Found) -> list[str]:
     try:
-        with open(path, "rb") as file:
-            return looks_like_image(file.read(32))
-    except OSError:
-        return False
+        data = read_bytes(path, LARGEST_LIST)
+    except Unusable as reason:
+        if str(reason) == "empty":
+            return []
+        raise InputError("cannot read list", path, reason) from None
+    return _usable(_lines(data, path), os.path.dirname(path), found)
 
 
-def _from_list(path: str) -> Scan:
+def _lines(data: bytes, where: str) -> list[str]:
+    """The paths of a list: a line each, or ended by NUL bytes; in UTF-8 or UTF-16 with a byte order mark, or whatever bytes the names have.
+
+    Raises:
+        InputError: it is no text.
+    """
+    coding = _UTF16.get(data[:2])
     try:
-        with open(path, "rb") as file:
-            lines = file.read().splitlines()
-    except OSError as error:
-        raise InputError("cannot read list", path, error.strerror) from error
-    base = os.path.dirname(path)
-    return _from_paths([os.path.join(base, os.fsdecode(line)) for line in lines if line.strip()])
+        if coding is not None:
+            data = data[2:].decode(coding).encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise InputError("list is not text", where, f"UTF-16 that ends or is broken at byte {error.start}") from None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" not in data:
+        return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
+    if where != "standard input":
+        raise InputError("list is not text", where, "it holds NUL bytes", "Save it as UTF-8, a path per line")
+    return [os.fsdecode(line) for line in data.split(b"\0") if line.strip()]
 
 
-def _from_paths(paths: list[str]) -> Scan:
-    result = Scan()
+def _usable(lines: list[str], base: str, found: Found) -> list[str]:
+    """The files that lines name, those of folders included; of the others `found` hears why not."""
     kept: list[str] = []
-    for path in dict.fromkeys(os.path.normpath(p) for p in paths):
-        try:
-            mode = os.stat(path).st_mode
-        except OSError as error:
-            result.skipped.append(Skipped(path, error.strerror or "unreadable"))
-            continue
-        if stat.S_ISDIR(mode):
-            result.skipped.append(Skipped(path, "is a folder"))
-        elif not stat.S_ISREG(mode):
-            result.skipped.append(Skipped(path, "not a regular file"))
-        else:
+    for line in lines:
+        path, mode = _look(base, line)
+        if mode is None or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            found.skipped.append(Skipped(path, _why_not(line, path, mode)))
+        elif stat.S_ISDIR(mode):
+            kept += [inside for inside, _ in _in_folder(path, found)]
+        elif _is_image(path, found):
             kept.append(path)
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in kept]) if kept else ""
-    for path in kept:
-        name = os.path.relpath(os.path.abspath(path), root).replace(os.sep, "/")
-        result.images.append(ImageFile(path, name))
-    return result
+    return kept
+
+
+def _look(base: str, line: str) -> tuple[str, int | None]:
+    """A line's path and what is there; a line is tried as it is, then without spaces around it and without quotes."""
+    first = os.path.join(base, line)
+    for text in (line, line.strip(), line.strip().strip("\"'").strip()):
+        path = os.path.join(base, text)
+        try:
+            return os.path.normpath(path), os.stat(path).st_mode
+        except (OSError, ValueError):
+            if os.path.lexists(path):
+                return os.path.normpath(path), None
+    return os.path.normpath(first), None
+
+
+def _why_not(line: str, path: str, mode: int | None) -> str:
+    if mode is not None:
+        return "not a regular file"
+    if _URL.match(line.strip().strip("\"'")):
+        return "URL: download it first"
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
+        return "link to nowhere" if os.path.islink(path) else error.strerror or "not there"
+    except OSError as error:
+        return error.strerror or "unreadable"
+    return "unreadable"
+
+
+def _is_image(path: str, found: Found) -> bool:
+    """Whether a file that was named itself is to be tried: all are but those that are known not to be images."""
+    extension = os.path.splitext(path)[1].lower()
+    if extension in VIDEO_EXTENSIONS:
+        found.skipped.append(Skipped(path, "video: follow it with stn-coloc track"))
+        return False
+    if os.path.basename(path).startswith("._") and read_head(path).startswith(APPLE_DOUBLE):
+        found.leftovers["._*"] += 1
+        return False
+    if has_foreign_extension(path):
+        kind = foreign(read_head(path), path)
+        if kind is not None and not kind.decodable:
+            found.skip_foreign(path, kind)
+            return False
+    return True
+
+
+def _named(paths: list[str]) -> list[ImageFile]:
+    """Files by names relative to the folder that all are in; a file that comes twice is taken once."""
+    full = {os.path.normcase(os.path.abspath(path)): path for path in reversed(paths)}
+    unique = [full.pop(key) for path in paths if (key := os.path.normcase(os.path.abspath(path))) in full]
+    try:
+        root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in unique]) if unique else ""
+    except ValueError:  # on several drives
+        root = ""
+    names = [os.path.relpath(os.path.abspath(path), root) if root else os.path.abspath(path) for path in unique]
+    return [ImageFile(path, name.replace(os.sep, "/")) for path, name in zip(unique, names, strict=True)]
 
 
 def require_images(found: Scan, source: object, least: int = 1) -> None:
     """See that a scan has at least `least` images.
 
     Raises:
-        InputError: it has not; the message counts what was found and what was skipped.
+        InputError: it has not; the message counts what was found and says why the rest was left out.
     """
     if len(found.images) < least:
-        counts = f"{len(found.images)} images, {len(found.skipped)} skipped"
+        counts = (
+            f"{len(found.images)} images, {reasons(found.skipped)}"
+            if found.skipped
+            else f"{len(found.images)} images, 0 skipped"
+        )
         subject = source if isinstance(source, str | Path) else "source"
-        raise InputError(f"at least {least} images are needed" if least > 1 else "no image found", subject, counts)
+        what = f"at least {least} images are needed" if least > 1 else "no image found"
+        raise InputError(what, subject, "; ".join([counts, *found.notes]))
 
 
 def places_of(source: object, found: Scan) -> tuple[list[str], list[str]]:

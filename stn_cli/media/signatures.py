@@ -29,7 +29,7 @@ class Foreign:
 
     Attributes:
         name: for people; the reason of a skipped file begins with it.
-        extensions: of its files.
+        extensions: of its files, where nothing else is called so.
         todo: what the user can do.
         module: a package that makes Pillow decode it.
     """
@@ -60,26 +60,26 @@ RAW = Foreign(
     ),
     "develop it to JPEG or TIFF",
 )  # fmt: skip
-DICOM = Foreign("DICOM", (".dcm", ".dicom", ".ima"), "convert it to PNG, for example with dcm2pnm")
+DICOM = Foreign("DICOM", (".dcm", ".dicom"), "convert it to PNG, for example with dcm2pnm")
 FOREIGN = (
     HEIC,
     JXL,
     RAW,
     DICOM,
     Foreign("Photoshop", (".psd", ".psb")),
-    Foreign("TGA", (".tga", ".icb", ".vda", ".vst")),
+    Foreign("TGA", (".tga",)),
     Foreign("OpenEXR", (".exr",)),
-    Foreign("Radiance HDR", (".hdr", ".rgbe")),
+    Foreign("Radiance HDR", ()),
     Foreign("GIMP", (".xcf",)),
     Foreign("QOI", (".qoi",)),
     Foreign("DDS", (".dds",)),
     Foreign("JPEG XR", (".jxr", ".wdp", ".hdp")),
     Foreign("PCX", (".pcx",)),
-    Foreign("SGI", (".sgi", ".rgb")),
-    Foreign("FITS", (".fits", ".fit", ".fts")),
+    Foreign("SGI", (".sgi",)),
+    Foreign("FITS", (".fits",)),
     Foreign("NIfTI", (".nii",)),
     Foreign("microscope file", (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi"), "export it as TIFF or PNG"),
-    Foreign("whole slide", (".svs", ".ndpi", ".scn", ".mrxs", ".bif"), "export a region as TIFF or PNG"),
+    Foreign("whole slide", (".svs", ".ndpi", ".mrxs"), "export a region as TIFF or PNG"),
 )
 _BY_EXTENSION = {extension: foreign for foreign in FOREIGN for extension in foreign.extensions}
 _BY_NAME = {foreign.name: foreign for foreign in FOREIGN}
@@ -98,6 +98,8 @@ _STARTS = (
     (b"DDS |\0\0\0", "DDS"),
     (b"II\xbc\x01", "JPEG XR"),
     (b"SIMPLE  =", "FITS"),
+    (b"\x01\xda\0\x01", "SGI"),
+    (b"\x01\xda\x01\x01", "SGI"),
     (b"ZISRAWFILE", "microscope file"),
     (b"FUJIFILMCCD-RAW", "camera raw"),
     (b"IIRO", "camera raw"),
@@ -156,7 +158,7 @@ def foreign(head: bytes, path: str) -> Foreign | None:
         return None
     if named is JXL and head.startswith(b"\xff\n"):
         return JXL
-    return foreign_by_content(head) or (named if len(head) and not pointer(head) else None)
+    return foreign_by_content(head) or (named if head and not pointer(head) else None)
 
 
 def has_foreign_extension(path: str) -> bool:

@@ -22,8 +22,9 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # one clear line is ours 
 import cv2
 
 from stn_cli.errors import InputError, UsageError, printable
-from stn_cli.media.decode import Pixels, Unusable, load
-from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, looks_like_image, scan
+from stn_cli.media.decode import Levels, Pixels, Unusable, common_levels, load
+from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, looks_like_image, require_images, scan
+from stn_cli.records import reasons
 
 DEFAULT_FPS = 25.0
 MOST_FPS = 1000.0
@@ -77,6 +78,7 @@ class Video:
         stride: every how manyeth frame is given.
         start, end: seconds between which frames are given.
         notes: remarks for the user, more of them once frames have been read.
+        levels: of a folder of 16-bit frames, the one range of values that all of them are reduced by.
     """
 
     info: VideoInfo
@@ -85,6 +87,7 @@ class Video:
     start: float = 0.0
     end: float = math.inf
     notes: list[str] = field(default_factory=list)
+    levels: Levels | None = None
 
     @property
     def expected(self) -> int | None:
@@ -144,7 +147,7 @@ class Video:
             if time >= self.end:
                 return
             try:
-                pixels = load(files[index].path)
+                pixels = load(files[index].path, levels=self.levels)
             except Unusable as reason:
                 raise InputError("frame cannot be used", files[index].name, reason, "Take it out of the folder") from None
             if pixels.shape[:2] != (self.info.height, self.info.width):
@@ -195,9 +198,9 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 def _open_folder(root: str, stride: int, start: float, end: float, fps: float | None) -> Video:
-    files = scan(root).images
-    if not files:
-        raise InputError("folder has no frames", root)
+    found = scan(root)
+    files = found.images
+    require_images(found, root)
     try:
         first = load(files[0].path)
     except Unusable as reason:
@@ -205,7 +208,11 @@ def _open_folder(root: str, stride: int, start: float, end: float, fps: float | 
     name = printable(os.path.basename(os.path.abspath(root)))
     info = VideoInfo(name, first.shape[1], first.shape[0], fps or DEFAULT_FPS, len(files), False)
     notes = [] if fps else [f"{name} is a folder of frames: {DEFAULT_FPS:g} per second assumed (--fps)"]
-    return Video(info, files, stride, start, end, notes)
+    notes += found.notes + ([f"{name}: {reasons(found.skipped)}"] if found.skipped else [])
+    levels = common_levels([file.path for file in files])
+    if levels is not None and not levels.full:
+        notes.append(f"{name} has frames of 16 bits: {levels.low} to {levels.high} used, stretched, all alike")
+    return Video(info, files, stride, start, end, notes, levels)
 
 
 def _probe(source: str | int, name: str, fps: float | None, stride: int, start: float, end: float) -> Video:

@@ -17,6 +17,10 @@ from stn_cli.media.decode import Pixels
 from stn_cli.records import Localisation
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 48, 34
+LONGEST_JPEG = 65_500
+"""Pixels that a JPEG's side may have."""
+SLENDER = 4
+"""Lines and letters grow with the longer side up to so many times the shorter one: in a panorama they would hide the picture."""
 GREEN, AMBER, RED = (46, 160, 67), (219, 140, 20), (207, 34, 46)
 
 
@@ -30,11 +34,17 @@ class Series:
 
 
 def write_picture(path: Path, pixels: Pixels) -> None:
-    """Write an RGB picture by its extension, atomically, folders included; the disk is not waited for (see `stn_cli.results`).
+    """Write an RGB picture by its extension, atomically, folders included; a JPEG that is too long for one is reduced.
+
+    The disk is not waited for (see `stn_cli.results`).
 
     Raises:
         OutputError: it cannot be written.
     """
+    longest = max(pixels.shape[:2])
+    if path.suffix == ".jpg" and longest > LONGEST_JPEG:
+        size = [max(1, side * LONGEST_JPEG // longest) for side in (pixels.shape[1], pixels.shape[0])]
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     if not done:
         raise OutputError("cannot encode picture", path)
@@ -96,7 +106,8 @@ def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
     h, w = out.shape[:2]
     scale = np.array([w / found.width, h / found.height])
     quad = np.round(np.array(found.quad) * scale).astype(np.int32)
-    line = max(1, round(max(h, w) / 200))
+    extent = min(max(h, w), SLENDER * min(h, w))
+    line = max(1, round(extent / 200))
     colour = confidence_colour(found.score)
     cv2.polylines(out, [quad[:, None]], True, (0, 0, 0), line + 2, cv2.LINE_AA)
     cv2.polylines(out, [quad[:, None]], True, colour, line, cv2.LINE_AA)
@@ -104,7 +115,7 @@ def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
         # a tilted crop: a dot says where its upper side is
         cv2.circle(out, [int(v) for v in (quad[0] + quad[1]) // 2], 2 * line + 1, colour, -1, cv2.LINE_AA)
     if label:
-        size = max(0.35, max(h, w) / 900)
+        size = max(0.35, extent / 900)
         text = f"{found.score:.2f}"
         (tw, th), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
         x = int(min(max(0, found.box[0] * scale[0]), w - tw - 4))

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import glob
 import io
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from stn_cli.errors import InputError
 from stn_cli.media.scan import scan
-from stn_cli.results import Results
+from stn_cli.results import MANIFEST, Results
 from tests.conftest import make_image, write_image
 
 
@@ -84,3 +86,144 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(b"")
     with pytest.raises(InputError, match="source is a video"):
         scan(tmp_path / "film.mp4")
+
+
+# ---- patterns
+
+
+def test_patterns_follow_no_loop_of_links(tree: Path) -> None:
+    """A loop gave one file 41 times."""
+    (tree / "sub/loop").symlink_to(tree)
+    (tree / "sub/up").symlink_to(tree / "sub")
+    found = scan(str(tree / "**/*.png"))
+    assert [f.name for f in found.images] == ["b.png"]
+    assert {(s.file, s.reason) for s in found.skipped} == {("sub/loop", "symlinked folder"), ("sub/up", "symlinked folder")}
+    with pytest.raises(InputError, match="no file matches"):
+        scan(str(tree / "*/*/*.jpg"))
+    assert names(str(tree / "*/*.jpg")) == ["c.jpg"]
+
+
+def test_patterns_follow_links_that_do_not_lead_back(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_image(elsewhere / "e.jpg", make_image(1)[0])
+    (tree / "sets").mkdir()
+    (tree / "sets/one").symlink_to(elsewhere)
+    assert names(str(tree / "sets/*/*.jpg")) == ["e.jpg"]
+
+
+# pattern, what `glob.glob(pattern, recursive=True)` gives of the tree without links
+PATTERNS = [
+    "*",
+    "**",
+    "**/*",
+    "*.png",
+    "sub/*",
+    "*/*",
+    "**/deep/*",
+    "s*/**/*.jpg",
+    "[ab].*",
+    ".*",
+    "**/c.jpg",
+    "*/deep/no_extension",
+    "?.png",
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_mean_what_they_mean_in_python(tree: Path, pattern: str) -> None:
+    (tree / ".hidden").mkdir()
+    write_image(tree / ".hidden/h.jpg", make_image(2)[0])
+    write_image(tree / ".h.png", make_image(2)[0])
+    expected = {os.path.normpath(p) for p in glob.glob(str(tree / pattern), recursive=True) if not os.path.isdir(p)}
+    assert {f.path for f in scan(str(tree / pattern)).images} == expected
+
+
+def test_patterns_leave_out_results_and_leftovers_with_a_note(tree: Path) -> None:
+    with Results(tree / "out", "localise", ("crops",)).open() as work:
+        write_image(work / "crops/b.png", make_image(0)[0])
+        found = scan(str(tree / "**/*.png"))
+        assert [f.name for f in found.images] == ["b.png"]
+        assert found.notes == ["1 unfinished results of stn-coloc left out (folders named unfinished)"]
+    write_image(tree / "__MACOSX/b.png", make_image(0)[0])
+    for pattern in ("**/*.png", "*/crops/b.png", "*/*/b.png"):
+        found = scan(str(tree / pattern))
+        assert [f.name for f in found.images] in (["b.png"], [])
+        assert "1 file left out: results of stn-coloc, listed in .stn-coloc" in found.notes
+    assert [f.name for f in scan(str(tree / "out/crops/*.png")).images] == ["b.png"]  # that is what was asked for
+
+
+# ---- manifests
+
+
+def test_a_marker_among_a_persons_own_pictures_hides_none(tree: Path) -> None:
+    """It hid all of them, without a word."""
+    before = names(tree)
+    for content in (
+        b"",
+        b"Made by stn-coloc: scans for images leave this folder out.\n",
+        b'{"tool": "stn-coloc", "manifest": 1}\n\xff',
+    ):
+        for folder in (tree, tree / "sub"):
+            (folder / MANIFEST).write_bytes(content)
+        assert names(tree) == before
+
+
+def test_what_a_manifest_lists_is_left_out_and_said(tree: Path) -> None:
+    head = b'{"tool": "stn-coloc", "manifest": 1, "command": "localise"}\n'
+    (tree / "sub" / MANIFEST).write_bytes(head + b"c.jpg\n../b.png\n/a.JPG\ndeep/%6eo_extension\n")
+    found = scan(tree)
+    assert [f.name for f in found.images] == ["a.JPG", "b.png", "looks.jpg"]
+    assert found.notes == ["1 file left out: results of stn-coloc, listed in .stn-coloc"]  # the other has no image's extension
+    assert scan([tree / "sub", tree / "b.png"]).notes == found.notes
+    (tree / "list.txt").write_text("sub\nb.png\n")
+    assert names(tree / "list.txt") == ["b.png"]
+    assert names(tree / "sub/c.jpg") == ["c.jpg"]  # named itself
+
+
+# ---- several sources and their names
+
+
+def test_names_stay_unique_however_sources_overlap(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    sources = ["b.png", str(tree / "b.png"), "./sub/../b.png", "sub", "sub/c.jpg", "sub/deep", str(tree)]
+    found = scan(sources)
+    assert sorted(f.name for f in found.images) == ["a.JPG", "b.png", "looks.jpg", "sub/c.jpg", "sub/deep/no_extension"]
+
+
+def test_equal_names_in_several_folders(tmp_path: Path) -> None:
+    for folder in ("a", "b", "b/c"):
+        write_image(tmp_path / folder / "x.png", make_image(0)[0])
+    assert names([tmp_path / "a", tmp_path / "b"]) == ["a/x.png", "b/c/x.png", "b/x.png"]
+    assert names([tmp_path / "a"]) == ["x.png"]
+
+
+def test_a_folder_through_a_link_and_hidden_files(tree: Path) -> None:
+    write_image(tree / "sub/.hidden.jpg", make_image(0)[0])
+    (tree / "way").symlink_to(tree / "sub")
+    assert names(tree / "way") == [".hidden.jpg", "c.jpg", "deep/no_extension"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [("a\0b.jpg", "no such file"), ("http://x.org/a.jpg", "download it first"), ("", "no such")]
+)
+def test_sources_that_are_none(source: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        scan(source)
+
+
+def test_a_misspelt_folder_among_several_is_an_error_and_a_vanished_picture_a_row(tree: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder: 'subb'"):
+        scan([tree / "sub", "subb"])
+    found = scan([tree / "b.png", tree / "gone.png"])
+    assert [(os.path.basename(s.file), s.reason) for s in found.skipped] == [("gone.png", "No such file or directory")]
+
+
+def test_a_large_tree_is_listed_quickly(tmp_path: Path) -> None:
+    """A tenth of the hundred thousand in a thousand folders that take less than 10 s: no file is opened or asked for its size."""
+    for n in range(100):
+        (tmp_path / f"{n:03d}").mkdir()
+        for k in range(100):
+            (tmp_path / f"{n:03d}/{k:03d}.jpg").touch()
+    begun = time.perf_counter()
+    assert len(scan(tmp_path).images) == 10_000
+    assert time.perf_counter() - begun < 1.0

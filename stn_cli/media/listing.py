@@ -1,0 +1,282 @@
+"""Walking folders and matching patterns, without what no picture of the user's is: this tool's own results, and leftovers of other systems."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from stn_cli.media.header import Unusable, opened
+from stn_cli.media.signatures import APPLE_DOUBLE, EXTENSIONS, HEAD, Foreign, foreign, has_foreign_extension, looks_like_image
+from stn_cli.records import Skipped
+from stn_cli.results import MANIFEST, STAGING, is_staging, written_by_tool
+
+LEFTOVER_FOLDERS = frozenset(
+    [
+        "__macosx", "@eadir", ".@__thumb", "#recycle", "@recycle", "$recycle.bin", "recycler", "system volume information",
+        ".ipynb_checkpoints", ".thumbnails", ".appledouble", ".spotlight-v100", ".fseventsd", ".temporaryitems",
+        ".documentrevisions-v100", ".picasaoriginals", "lost+found",
+    ]
+)  # fmt: skip
+LEFTOVER_FILES = frozenset(["thumbs.db", "ehthumbs.db"])
+
+
+def is_leftover_folder(name: str) -> bool:
+    """Whether a folder of this name holds other systems' copies and thumbnails."""
+    low = name.lower()
+    return low in LEFTOVER_FOLDERS or low.startswith(".trash")
+
+
+def read_head(path: str) -> bytes:
+    """A file's first bytes; none of what cannot be read."""
+    with suppress(Unusable), opened(path, most=1 << 62) as (file, _):
+        return file.read(HEAD)
+    return b""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk meets beside the images.
+
+    Attributes:
+        skipped: files and folders that were wanted and cannot be taken, by name.
+        own: files that this tool wrote.
+        unfinished: folders in which a call of this tool works, or was stopped.
+        leftovers: names of leftovers of other systems, counted.
+        foreign: formats that cannot be decoded, counted.
+    """
+
+    skipped: list[Skipped] = field(default_factory=list)
+    own: int = 0
+    unfinished: int = 0
+    leftovers: Counter[str] = field(default_factory=Counter)
+    foreign: Counter[Foreign] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        """What the user should hear of it, with counts."""
+        out = []
+        if self.own:
+            out.append(f"{self.own} {_files(self.own)} left out: results of stn-coloc, listed in {MANIFEST}")
+        if self.unfinished:
+            out.append(f"{self.unfinished} unfinished results of stn-coloc left out (folders named {STAGING})")
+        if self.leftovers:
+            count, names = sum(self.leftovers.values()), ", ".join(name for name, _ in self.leftovers.most_common(5))
+            out.append(f"{count} leftovers of other systems left out: {names}")
+        out += [
+            f"{n} {_files(n)} of a format that is not decoded here: {kind.reason}" for kind, n in self.foreign.most_common()
+        ]
+        return out
+
+    def skip_foreign(self, name: str, kind: Foreign) -> None:
+        """Note a file of a format that cannot be decoded."""
+        self.foreign[kind] += 1
+        self.skipped.append(Skipped(name, kind.reason))
+
+
+def _files(count: int) -> str:
+    return "file" if count == 1 else "files"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder on a walk.
+
+    Attributes:
+        path: where it is.
+        prefix: of its files' names, relative to where the walk began; ends with `/`, or is empty.
+        own: of it and those above, how long the prefix is and what this tool wrote there.
+    """
+
+    path: str
+    prefix: str = ""
+    own: tuple[tuple[int, frozenset[str]], ...] = ()
+
+    def below(self, entry: os.DirEntry[str]) -> Folder:
+        """A folder in it."""
+        return Folder(entry.path, f"{self.prefix}{entry.name}/", self.own)
+
+    def is_own(self, name: str) -> bool:
+        """Whether this tool wrote the file of this name."""
+        return any(name[start:] in names for start, names in self.own)
+
+    def marked(self) -> Folder:
+        """The same, knowing what its own manifest lists."""
+        return Folder(self.path, self.prefix, (*self.own, (len(self.prefix), written_by_tool(self.path))))
+
+
+@dataclass(slots=True)
+class Entries:
+    """What is in a folder: folders, links to folders, and files, which may also be none (pipes and links to nowhere)."""
+
+    folders: list[Folder] = field(default_factory=list)
+    links: list[Folder] = field(default_factory=list)
+    files: list[tuple[str, str, bool]] = field(default_factory=list)
+
+
+def entries(
+    folder: Folder, found: Found, accept: Callable[[str], bool] = lambda _: True, *, files: bool = True, folders: bool = True
+) -> Entries:
+    """Read a folder.
+
+    Args:
+        folder: which.
+        found: told of what is left out.
+        accept: names that are wanted.
+        files, folders: what is wanted.
+
+    Returns:
+        The folders, links to folders, and (path, name, whether it is a plain file) of the others.
+    """
+    out = Entries()
+    try:
+        with os.scandir(folder.path) as listed:
+            listing = list(listed)
+    except OSError as error:
+        row = Skipped(folder.prefix.rstrip("/") or folder.path, f"unreadable folder: {error.strerror}")
+        if row not in found.skipped[-1:]:  # a pattern reads a folder for its files and for its folders
+            found.skipped.append(row)
+        return out
+    if any(entry.name == MANIFEST for entry in listing):
+        folder = folder.marked()
+    for entry in listing:
+        if not accept(entry.name):
+            continue
+        name = folder.prefix + entry.name
+        try:
+            if not _is_folder(entry):
+                if files:
+                    _take_file(entry, name, folder, found, out)
+            elif folders:
+                _take_folder(entry, folder, found, out)
+        except OSError as error:
+            found.skipped.append(Skipped(name, f"unreadable: {error.strerror}"))
+    return out
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and entry.is_dir())
+
+
+def _take_folder(entry: os.DirEntry[str], folder: Folder, found: Found, out: Entries) -> None:
+    if is_leftover_folder(entry.name):
+        found.leftovers[entry.name] += 1
+    elif entry.is_symlink():
+        out.links.append(folder.below(entry))
+    elif entry.name == STAGING and is_staging(entry.path):
+        found.unfinished += 1
+    else:
+        out.folders.append(folder.below(entry))
+
+
+def _take_file(entry: os.DirEntry[str], name: str, folder: Folder, found: Found, out: Entries) -> None:
+    if _is_leftover_file(entry):
+        found.leftovers["._*" if entry.name.startswith("._") else entry.name] += 1
+    elif folder.own and folder.is_own(name):
+        found.own += os.path.splitext(name)[1].lower() in EXTENSIONS
+    else:
+        out.files.append((entry.path, name, entry.is_file()))
+
+
+def _is_leftover_file(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith("._"):
+        return entry.is_file() and read_head(entry.path).startswith(APPLE_DOUBLE)
+    return entry.name[:1] in "TtEe" and entry.name.lower() in LEFTOVER_FILES
+
+
+def walk(root: str, found: Found) -> Iterator[tuple[str, str]]:
+    """(path, name) of the images in a folder and those below it, in no order; links to folders are not followed."""
+    folders = [Folder(root)]
+    while folders:
+        folder = folders.pop()
+        inside = entries(folder, found)
+        folders += inside.folders
+        found.skipped += [Skipped(link.prefix.rstrip("/"), "symlinked folder") for link in inside.links]
+        for path, name, plain in inside.files:
+            if not plain:
+                if os.path.splitext(name)[1].lower() in EXTENSIONS:
+                    found.skipped.append(Skipped(name, no_file(path)))
+            elif is_wanted(path, name, found):
+                yield path, name
+
+
+def is_wanted(path: str, name: str, found: Found) -> bool:
+    """Files with an image's extension always; others if their first bytes are an image's. `found` is told of formats that are not decoded."""
+    extension = os.path.splitext(path)[1].lower()
+    if extension in EXTENSIONS:
+        return True
+    head = read_head(path)
+    kind = foreign(head, path)
+    if kind is None:
+        return looks_like_image(head) or has_foreign_extension(path)  # empty, or a pointer: decoding says so
+    if kind.decodable:
+        return True
+    found.skip_foreign(name, kind)
+    return False
+
+
+def no_file(path: str) -> str:
+    """Why something that is no plain file is skipped."""
+    if os.path.islink(path) and not os.path.exists(path):
+        return "link to nowhere"
+    return "not a regular file"
+
+
+# ---- patterns
+
+
+def matching(pattern: str, found: Found) -> Iterator[str]:
+    """Paths of the files that a pattern matches, as `glob.glob(pattern, recursive=True)` does but for loops of links, results and leftovers.
+
+    `**` follows no links to folders; `*` follows those that do not lead back.
+    """
+    parts = os.path.normpath(pattern).split(os.sep)
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    base = os.sep.join(parts[:fixed])
+    if fixed == 1 and (parts[0] == "" or parts[0].endswith(":")):
+        base += os.sep  # the root, of a drive on Windows
+    if os.path.isdir(base or "."):
+        yield from _match(Folder(base or "."), parts[fixed:], found)
+
+
+def _match(folder: Folder, parts: list[str], found: Found) -> Iterator[str]:
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        yield from _match(folder, rest or ["*"], found)
+        inside = entries(folder, found, lambda name: not name.startswith("."), files=False)
+        found.skipped += [Skipped(link.prefix.rstrip("/"), "symlinked folder") for link in inside.links]
+        for below in inside.folders:
+            yield from _match(below, parts, found)
+    elif glob.has_magic(part):
+        yield from _match_names(folder, part, rest, found)
+    else:
+        folder = folder.marked() if os.path.isfile(os.path.join(folder.path, MANIFEST)) else folder
+        path, name = os.path.join(folder.path, part), folder.prefix + part
+        if rest and os.path.isdir(path):
+            yield from _match(Folder(path, name + "/", folder.own), rest, found)
+        elif not rest and os.path.lexists(path) and not os.path.isdir(path):
+            if folder.is_own(name):
+                found.own += 1
+            else:
+                yield path
+
+
+def _match_names(folder: Folder, part: str, rest: list[str], found: Found) -> Iterator[str]:
+    def accept(name: str) -> bool:
+        return fnmatch.fnmatch(name, part) and (part.startswith(".") or not name.startswith("."))
+
+    if not rest:
+        yield from (path for path, _, _ in entries(folder, found, accept, folders=False).files)
+        return
+    inside = entries(folder, found, accept, files=False)
+    for below in inside.folders + [link for link in inside.links if not _leads_back(link.path)]:
+        yield from _match(below, rest, found)
+
+
+def _leads_back(link: str) -> bool:
+    """Whether a link to a folder leads to one that it lies in."""
+    target, here = os.path.realpath(link), os.path.realpath(os.path.dirname(link))
+    return os.path.join(here, "").startswith(os.path.join(target, ""))
