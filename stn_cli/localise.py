@@ -21,7 +21,7 @@ from stn_cli.formats.coco import CocoWriter
 from stn_cli.formats.journal import Journal
 from stn_cli.formats.writer import FORMATS, Writer
 from stn_cli.media.cache import default_workers, ordered_map
-from stn_cli.media.decode import MAX_PIXELS, Unusable, load
+from stn_cli.media.decode import MAX_PIXELS, Pixels, Unusable, decoded
 from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
 from stn_cli.records import ImageRecord, Skipped, reasons
 from stn_cli.report.figures import draw, write_picture
@@ -124,6 +124,8 @@ def localise_source(
         folders, beside = places_of(source, found)
         results = Results(folder, "localise", NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
         require_images(found, source if source is not None else run)
+        for note in found.notes:
+            reporter.warn(note)
         with results.open() as work:
             job = _Localising(localiser, found, work, options, reporter, stop)
             summary = job.run(results, _head(Path(run), options), resume)
@@ -247,9 +249,14 @@ class _Localising:
             return item
         options = self.options
         try:
-            image = load(file.path, max_pixels=options.max_pixels or MAX_PIXELS)
+            with decoded(file.path, max_pixels=options.max_pixels or MAX_PIXELS) as image:
+                self._draw(file, item, image.pixels)
         except Unusable as reason:
             return Skipped(file.name, str(reason))
+        return item
+
+    def _draw(self, file: ImageFile, item: ImageRecord, image: Pixels) -> None:
+        options = self.options
         if options.overlay:
             drawn = image
             for found in reversed(item.objects):
@@ -260,4 +267,3 @@ class _Localising:
                 suffix = ".png" if number == 1 else f".{number}.png"
                 crop = self.localiser.crop(image, found, options.crop_size)
                 write_picture(self.work / "crops" / safe_name(file.name, suffix), crop)
-        return item

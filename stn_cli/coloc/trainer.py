@@ -24,7 +24,7 @@ from stn_cli.coloc.judge import DenseJudge, dimensions, encoder_state, make_judg
 from stn_cli.coloc.metrics import Metrics
 from stn_cli.coloc.network import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.patches import Crops, random_boxes
-from stn_cli.coloc.reporting import Reporter, Silent
+from stn_cli.coloc.reporting import Remarks, Reporter, Silent
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind, search
 from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, match_sizes, predict, regression_loss, step_generator
@@ -134,6 +134,8 @@ def train(
             uses = [*beside, *(p for p in (config.weights, config.encoder) if os.path.exists(p))]
             results = Results(folder, "train", NAMES, folders, uses, overwrite=overwrite, beginnings=BEGINNINGS)
             require_images(found, source, 2)
+            for note in found.notes:
+                reporter.warn(note)
             with results.open() as work:
                 return _Training(results, work, config, found, None, reporter, stop, begun).run()
     except torch.OutOfMemoryError as error:
@@ -268,8 +270,10 @@ class _Training:
             raise InputError("all images are alike", todo="There is nothing to tell the object from its background by")
         kept = set(cache.names)
         write_images(self.folder, [f for f in files if f.name in kept])
-        for name, note in cache.notes[:3]:
-            self.reporter.warn(f"{name}: {note}")
+        remarks = Remarks(self.reporter.warn)
+        for name, note in cache.notes:
+            remarks.add(name, note)
+        remarks.close()
         self.large = cache
         return cache.reduced(looked_at)
 

@@ -91,6 +91,8 @@ def pretrain_folder(
                 folder, "pretrain", NAMES, folders, beside, overwrite=overwrite, resume=resume, beginnings=BEGINNINGS
             )
             require_images(found, source, LEAST)
+            for note in found.notes:
+                reporter.warn(note)
             with results.open() as work:
                 if resume:
                     _take_up(folder, work)

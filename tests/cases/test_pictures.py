@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from stn_cli.media.decode import Unusable, decode, load, opened, read_header
 from stn_cli.media.scan import ImageFile, scan
 from stn_cli.media.video import open_video
 from stn_cli.records import Skipped
-from tests.conftest import Trained, make_folder, make_image, write_image
+from tests.conftest import Trained, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
 
