@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageFile
 
 from stn_cli.media import sniff
-from stn_cli.media.signatures import HEAD, HEIC, JXL, foreign_by_content, pointer
+from stn_cli.media.signatures import HEAD, HEIC, JXL, JXL_CONTAINER, foreign_by_content, pointer
 
 MAX_PIXELS = 250_000_000
 LEAST_SIDE = 10
@@ -26,7 +26,6 @@ BYTES_PER_PIXEL = 8
 """What a file may take for each pixel that is allowed: 16 bits of four channels."""
 BUFFER = 512
 """Bytes that are read at once: a header's few hundred, not the pixels behind it."""
-_PLUGINS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
 
 
 class Unusable(Exception):
@@ -173,7 +172,7 @@ def _pictures(image: Image.Image) -> int:
 
 def is_jxl(head: bytes) -> bool:
     """Whether these first bytes are a JPEG XL's and it can be decoded."""
-    return JXL.decodable and (head.startswith(b"\xff\n") or foreign_by_content(head) is JXL)
+    return head.startswith((b"\xff\n", JXL_CONTAINER)) and JXL.decodable
 
 
 def open_image(file: BinaryIO) -> ImageFile.ImageFile:
@@ -203,13 +202,12 @@ def _formats(head: bytes) -> Iterator[str]:
     """Pillow's names of the formats that may be tried; packages that decode more are loaded when one of their files comes."""
     Image.init()
     yield from (name for name in FORMATS if name in Image.OPEN)
-    name = "HEIF" if foreign_by_content(head) is HEIC and HEIC.decodable else "JXL" if is_jxl(head) else None
-    if name is None:
-        return
-    module = import_module(_PLUGINS[name])
-    if name == "HEIF":
-        module.register_heif_opener()
-    yield name
+    if is_jxl(head):
+        import_module("pillow_jxl")
+        yield "JXL"
+    elif foreign_by_content(head) is HEIC and HEIC.decodable:
+        import_module("pillow_heif").register_heif_opener()
+        yield "HEIF"
 
 
 def _what_is_wrong(message: str, file: BinaryIO) -> str:

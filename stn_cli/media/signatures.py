@@ -19,6 +19,7 @@ VIDEO_EXTENSIONS = frozenset([".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", "
 
 HEAD = 160
 """So many first bytes tell what a file is; DICOM says it at 128."""
+JXL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 APPLE_DOUBLE = b"\0\x05\x16\x07"
 CONVERT = "convert it to JPEG or PNG"
 
@@ -89,7 +90,7 @@ _IMAGES = (
 )  # fmt: skip
 _STARTS = (
     (b"8BPS\0", "Photoshop"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (JXL_CONTAINER, "JPEG XL"),
     (b"v/1\x01", "OpenEXR"),
     (b"#?RADIANCE", "Radiance HDR"),
     (b"#?RGBE", "Radiance HDR"),

@@ -23,7 +23,7 @@ import cv2
 
 from stn_cli.errors import InputError, UsageError, printable
 from stn_cli.media.decode import Levels, Pixels, Unusable, common_levels, load
-from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, looks_like_image, require_images, scan
+from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, looks_like_image, scan
 from stn_cli.records import reasons
 
 DEFAULT_FPS = 25.0
@@ -200,7 +200,9 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 def _open_folder(root: str, stride: int, start: float, end: float, fps: float | None) -> Video:
     found = scan(root)
     files = found.images
-    require_images(found, root)
+    if not files:
+        why = "; ".join(([reasons(found.skipped)] if found.skipped else []) + found.notes)
+        raise InputError("folder has no frames", root, why or None)
     try:
         first = load(files[0].path)
     except Unusable as reason:
