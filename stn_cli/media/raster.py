@@ -160,6 +160,8 @@ def _deep_of(image: Image.Image, signed: bool) -> Deep | None:
 def _rgb(image: Image.Image) -> Pixels:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return _over_white(image.convert("RGBA"))
+    if image.mode in ("1", "L"):  # a third of the memory
+        return cv2.cvtColor(np.asarray(image.convert("L")), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
     return np.asarray(image.convert("RGB"))
 
 
