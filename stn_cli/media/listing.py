@@ -67,7 +67,7 @@ class Found:
             count, names = sum(self.leftovers.values()), ", ".join(name for name, _ in self.leftovers.most_common(5))
             out.append(f"{count} leftovers of other systems left out: {names}")
         out += [
-            f"{n} {_files(n)} of a format that is not decoded here: {kind.reason}" for kind, n in self.foreign.most_common()
+            f"{n} {kind.name} {_files(n)} left out: {kind.todo}" for kind, n in self.foreign.most_common()
         ]
         return out
 

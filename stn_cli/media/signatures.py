@@ -21,7 +21,7 @@ HEAD = 160
 """So many first bytes tell what a file is; DICOM says it at 128."""
 JXL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 APPLE_DOUBLE = b"\0\x05\x16\x07"
-CONVERT = "convert it to JPEG or PNG"
+CONVERT = "convert to JPEG or PNG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ RAW = Foreign(
         ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw",
         ".x3f", ".3fr", ".iiq", ".erf", ".mrw", ".kdc",
     ),
-    "develop it to JPEG or TIFF",
+    "develop to JPEG or TIFF",
 )  # fmt: skip
-DICOM = Foreign("DICOM", (".dcm", ".dicom"), "convert it to PNG, for example with dcm2pnm")
+DICOM = Foreign("DICOM", (".dcm", ".dicom"), "convert to PNG, for example with dcm2pnm")
 FOREIGN = (
     HEIC,
     JXL,
@@ -79,7 +79,7 @@ FOREIGN = (
     Foreign("SGI", (".sgi",)),
     Foreign("FITS", (".fits",)),
     Foreign("NIfTI", (".nii",)),
-    Foreign("microscope file", (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi"), "export it as TIFF or PNG"),
+    Foreign("microscope", (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi"), "export as TIFF or PNG"),
     Foreign("whole slide", (".svs", ".ndpi", ".mrxs"), "export a region as TIFF or PNG"),
 )
 _BY_EXTENSION = {extension: foreign for foreign in FOREIGN for extension in foreign.extensions}
@@ -101,7 +101,7 @@ _STARTS = (
     (b"SIMPLE  =", "FITS"),
     (b"\x01\xda\0\x01", "SGI"),
     (b"\x01\xda\x01\x01", "SGI"),
-    (b"ZISRAWFILE", "microscope file"),
+    (b"ZISRAWFILE", "microscope"),
     (b"FUJIFILMCCD-RAW", "camera raw"),
     (b"IIRO", "camera raw"),
     (b"IIRS", "camera raw"),

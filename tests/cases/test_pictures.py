@@ -152,7 +152,7 @@ FOREIGN = [
     ("a.exr", b"v/1\x01\x02\0\0\0", "OpenEXR", "convert"),
     ("a.hdr", b"#?RADIANCE\nFORMAT", "Radiance HDR", "convert"),
     ("a.fit", b"SIMPLE  =    T", "FITS", "convert"),
-    ("a.czi", b"ZISRAWFILE" + bytes(20), "microscope file", "export"),
+    ("a.czi", b"ZISRAWFILE" + bytes(20), "microscope", "export"),
 ]
 
 
