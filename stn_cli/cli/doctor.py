@@ -17,7 +17,11 @@ NEEDED = (
     "jinja2",
     "defusedxml",
 )
-OPTIONAL = {"trackers": "several objects in a video: pip install 'stn-coloc[track]'"}
+OPTIONAL = {
+    "trackers": "several objects in a video: pip install 'stn-coloc[track]'",
+    "pillow-heif": "HEIC of phones: pip install 'stn-coloc[heif]'",
+    "pillow-jxl-plugin": "JPEG XL: pip install 'stn-coloc[heif]'",
+}
 LEAST_TORCH = (2, 10)
 
 

@@ -66,9 +66,7 @@ class Found:
         if self.leftovers:
             count, names = sum(self.leftovers.values()), ", ".join(name for name, _ in self.leftovers.most_common(5))
             out.append(f"{count} leftovers of other systems left out: {names}")
-        out += [
-            f"{n} {kind.name} {_files(n)} left out: {kind.todo}" for kind, n in self.foreign.most_common()
-        ]
+        out += [f"{n} {kind.name} {_files(n)} left out: {kind.todo}" for kind, n in self.foreign.most_common()]
         return out
 
     def skip_foreign(self, name: str, kind: Foreign) -> None:
