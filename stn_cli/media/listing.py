@@ -60,13 +60,13 @@ class Found:
         """What the user should hear of it, with counts."""
         out = []
         if self.own:
-            out.append(f"{self.own} {_files(self.own)} left out: results of stn-coloc, listed in {MANIFEST}")
+            out.append(f"{_count(self.own, 'file')} left out: results of stn-coloc, listed in {MANIFEST}")
         if self.unfinished:
-            out.append(f"{self.unfinished} unfinished results of stn-coloc left out (folders named {STAGING})")
+            out.append(f"{_count(self.unfinished, 'folder')} left out: unfinished results of stn-coloc, named {STAGING}")
         if self.leftovers:
-            count, names = sum(self.leftovers.values()), ", ".join(name for name, _ in self.leftovers.most_common(5))
-            out.append(f"{count} leftovers of other systems left out: {names}")
-        out += [f"{n} {kind.name} {_files(n)} left out: {kind.todo}" for kind, n in self.foreign.most_common()]
+            names = ", ".join(name for name, _ in self.leftovers.most_common(5))
+            out.append(f"{_count(self.leftovers.total(), 'leftover')} of other systems left out: {names}")
+        out += [f"{_count(n, kind.name + ' file')} left out: {kind.todo}" for kind, n in self.foreign.most_common()]
         return out
 
     def skip_foreign(self, name: str, kind: Foreign) -> None:
@@ -75,8 +75,8 @@ class Found:
         self.skipped.append(Skipped(name, kind.reason))
 
 
-def _files(count: int) -> str:
-    return "file" if count == 1 else "files"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @dataclass(frozen=True, slots=True)

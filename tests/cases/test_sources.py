@@ -120,7 +120,7 @@ def test_case_H_leftovers_are_left_out_with_one_note(set_of_three: Path) -> None
     for source, expected in ((set_of_three, 12), (str(set_of_three / "**/*"), 5), ([set_of_three, set_of_three / "a.png"], 12)):
         found = scan(source)
         assert [f.name for f in found.images] == ["a.png", "sub/b.png", "with space.png"]
-        assert found.skipped == [s for s in found.skipped if s.file.endswith("Thumbs.db")] == []
+        assert found.skipped == []
         assert len(found.notes) == 1
         assert found.notes[0].startswith(f"{expected} leftovers of other systems left out: ")
 
@@ -171,7 +171,7 @@ def test_case_T2_several_sources_after_a_command(trained: Trained, tmp_path: Pat
         write_image(tmp_path / f"more/{n:03d}.png", make_image(100 + n)[0])
     single = [tmp_path / "images" / f"{n:03d}.png" for n in range(16)]
     flags = {
-        "train": QUICK_FLAGS + ["--no-report"],
+        "train": [*QUICK_FLAGS, "--no-report"],
         "localise": ["-m", trained.run],
         "pretrain": ["--steps", "10", "--batch", "8", "--view", "32", "--imgsz", "32"],
     }[command]

@@ -94,7 +94,8 @@ def test_large_pictures_of_few_bytes_are_decoded_one_by_one(tmp_path: Path, monk
     monkeypatch.setattr(decode, "raster", slow)
     file = ImageFile(str(tmp_path / "a.png"), "a.png")
     for total, allowed in ((18_000_000, 1), (50_000_000, 4)):
-        monkeypatch.setattr(budget, "shared", lambda total=total, kept=Budget(total): kept)
+        small = Budget(total)
+        monkeypatch.setattr(budget, "shared", lambda small=small: small)
         most = 0
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: load_canvas(file, 48), range(16)))

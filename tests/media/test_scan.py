@@ -143,7 +143,7 @@ def test_patterns_leave_out_results_and_leftovers_with_a_note(tree: Path) -> Non
         write_image(work / "crops/b.png", make_image(0)[0])
         found = scan(str(tree / "**/*.png"))
         assert [f.name for f in found.images] == ["b.png"]
-        assert found.notes == ["1 unfinished results of stn-coloc left out (folders named unfinished)"]
+        assert found.notes == ["1 folder left out: unfinished results of stn-coloc, named unfinished"]
     write_image(tree / "__MACOSX/b.png", make_image(0)[0])
     for pattern in ("**/*.png", "*/crops/b.png", "*/*/b.png"):
         found = scan(str(tree / pattern))
