@@ -21,13 +21,13 @@ class ColocError(Exception):
 
     def line(self) -> str:
         """The whole message on one line: `WHAT: 'subject' (WHY). WHAT TO DO`."""
-        text = self.what
+        text = printable(self.what)
         if self.subject is not None:
             text += f": '{printable(str(self.subject))}'"
         if self.why is not None:
             text += f" ({printable(str(self.why))})"
         if self.todo:
-            text += f". {self.todo}"
+            text += f". {printable(self.todo)}"
         return text
 
 
