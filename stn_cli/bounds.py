@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import cast
 
 from stn_cli.errors import UsageError
 
@@ -45,8 +46,8 @@ def check_within(name: str, value: object, least: float, most: float, *, whole: 
     Raises:
         UsageError: no number (nor is a truth value one), not finite, or outside of the bounds.
     """
-    kind = Integral if whole else Real
-    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+    number = type(value) is not bool and isinstance(value, Integral if whole else Real)
+    if not number or not least <= cast(float, value) <= most:
         raise UsageError(f"{name} must be {least:g} to {most:g}", shown(value))
 
 

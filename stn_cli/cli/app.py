@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from stn_cli.bounds import shown
 from stn_cli.cli.doctor import doctor
 from stn_cli.cli.evaluate import evaluate
 from stn_cli.cli.localise import localise
@@ -54,7 +55,9 @@ def root(
     try:
         os.getcwd()
     except OSError as error:  # libraries end the process when they look for it
-        raise InputError("the folder that this was started in is gone", None, error.strerror, "Go to one that exists") from error
+        raise InputError(
+            "the folder that this was started in is gone", None, error.strerror, "Go to one that exists"
+        ) from error
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -112,9 +115,14 @@ def _of_the_system(error: Exception) -> ColocError | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
-        return ResourceError("the system gives no more files or processes", None, error.strerror, "Close some, or lower --workers")
+        return ResourceError(
+            "the system gives no more files or processes", None, error.strerror, "Close some, or lower --workers"
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         return OutputError("cannot write", error.filename, error.strerror, "Free some space or choose another --out")
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        name = None if error.filename is None else shown(os.fsdecode(error.filename))
+        return InputError("no usable path", name, error.strerror)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,10 @@ import typer
 
 from stn_cli.errors import UsageError
 
-FILE_SUFFIXES = frozenset(
-    ".avi .csv .gif .htm .html .jpeg .jpg .json .jsonl .m4v .mkv .mov .mp4 .png .pt .safetensors .toml .txt .webm .xml .yaml .zip".split()
-)
+FILE_SUFFIXES = frozenset((
+    ".avi", ".csv", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".m4v", ".mkv", ".mov", ".mp4", ".png", ".pt",
+    ".safetensors", ".toml", ".txt", ".webm", ".xml", ".yaml", ".zip",
+))  # fmt: skip
 """Endings that nobody gives a folder on purpose."""
 
 
@@ -22,7 +24,7 @@ def parse_out(text: str) -> Path:
         UsageError: empty (the present folder would be taken), or a file's name.
     """
     path = parse_path(text)
-    if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+    if path.suffix.lower() in FILE_SUFFIXES and not os.path.isdir(path):
         raise UsageError("--out is a folder, and this is a file's name", text, None, f"Did you mean -o {path.with_suffix('')}")
     return path
 

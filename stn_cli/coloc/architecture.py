@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from stn_cli.coloc.encoders import GradientEncoder, known_network
-from stn_cli.coloc.encoders.pretrained import numbers_of
+from stn_cli.coloc.encoders import GradientEncoder
+from stn_cli.coloc.encoders.pretrained import known_network, numbers_of
 from stn_cli.coloc.encoders.small import BUILDS
 from stn_cli.coloc.judge import DenseJudge, RegionJudge, TemplateJudge
 from stn_cli.stn.grids import GRIDS
@@ -74,9 +74,7 @@ def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Arch
         raise ValueError("warnings must be a list of texts")
     cascade = _whole(facts, "cascade", 1, 4)
     canvas = _whole(facts, "canvas", LEAST_CANVAS, MOST_CANVAS * 2 ** (cascade - 1))
-    return Architecture(
-        transform, encoder, _text(facts, "layer"), canvas, cascade, [_kind(k, numbers) for k in kinds]
-    )
+    return Architecture(transform, encoder, _text(facts, "layer"), canvas, cascade, [_kind(k, numbers) for k in kinds])
 
 
 def _kind(facts: object, most: int) -> KindFacts:
@@ -134,6 +132,6 @@ def _whole(facts: dict[str, Any], name: str, least: int, most: int) -> int:
 
 def _number(facts: dict[str, Any], name: str) -> float:
     value = facts.get(name)
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a number")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= SCALES[1]:
+        raise ValueError(f"{name} must be a number of at most {SCALES[1]:g}")
     return float(value)

@@ -51,7 +51,9 @@ def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         data = read_plain(path, MOST_BYTES)
     except OSError as error:
-        raise CheckpointError("cannot read the model", path, error.strerror, "Look at its permissions, or train again") from error
+        raise CheckpointError(
+            "cannot read the model", path, error.strerror, "Look at its permissions, or train again"
+        ) from error
     try:
         tensors, facts = unpack(data)
     except Damaged as error:

@@ -136,7 +136,9 @@ class TrainConfig:
         try:
             return cls.from_toml(folder / FILE)
         except (InputError, UsageError) as error:
-            raise CheckpointError("run without usable settings", folder / FILE, error, "Train again with --overwrite") from error
+            raise CheckpointError(
+                "run without usable settings", folder / FILE, error, "Train again with --overwrite"
+            ) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def pick_device(name: str) -> torch.device:
         "cpu": True,
     }[match[1]]
     if not there:
-        raise ResourceError("no such device", shown(name), "torch does not see it", "Use --device auto, or run stn-coloc doctor")
+        raise ResourceError(
+            "no such device", shown(name), "torch does not see it", "Use --device auto, or run stn-coloc doctor"
+        )
     return torch.device(name)
 
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from stn_cli.bounds import shown
@@ -27,7 +26,8 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.errors import CheckpointError, ResourceError, UsageError
 from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
-from stn_cli.media.decode import MAX_PIXELS, Pixels, load
+from stn_cli.media.decode import MAX_PIXELS, Pixels
+from stn_cli.media.given import Picture, as_pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Localisation, Point, Skipped
 from stn_cli.stn import Transformation, by_name
@@ -37,10 +37,6 @@ TRIAL = 96
 """Side of the picture that a model is tried out on when it is loaded, pixels."""
 SAME_OBJECT = 0.5
 """IoU above which two crops have found one object."""
-
-
-Picture = Pixels | Image.Image | str | os.PathLike[str]
-"""What an image can be given as."""
 
 
 @dataclass(slots=True)
@@ -263,28 +259,6 @@ class Localiser:
         """A record's crop, in the image's normalised coordinates: theta is M_theta row by row."""
         rows = self.grid.matrix(self.grid.identity()).shape[-2]
         return Crops(self.grid, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
-
-
-def as_pixels(image: object) -> Pixels:
-    """A picture as upright (H, W, 3) uint8 RGB.
-
-    Args:
-        image: a path, a Pillow image (what is transparent is laid over white, EXIF's orientation is applied), or such an array.
-
-    Raises:
-        Unusable: the file cannot be decoded.
-        UsageError: it is something else.
-    """
-    if isinstance(image, str | os.PathLike):
-        return load(image)
-    if isinstance(image, Image.Image):
-        turned = ImageOps.exif_transpose(image).convert("RGBA")
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned).convert("RGB"))
-    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape or dtype != np.uint8:
-        given = f"{type(image).__name__} of {dtype} {tuple(shape)}" if shape is not None else type(image).__name__
-        raise UsageError("an image is a path, a Pillow image, or an array (H, W, 3) of uint8, RGB", given)
-    return cast(Pixels, image)
 
 
 def _empty_part(built: Architecture, kind: KindFacts, encoder: Encoder) -> Part:

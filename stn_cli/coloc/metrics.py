@@ -70,9 +70,13 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, "rb") as file:
         while line := file.readline(MOST_LINE):
             row = read_row(line)
-            if row is not None and row.get("stage") in STAGES and all(_is_plain_value(v) for v in row.values()):
-                if all(type(row.get(name, 0)) is int for name in ("object", "level")) and type(row.get("step")) in _STEPS:
-                    yield row
+            if row is not None and _is_record(row):
+                yield row
+
+
+def _is_record(row: dict[str, Any]) -> bool:
+    plain = row.get("stage") in STAGES and all(_is_plain_value(v) for v in row.values())
+    return plain and all(type(row.get(name, 0)) is int for name in ("object", "level")) and type(row.get("step")) in _STEPS
 
 
 _STEPS = (int, type(None))

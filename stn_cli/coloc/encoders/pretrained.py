@@ -166,7 +166,9 @@ def _unfilled(name: str) -> nn.Module:
     import torchvision
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # two networks say how they will begin one day: weights are loaded into them
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # two networks say how they will begin one day: weights are loaded into them
         network: nn.Module = torchvision.models.get_model(name, weights=None)
     return network
 

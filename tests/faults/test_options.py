@@ -1,0 +1,190 @@
+"""Whatever is typed: every option of every command is given odd values, and answers with a right code and one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+import typer
+
+from stn_cli.cli.app import app
+from stn_cli.coloc.config import TrainConfig
+from stn_cli.errors import ColocError, InputError, UsageError
+from tests.conftest import Trained, make_image, write_image
+
+Call = Callable[..., tuple[int, str, str]]
+RIGHT = {0, 2, 3, 4, 5, 7}
+SECONDS = 60
+"""Longer than this nothing that is so small may take."""
+
+VALUES = [
+    "", " ", "0", "-1", "1.5", "nan", "inf", "-inf", "1e400", "1e-400", "99999999999999999999", "-99999999999999999999", "0x10",
+    "é", "\udcff", "a\nb", "\x1b[31m", "%s", "{0}", "[bold]", "--", "-", "a,b", "1-", "1,2,3,4", "true", "null",
+    "..", "../..", "/", "/dev/null", "/proc/self/mem", "no/such/thing", "~", "$HOME", "x" * 5000, "auto", "cuda:abc",
+    "cuda:99999999999999999999", "mps:1", "*", "**", "[", "gradient/../..", "0@0", "@", "PRN",
+]  # fmt: skip
+NO_SOURCES = {"-", "/"}
+"""Standard input, where the tests have none; all that there is on the machine."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A parameter of a command."""
+
+    command: str
+    name: str
+    flag: bool
+    argument: bool
+
+
+def every_option() -> list[Option]:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = []
+    for name, command in commands.items():
+        for p in command.params:
+            long = next((o for o in p.opts if o.startswith("--")), p.name)
+            argument = p.param_type_name == "argument"
+            if long not in ("--help", "--debug"):
+                found.append(Option(name, long, bool(getattr(p, "is_flag", False)), argument))
+    return found
+
+
+OPTIONS = every_option()
+
+
+def test_the_commands_have_the_options_that_are_tried() -> None:
+    """The list above is not empty by mistake."""
+    names = {(o.command, o.name) for o in OPTIONS}
+    assert {("train", "--lr"), ("localise", "--crop-size"), ("track", "--init"), ("evaluate", "truth")} <= names
+    assert len(names) > 70
+
+
+@pytest.fixture(scope="module")
+def place(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder of images, a run that was trained on them, boxes and their truth."""
+    folder = tmp_path_factory.mktemp("place")
+    for n in range(3):
+        write_image(folder / "images" / f"{n}.png", make_image(n)[0])
+    shutil.copytree(trained.run, folder / "run")
+    lines = [f"# relative to {folder}/images/", *(f"{folder}/images/{n}.png" for n in range(3))]
+    (folder / "run" / "images.txt").write_text("\n".join(lines) + "\n")
+    boxes = {f"{n}.png": [make_image(n)[1]] for n in range(3)}
+    (folder / "truth.json").write_text(json.dumps(boxes))
+    coco = {
+        "images": [{"id": n + 1, "file_name": f"{n}.png", "width": 60, "height": 48} for n in range(3)],
+        "categories": [{"id": 1, "name": "object"}],
+        "annotations": [
+            {"id": n + 1, "image_id": n + 1, "category_id": 1, "bbox": [1, 1, 18, 18], "area": 324, "iscrowd": 0, "score": 0.5}
+            for n in range(3)
+        ],
+    }
+    (folder / "boxes.json").write_text(json.dumps(coco))
+    return folder
+
+
+def usual(command: str, place: Path, out: str) -> list[str]:
+    """A call of a command that is right and cheap, without its arguments."""
+    small = ["--encoder=gradient", "--steps=1", "--finetune=0", "--imgsz=32", "--batch=2", "--device=cpu", "--no-report"]
+    return {
+        "train": [f"--out={out}", "-q", *small],
+        "localise": [f"--out={out}", "-q", f"--model={place / 'run'}", "--device=cpu"],
+        "track": [f"--out={out}", "-q", "--encoder=gradient", "--init=5,5,18,18", "--device=cpu"],
+        "pretrain": [f"--out={out}", "-q", "--device=cpu"],
+        "report": [f"--out={out}.html", "-q", "--device=cpu"],
+    }.get(command, [])
+
+
+def arguments_of(command: str, place: Path) -> dict[str, str]:
+    return {
+        "train": {"source": str(place / "images")},
+        "localise": {"source": str(place / "images")},
+        "track": {"source": str(place / "images")},
+        "pretrain": {"source": str(place / "images")},
+        "evaluate": {"predicted": str(place / "boxes.json"), "truth": str(place / "truth.json")},
+        "report": {"run": str(place / "run")},
+    }.get(command, {})
+
+
+@contextmanager
+def no_longer_than(seconds: int) -> Iterator[None]:
+    """A call that hangs fails its test; where there are no alarms, it hangs."""
+
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise AssertionError(f"still running after {seconds} s")
+
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def everything_in(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of all files: what a call may not change."""
+    rows = []
+    for path in folder.rglob("*"):
+        found = path.lstat()
+        rows.append((os.fsencode(path).hex(), found.st_size, found.st_mtime_ns if path.is_file() else 0))
+    return sorted(rows)
+
+
+def judge(code: int, out: str, err: str, call: list[str]) -> str:
+    """What is wrong with an answer; empty when nothing is."""
+    said = [line for line in err.splitlines() if line.startswith("error:")]
+    wrong = []
+    if code not in RIGHT:
+        wrong.append(f"code {code}")
+    if "Traceback" in err + out:
+        wrong.append("a traceback")
+    if len(said) != (code != 0):
+        wrong.append(f"{len(said)} errors")
+    if code and err.splitlines() != said:
+        wrong.append("more than a line")
+    if "\x1b" in err:
+        wrong.append("a control character")
+    return f"{[part[:80] for part in call]}: {', '.join(wrong)}\n{err[-600:]}" if wrong else ""
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=[f"{o.command} {o.name}" for o in OPTIONS])
+def test_any_value_of_any_option(
+    cli: Call, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: Option
+) -> None:
+    here = tmp_path / "a" / "here"
+    here.mkdir(parents=True)
+    (tmp_path / "mine.txt").write_text("mine")
+    monkeypatch.chdir(here)
+    before = everything_in(place)
+    wrong = []
+    for number, value in enumerate(VALUES if not option.flag else ["", "1", "é"]):
+        if option.argument and value in NO_SOURCES:
+            continue
+        positional = arguments_of(option.command, place)
+        given = usual(option.command, place, f"out{number}")
+        if option.argument:
+            positional[option.name] = value
+        else:
+            given.append(f"{option.name}={value}")
+        call = [option.command, *given, "--", *positional.values()]
+        with no_longer_than(SECONDS):
+            wrong.append(judge(*cli(*call), call))
+    assert not list(filter(None, wrong)), "\n".join(filter(None, wrong))
+    assert everything_in(place) == before
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "a"}
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"here"}
