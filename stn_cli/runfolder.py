@@ -86,7 +86,7 @@ def read_skipped(folder: Path) -> list[Skipped]:
         return []
     rows = [row for row in map(read_row, data.splitlines()) if row is not None]
     return [
-        Skipped(row["file"], row["reason"])
+        Skipped(printable(row["file"]), printable(row["reason"]))
         for row in rows
         if isinstance(row.get("file"), str) and isinstance(row.get("reason"), str)
     ]

@@ -19,6 +19,8 @@ LEAST_CANVAS, MOST_CANVAS = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
 DIMENSIONS = {TemplateJudge.kind: 1, RegionJudge.kind: 2, DenseJudge.kind: 4}
 """How many numbers say the shape of a judge."""
+LONGEST = 4096
+"""Characters of a text."""
 SCALES = (1e-4, 100.0)
 
 
@@ -70,7 +72,7 @@ def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Arch
     if type(facts.get("agreement")) not in (int, float):
         raise ValueError("agreement must be a number")
     warnings = facts.get("warnings")
-    if not isinstance(warnings, list) or not all(isinstance(w, str) for w in warnings):
+    if not isinstance(warnings, list) or not all(map(_is_text, warnings)):
         raise ValueError("warnings must be a list of texts")
     cascade = _whole(facts, "cascade", 1, 4)
     canvas = _whole(facts, "canvas", LEAST_CANVAS, MOST_CANVAS * 2 ** (cascade - 1))
@@ -118,9 +120,14 @@ def check_dimensions(kind: str, dimensions: object, most: int) -> list[int]:
 
 def _text(facts: dict[str, Any], name: str) -> str:
     value = facts.get(name)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _is_text(value):
         raise ValueError(f"{name} must be text")
     return value
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text that can be written and shown."""
+    return isinstance(value, str) and len(value) <= LONGEST and value.isprintable()
 
 
 def _whole(facts: dict[str, Any], name: str, least: int, most: int) -> int:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.files import atomic
-from stn_cli.reading import is_plain
+from stn_cli.reading import check_plain
 from stn_cli.runfolder import read_row
 
 NAME = "metrics.jsonl"
+MOST_BYTES = 4 << 30
+"""Of a log: of more steps than anybody waits for."""
 MOST_LINE = 1 << 16
 """Bytes of a line; the rest of a longer one is no line either."""
 MOST_VALUE = 1e15
@@ -65,7 +67,9 @@ def _plain(value: Any) -> Any:
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a log that are whole, and hold what `log` writes; a killed run may end in half a line."""
-    if not is_plain(path):
+    try:
+        check_plain(path, MOST_BYTES)
+    except OSError:
         return
     with open(path, "rb") as file:
         while line := file.readline(MOST_LINE):

@@ -20,7 +20,7 @@ import typer
 
 from stn_cli.cli.app import app
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.errors import ColocError, InputError, UsageError
+from stn_cli.errors import InputError, UsageError
 from tests.conftest import Trained, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
@@ -188,3 +188,120 @@ def test_any_value_of_any_option(
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "a"}
     assert {p.name for p in (tmp_path / "a").iterdir()} == {"here"}
+
+
+# ---- a file of settings
+
+
+TOMLS = [
+    # what is wrong, the file, exit code, words that must be said
+    ("a number for two", "size = 0.3", 2, ["setting size in", "c.toml", "list of 2 numbers", "'0.3'"]),
+    ("text for two", 'size = "big"', 2, ["size", "list of 2 numbers"]),
+    ("one of two", "size = [1]", 2, ["size", "list of 2 numbers"]),
+    ("three of two", "size = [0.1, 0.2, 0.3]", 2, ["size", "list of 2 numbers"]),
+    ("no numbers", "size = [nan, nan]", 2, ["each side of --size must be 0 to 1", "'nan'"]),
+    ("no end", "size = [0.1, inf]", 2, ["each side of --size", "'inf'"]),
+    ("lists in a list", "size = [[0.1], [0.2]]", 2, ["size", "list of 2 numbers"]),
+    ("truth for a number", "size = [true, false]", 2, ["size", "list of 2 numbers"]),
+    ("truth for a count", "steps = true", 2, ["setting steps in", "must be a int"]),
+    ("a fraction for a count", "steps = 1.0", 2, ["steps", "must be a int"]),
+    ("a table", "[steps]\na = 1", 2, ["steps", "must be a int"]),
+    ("a date", "steps = 1979-05-27", 2, ["steps", "must be a int"]),
+    ("a number for text", "encoder = 3", 2, ["encoder", "must be a str"]),
+    ("no number", "lr = nan", 2, ["--lr must be 1e-08 to 10", "'nan'"]),
+    ("no end", "margin = inf", 2, ["--margin must be 0 to 100"]),
+    ("a float too large", "lr = 1e400", 2, ["--lr"]),
+    ("an integer too large for a float", "lr = 1" + "0" * 400, 2, ["setting lr in", "is too large"]),
+    ("an integer too large to write", "steps = 0x" + "f" * 5000, 2, ["--steps must be", "a very large int"]),
+    ("an integer too large to read", "steps = " + "9" * 5000, 3, ["not a TOML file"]),
+    ("a seed too large", "seed = 1180591620717411303424", 2, ["--seed must be 0 to"]),
+    ("an empty encoder", 'encoder = ""', 2, ["--encoder must name an encoder"]),
+    ("a name with a NUL", 'encoder = "a\\u0000b"', 2, ["unknown encoder", "a\\x00b"]),
+    ("weights with a NUL", 'encoder = "resnet18"\nweights = "a\\u0000b"', 5, ["cannot read weights"]),
+    ("a device with a line end", 'device = "cpu\\n"', 2, ["unknown --device", "cpu\\n"]),
+    ("a long value", 'search = "' + "x" * 100_000 + '"', 2, ["unknown --search", "xxx..."]),
+    ("a long name", '"' + "x" * 100_000 + '" = 1', 2, ["unknown setting", "xxx..."]),
+    ("a name with a line end", '"a\\nb" = 1', 2, ["unknown setting", "a\\nb"]),
+    ("lists without end", "size = " + "[" * 100_000, 3, ["not a TOML file", "nested too deeply"]),
+    ("no TOML", "steps = = 3", 3, ["not a TOML file"]),
+    ("twice", "steps = 3\nsteps = 4", 3, ["not a TOML file"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"), [row[1:] for row in TOMLS], ids=[f"{row[0]}: {row[1][:20]!r}" for row in TOMLS]
+)
+def test_settings_of_a_wrong_kind(cli: Call, place: Path, tmp_path: Path, text: str, code: int, words: list[str]) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    call = ["train", str(place / "images"), "-o", str(tmp_path / "run"), "--config", str(tmp_path / "c.toml")]
+    got, out, err = cli(*call)
+    assert (got, judge(got, out, err, call)) == (code, "")
+    assert len(err) < 600
+    for word in words:
+        assert word in err
+
+
+FILES = [
+    # what it is, how it is made, exit code of train --print-config
+    ("a byte order mark", lambda p: p.write_bytes("\ufeffsteps = 7\n".encode()), 0),
+    ("UTF-16", lambda p: p.write_bytes("steps = 7\n".encode("utf-16")), 3),
+    ("latin-1", lambda p: p.write_bytes(b'encoder = "\xe9"\n'), 3),
+    ("nothing", lambda p: p.write_bytes(b""), 0),
+    ("NULs", lambda p: p.write_bytes(b"\0" * 100), 3),
+    ("a folder", lambda p: p.mkdir(), 3),
+    ("no file", lambda p: None, 3),
+    ("a link to itself", lambda p: p.symlink_to(p), 3),
+    ("a pipe", lambda p: os.mkfifo(p), 3),
+    ("a device", lambda p: p.symlink_to("/dev/zero"), 3),
+    ("larger than memory", lambda p: (p.touch(), os.truncate(p, 1 << 40)), 3),
+    ("somewhat too large", lambda p: p.write_bytes(b"#" * (1 << 21)), 3),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
+@pytest.mark.parametrize(("make", "code"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])
+def test_files_of_settings(cli: Call, tmp_path: Path, make: Callable[[Path], object], code: int) -> None:
+    make(tmp_path / "c.toml")
+    call = ["train", "--print-config", "--config", str(tmp_path / "c.toml")]
+    with no_longer_than(SECONDS):
+        got, out, err = cli(*call)
+    assert (got, judge(got, out, err, call)) == (code, "")
+    assert ("steps" in out) == (code == 0)
+
+
+TEXT = st.text(max_size=40).filter(bool)
+SIDES = st.tuples(st.floats(0.02, 1.0), st.floats(0.02, 1.0)).map(lambda pair: (min(pair), max(pair)))
+
+
+@hypothesis.given(
+    encoder=TEXT,
+    weights=st.text(),
+    layer=st.text(),
+    device=st.text(),
+    size=SIDES,
+    lr=st.floats(1e-8, 10),
+    margin=st.floats(0, 100),
+)
+@hypothesis.example("\x00\x1f\x7f\x80\u2028\"\\'\r\n\t\ufeff", "\U0010ffff", "#", '"""', (0.02, 1.0), 1e-8, 0.0)
+def test_settings_are_read_back_as_they_were_written(
+    encoder: str, weights: str, layer: str, device: str, size: tuple[float, float], lr: float, margin: float
+) -> None:
+    settings = TrainConfig(encoder=encoder, weights=weights, layer=layer, device=device, size=size, lr=lr, margin=margin)
+    data = settings.toml().encode("utf-8")
+    assert TrainConfig.read(tomllib.loads(data.decode("utf-8")), "here") == settings
+
+
+def test_a_setting_that_a_file_cannot_hold_is_refused() -> None:
+    with pytest.raises(UsageError, match="--encoder must be UTF-8"):
+        TrainConfig(encoder=os.fsdecode(b"\xff"))
+
+
+@hypothesis.settings(max_examples=200)
+@hypothesis.given(st.binary(max_size=200))
+def test_any_bytes_as_settings(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(data)
+    try:
+        TrainConfig.from_toml(path)
+    except (InputError, UsageError) as error:
+        assert len(error.line().splitlines()) == 1
