@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from pathlib import Path
@@ -41,12 +42,13 @@ def check_plain(path: str | os.PathLike[str], most: int) -> int:
     return found.st_size
 
 
-def is_plain(path: Path) -> bool:
-    """Whether a plain file is there."""
+def is_plain(path: Path, most: float = math.inf) -> bool:
+    """Whether a plain file is there, of `most` bytes at most."""
     try:
-        return stat.S_ISREG(os.stat(path).st_mode)
+        found = os.stat(path)
     except (OSError, ValueError):
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_size <= most
 
 
 def _too_large(path: str | os.PathLike[str], most: int) -> OSError:

@@ -35,6 +35,7 @@ from stn_cli.files import TEMPORARY, write_text
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.scan import Scan, places_of, require_images, scan
+from stn_cli.reading import is_plain
 from stn_cli.records import Skipped, reasons
 from stn_cli.results import Results
 from stn_cli.runfolder import IMAGES, SKIPPED, read_images, read_skipped, write_images, write_skipped
@@ -154,8 +155,10 @@ def _resumed(
     with results.open() as work:
         if not (work / checkpoint.STATE).is_file():
             checkpoint.load_state(folder)
+            TrainConfig.of_run(folder)
+            read_images(folder)
             for name in NAMES:
-                if (folder / name).is_file():
+                if is_plain(folder / name, checkpoint.MOST_BYTES):
                     shutil.copyfile(folder / name, work / name)
         state = checkpoint.load_state(work)
         config = TrainConfig.of_run(work)
