@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gc
 import os
@@ -21,6 +22,8 @@ from stn_cli.cli.track import track
 from stn_cli.cli.train import train
 from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, printable
 
+ANYTHING = "stn-coloc"
+"""Name of what encodes what a terminal lacks."""
 COLLECT_AFTER = 50_000
 """Objects that are made before the collector looks, 700 otherwise."""
 
@@ -63,6 +66,7 @@ def root(
 def run(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
+    codecs.register_error(ANYTHING, _as_it_came)
     print_anything()
     try:
         code = app(args=given, prog_name="stn-coloc", standalone_mode=False)
@@ -104,7 +108,16 @@ def print_anything() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ANYTHING)
+
+
+def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a file's name as they are, so that a path that is printed can be used; of all else its escape."""
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object[error.start : error.end]
+        with suppress(UnicodeEncodeError):
+            return b"".join(char.encode("ascii", "surrogateescape") for char in text), error.end
+    return codecs.backslashreplace_errors(error)
 
 
 def _of_the_system(error: Exception) -> ColocError | None:
