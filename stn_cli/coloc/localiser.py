@@ -35,6 +35,8 @@ from stn_cli.stn import Transformation, by_name
 BATCH = 64
 TRIAL = 96
 """Side of the picture that a model is tried out on when it is loaded, pixels."""
+MOST_AT_ONCE = 1 << 28
+"""Pixels of a batch: 3 GB as the network sees them."""
 SAME_OBJECT = 0.5
 """IoU above which two crops have found one object."""
 
@@ -199,6 +201,7 @@ class Localiser:
         Yields:
             A record per image, or why it was skipped.
         """
+        batch = max(1, min(batch, MOST_AT_ONCE // self.canvas**2))
         loaded = ordered_map(lambda f: load_canvas(f, self.canvas, max_pixels), files, workers or default_workers())
         while chunk := list(islice(loaded, batch)):
             canvases = [c for c in chunk if isinstance(c, Canvas)]
