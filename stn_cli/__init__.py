@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stn_cli.coloc.config import TrainConfig
     from stn_cli.coloc.localiser import Localiser
-    from stn_cli.coloc.trainer import TrainResult, train
+    from stn_cli.coloc.trainer import TrainResult
     from stn_cli.errors import ColocError
     from stn_cli.evaluate import score_boxes
+    from stn_cli.learn import train
     from stn_cli.localise import LocaliseOptions, localise_source
     from stn_cli.records import ImageRecord, Localisation, Skipped
     from stn_cli.report.page import write_report
@@ -41,7 +42,7 @@ _HOMES = {
     "score_boxes": "stn_cli.evaluate",
     "localise_source": "stn_cli.localise",
     "track_source": "stn_cli.track",
-    "train": "stn_cli.coloc.trainer",
+    "train": "stn_cli.learn",
     "write_report": "stn_cli.report.page",
 }
 
@@ -73,3 +74,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value  # a submodule of the same name must not come back in its place
     return value
+
+
+def __dir__() -> list[str]:
+    """The names that completion shows, also before they are first used."""
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 
 class ColocError(Exception):
     """An error that a user can act on.
@@ -21,13 +23,13 @@ class ColocError(Exception):
 
     def line(self) -> str:
         """The whole message on one line: `WHAT: 'subject' (WHY). WHAT TO DO`."""
-        text = self.what
+        text = printable(self.what)
         if self.subject is not None:
             text += f": '{printable(str(self.subject))}'"
         if self.why is not None:
             text += f" ({printable(str(self.why))})"
         if self.todo:
-            text += f". {self.todo}"
+            text += f". {printable(self.todo)}"
         return text
 
 
@@ -83,6 +85,8 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
+    with suppress(UnicodeEncodeError):  # where the system's encoding is ASCII, names of UTF-8 come as bytes too
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     out = []
     for char in text:
         code = ord(char)

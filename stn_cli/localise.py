@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import stn_cli
+from stn_cli.bounds import check_shared
 from stn_cli.coloc.checkpoint import MODEL
 from stn_cli.coloc.localiser import BATCH, Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
@@ -59,6 +60,13 @@ class LocaliseOptions:
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
+        check_shared(
+            min_score=self.min_score,
+            crop_size=self.crop_size,
+            batch=self.batch,
+            workers=self.workers,
+            max_pixels=self.max_pixels,
+        )
         for name in self.formats:
             if name not in FORMATS and name != "coco":
                 raise UsageError("unknown --format", name, f"known: coco, {', '.join(FORMATS)}")

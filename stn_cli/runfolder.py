@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from stn_cli.errors import CheckpointError, printable
 from stn_cli.files import atomic, escape, unescape
 from stn_cli.media.scan import ImageFile
+from stn_cli.reading import read_plain
 from stn_cli.records import Skipped
 
 IMAGES = "images.txt"
 SKIPPED = "skipped.jsonl"
+HEADER = b"# relative to "
+MOST_BYTES = 1 << 30
+"""Of each of them: a million images and more."""
 
 
 def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
@@ -23,7 +29,7 @@ def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
         first = os.path.abspath(files[0].path)
         root = first[: len(first) - len(files[0].name)]
     with atomic(folder / IMAGES) as file:
-        file.write(b"# relative to " + escape(root) + b"\n")
+        file.write(HEADER + escape(root) + b"\n")
         for image in files:
             file.write(escape(os.path.abspath(image.path)) + b"\n")
 
@@ -32,19 +38,37 @@ def read_images(folder: Path) -> list[ImageFile]:
     """The images of a run.
 
     Raises:
-        CheckpointError: the list is missing.
+        CheckpointError: the list is missing, or not as `write_images` writes it. Names become those of outputs, so that each must lie in
+            the folder that the list is relative to: a run may come from a stranger.
     """
     path = folder / IMAGES
     try:
-        lines = path.read_bytes().splitlines()
+        first, *lines = read_plain(path, MOST_BYTES).splitlines() or [b""]
     except OSError as error:
         raise CheckpointError("run has no list of images", path, error.strerror, "Name a SOURCE") from error
-    root = unescape(lines[0].removeprefix(b"# relative to ")) if lines else ""
+    root = _read_escaped(first.removeprefix(HEADER)) if first.startswith(HEADER) else None
+    if root is None or not (os.path.isabs(root) or not (root or lines)):
+        raise CheckpointError("damaged list of images", path, "its first line names no folder", "Name a SOURCE")
     files = []
-    for line in lines[1:]:
-        full = unescape(line)
-        files.append(ImageFile(full, full.removeprefix(root)))
+    for number, line in enumerate(lines, 2):
+        full = _read_escaped(line)
+        name = full.removeprefix(root).replace(os.sep, "/") if full is not None and full.startswith(root) else ""
+        if full is None or not _lies_in(name):
+            raise CheckpointError("damaged list of images", path, f"line {number} names no file in its folder", "Name a SOURCE")
+        files.append(ImageFile(full, name))
     return files
+
+
+def _lies_in(name: str) -> bool:
+    """Whether a relative name with `/` leads into its folder; what other systems take for a way out, `safe_name` escapes."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _read_escaped(line: bytes) -> str | None:
+    """What `escape` wrote; None where something else did."""
+    if re.search(rb"%(?![0-9A-Fa-f]{2})", line):
+        return None
+    return unescape(line)
 
 
 def write_skipped(folder: Path, skipped: Iterable[Skipped]) -> None:
@@ -55,9 +79,23 @@ def write_skipped(folder: Path, skipped: Iterable[Skipped]) -> None:
 
 
 def read_skipped(folder: Path) -> list[Skipped]:
-    """The rows of `skipped.jsonl`; none if there is no such file."""
-    path = folder / SKIPPED
-    if not path.is_file():
+    """The rows of `skipped.jsonl`; none if there is no such file, and without lines that are not such rows."""
+    try:
+        data = read_plain(folder / SKIPPED, MOST_BYTES)
+    except OSError:
         return []
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return [Skipped(row["file"], row["reason"]) for row in rows]
+    rows = [row for row in map(read_row, data.splitlines()) if row is not None]
+    return [
+        Skipped(printable(row["file"]), printable(row["reason"]))
+        for row in rows
+        if isinstance(row.get("file"), str) and isinstance(row.get("reason"), str)
+    ]
+
+
+def read_row(line: bytes) -> dict[str, Any] | None:
+    """A line of JSON lines as an object; None where it is none, as the last line that a killed run wrote may be."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):  # bytes that are not UTF-8 are the first kind too
+        return None
+    return row if isinstance(row, dict) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import gc
 import os
 import sys
@@ -10,6 +12,7 @@ from typing import Any
 
 import typer
 
+from stn_cli.bounds import shown
 from stn_cli.cli.doctor import doctor
 from stn_cli.cli.evaluate import evaluate
 from stn_cli.cli.localise import localise
@@ -17,8 +20,10 @@ from stn_cli.cli.pretrain import pretrain
 from stn_cli.cli.report import report
 from stn_cli.cli.track import track
 from stn_cli.cli.train import train
-from stn_cli.errors import ColocError, printable
+from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, printable
 
+ANYTHING = "stn-coloc"
+"""Name of what encodes what a terminal lacks."""
 COLLECT_AFTER = 50_000
 """Objects that are made before the collector looks, 700 otherwise."""
 
@@ -50,12 +55,19 @@ def root(
 
     stn-coloc train ./images && stn-coloc localise --overlay
     """
+    try:
+        os.getcwd()
+    except OSError as error:  # libraries end the process when they look for it
+        raise InputError(
+            "the folder that this was started in is gone", None, error.strerror, "Go to one that exists"
+        ) from error
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
+    codecs.register_error(ANYTHING, _as_it_came)
+    print_anything()
     try:
         code = app(args=given, prog_name="stn-coloc", standalone_mode=False)
         sys.stdout.flush()
@@ -64,30 +76,72 @@ def run(arguments: list[str] | None = None) -> int:
         # the reader of stdout has gone; what it did not want is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ColocError as error:
-        if debug:
-            raise
-        _complain(error.line())
-        return error.exit_code
     except KeyboardInterrupt:
         _complain("stopped (interrupted)")
         return 130
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            context: Any = getattr(error, "ctx", None)
+            print(context.get_help(), file=sys.stderr)
+            return 2
+        known = error if isinstance(error, ColocError) else _of_the_system(error)
         usage: Any = getattr(error, "format_message", None)  # the parser's own errors, whichever click typer brings
-        if usage is not None:
-            _complain(" ".join(str(usage()).split()))
+        if known is None and usage is not None:
+            _complain(printable(" ".join(str(usage()).split())))
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             _complain("stopped")
             return 130
-        if debug:
+        if "--debug" in given:
             raise
+        if known is not None:
+            _complain(known.line())
+            return known.exit_code
         _complain(f"bug: {type(error).__name__} ({printable(str(error))}). Run again with --debug and report what it prints")
         return 1
 
 
+def print_anything() -> None:
+    """Let any name be printed on any terminal: what its encoding lacks is escaped. A stream that is closed takes it all and gives nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ANYTHING)
+
+
+def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a file's name as they are, so that a path that is printed can be used; of all else its escape."""
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object[error.start : error.end]
+        with suppress(UnicodeEncodeError):
+            return b"".join(char.encode("ascii", "surrogateescape") for char in text), error.end
+    return codecs.backslashreplace_errors(error)
+
+
+def _of_the_system(error: Exception) -> ColocError | None:
+    """What the operating system refused anywhere, as an error that a user can act on; None for all else."""
+    out_of_memory = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    if out_of_memory or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
+        return ResourceError(
+            "the system gives no more files or processes", None, error.strerror, "Close some, or lower --workers"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+        return OutputError("cannot write", error.filename, error.strerror, "Free some space or choose another --out")
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        name = None if error.filename is None else shown(os.fsdecode(error.filename))
+        return InputError("no usable path", name, error.strerror)
+    return None
+
+
 def _complain(line: str) -> None:
-    print(f"error: {line}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it
+        print(f"error: {line}", file=sys.stderr)
 
 
 def main() -> None:
@@ -97,8 +151,18 @@ def main() -> None:
     apart at the end has no use either: together more than half a second. All files are closed by then.
     """
     gc.set_threshold(COLLECT_AFTER, 10, 10)
+    _open_closed()
     code = run()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more
             stream.flush()
     os._exit(code)
+
+
+def _open_closed() -> None:
+    """Put the null device where a standard stream is closed: else the next file that is opened would be taken for it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stn_cli.bounds import check_shared
 from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
 from stn_cli.errors import UsageError
 
@@ -36,12 +37,9 @@ def localise(
     debug: Debug = False,
 ) -> None:
     """Give a box, a confidence and a crop for each image; writes boxes.json (COCO)."""
-    if not 0 <= min_score <= 1:
-        raise UsageError("--min-score must be 0 to 1", min_score)
+    check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
-    if batch < 1 or crop_size < 1:
-        raise UsageError("--batch and --crop-size must be at least 1", min(batch, crop_size))
 
     from stn_cli.cli.console import Progress, print_json
     from stn_cli.errors import InputError

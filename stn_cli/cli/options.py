@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where results go, exactly.", show_default=False)]
+from stn_cli.errors import UsageError
+
+FILE_SUFFIXES = frozenset((
+    ".avi", ".csv", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".m4v", ".mkv", ".mov", ".mp4", ".png", ".pt",
+    ".safetensors", ".toml", ".txt", ".webm", ".xml", ".yaml", ".zip",
+))  # fmt: skip
+"""Endings that nobody gives a folder on purpose."""
+
+
+def parse_out(text: str) -> Path:
+    """`--out` of a command that writes a folder.
+
+    Raises:
+        UsageError: empty (the present folder would be taken), or a file's name.
+    """
+    path = parse_path(text)
+    if path.suffix.lower() in FILE_SUFFIXES and not os.path.isdir(path):
+        raise UsageError("--out is a folder, and this is a file's name", text, None, f"Did you mean -o {path.with_suffix('')}")
+    return path
+
+
+def parse_path(text: str) -> Path:
+    """A path that may not be empty.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not text.strip():
+        raise UsageError("--out must not be empty", text, None, "Leave it out, or name what is to be written")
+    return Path(text)
+
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=False),
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="<path>", parser=parse_path, help="Where the page goes, exactly.", show_default=False),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
 Workers = Annotated[int | None, typer.Option(help="Decoding threads.", show_default="one per core")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stn_cli.bounds import check_shared, check_within
 from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
 from stn_cli.errors import UsageError
 
@@ -45,14 +46,9 @@ def pretrain(
     """Learn an encoder from a large folder of images, without labels; use it with train --encoder FOLDER."""
     if start not in ("small", "scratch"):
         raise UsageError("unknown --from", start, "known: small, scratch")
-    bounds = (("steps", steps, 10, 10**7), ("batch", batch, 8, 65_536), ("view", view, 32, 512), ("imgsz", imgsz, 32, 2048))
-    for name, value, least, most in bounds:
-        if not least <= value <= most:
-            raise UsageError(f"--{name} must be {least} to {most}", value)
-    if view > imgsz:
-        raise UsageError("--view must be no larger than --imgsz", view)
-    if not 0 < lr <= 1:
-        raise UsageError("--lr must be above 0 and at most 1", lr)
+    check_shared(workers=workers, max_pixels=max_pixels)
+    check_within("--steps", steps, 10, 10_000_000, whole=True)
+    check_within("--imgsz", imgsz, 32, 2048, whole=True)
 
     from stn_cli.cli.console import Progress, print_json
     from stn_cli.errors import InputError
@@ -62,6 +58,8 @@ def pretrain(
     progress = Progress(quiet=quiet, verbose=verbose)
     folder = out or Path("stn-coloc-encoder")
     recipe = Recipe(steps, batch, view, lr=lr, seed=seed)
+    if view > imgsz:
+        raise UsageError("--view must be no larger than --imgsz", view)
     try:
         result = pretrain_folder(
             one_or_all(source) or [], folder, recipe, imgsz=imgsz, scratch=start == "scratch", overwrite=overwrite, resume=resume,

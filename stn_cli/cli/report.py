@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Out, Overwrite, Quiet
+from stn_cli.cli.options import Debug, Device, OutFile, Overwrite, Quiet
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder.")] = Path("stn-coloc-run"),
-    out: Out = None,
+    out: OutFile = None,
     overwrite: Overwrite = False,
     device: Device = None,
     quiet: Quiet = False,

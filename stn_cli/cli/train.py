@@ -88,7 +88,7 @@ def train(
     values = read_toml(config) if config else {}
     settings = TrainConfig.read(values | given, str(config) if config else "the command line")
     if print_config:
-        print(settings.toml(), end="")
+        typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
     if not source and not resume:
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickletools
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stn_cli.bounds import shown
 from stn_cli.coloc.container import Damaged, pack, unpack
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
+from stn_cli.reading import is_plain, read_plain
 
 MODEL = "model.safetensors"
 STATE = "state.pt"
 FORMAT = 3
+UNFINISHED = "unfinished"
+"""Folder in a run in which a training that was stopped lies."""
+MOST_BYTES = 8 << 30
+"""Of a model or a training state: thrice the largest published network's."""
 
 
 def save_model(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -37,10 +46,14 @@ def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: missing, damaged (checksum), of another format; the message names the last good state if there is one.
     """
     path = folder / MODEL
+    if not is_plain(path):
+        raise _no_model(folder)
     try:
-        data = path.read_bytes()
+        data = read_plain(path, MOST_BYTES)
     except OSError as error:
-        raise CheckpointError("no trained model", path, error.strerror, "Train one with stn-coloc train") from error
+        raise CheckpointError(
+            "cannot read the model", path, error.strerror, "Look at its permissions, or train again"
+        ) from error
     try:
         tensors, facts = unpack(data)
     except Damaged as error:
@@ -49,6 +62,14 @@ def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         why = f"format {facts.get('format')}, this version reads {FORMAT}"
         raise CheckpointError("model of another version", path, why, "Train again, or install the version that made it")
     return tensors, facts
+
+
+def _no_model(folder: Path) -> CheckpointError:
+    """What to do where a model is not: go on with a training that was stopped, or begin one."""
+    if any(is_plain(place / STATE) for place in (folder, folder / UNFINISHED)):
+        return CheckpointError("unfinished run", folder, "no model yet", f"Go on with stn-coloc train --resume -o {folder}")
+    why = "a folder is in its place" if (folder / MODEL).is_dir() else "no such file"
+    return CheckpointError("no trained model", folder / MODEL, why, "Train one with stn-coloc train")
 
 
 def _way_back(folder: Path) -> str:
@@ -78,18 +99,72 @@ def load_state(folder: Path) -> dict[str, Any]:
         CheckpointError: missing, damaged, or holding anything but plain values and tensors.
     """
     path = folder / STATE
-    if not path.is_file():
+    if not is_plain(path):
         raise CheckpointError("nothing to resume", folder, f"no {STATE}", "Start without --resume")
     try:
-        outer = torch.load(path, map_location="cpu", weights_only=True)
-        data = outer["state"].numpy().tobytes()
-        if hashlib.sha256(data).hexdigest() != outer["sha256"]:
-            raise ValueError("checksum does not match")
-        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        data = read_plain(path, MOST_BYTES)
+    except OSError as error:
+        raise CheckpointError("cannot read the training state", path, error.strerror, _last_good(folder)) from error
+    try:
+        outer = unpickle(data)
+        inner = outer["state"].numpy().tobytes()
+        if hashlib.sha256(inner).hexdigest() != outer["sha256"]:
+            raise Damaged("checksum does not match")
+        state = unpickle(inner)
     except Exception as error:  # any damage: the reader's errors are of many kinds
-        why = str(error) if isinstance(error, ValueError) else "truncated, or not a training state"
+        why = str(error) if isinstance(error, Damaged) else "truncated, or not a training state"
         raise CheckpointError("damaged training state", path, why, _last_good(folder)) from error
     return state
+
+
+def unpickle(data: bytes) -> dict[str, Any]:
+    """A dictionary of plain values and tensors that `torch.save` wrote, from bytes that may be anybody's: no code is run, and no more
+    memory is taken than the bytes have.
+
+    Raises:
+        Damaged: something else is in it.
+        Exception: of many kinds, where the bytes are damaged.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise Damaged("packed, as a training state never is")
+        names = [entry.filename for entry in archive.infolist() if entry.filename.endswith(".pkl")]
+        for name in names:
+            _check_pickle(archive.read(name))
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise Damaged("not a training state")
+    _check_tensors(state, len(data))
+    return state
+
+
+def _check_pickle(code: bytes) -> None:
+    """See that a pickle names nothing but tensors and ordered dictionaries: others that torch allows take memory at will."""
+    for operation, argument, _ in pickletools.genops(code):
+        if operation.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
+            raise Damaged("not a training state")
+        if operation.name == "GLOBAL" and not _GLOBALS.fullmatch(str(argument)):
+            raise Damaged(f"holds {argument}")
+
+
+_GLOBALS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
+
+
+def _check_tensors(state: dict[str, Any], most: int) -> None:
+    """See that the tensors of a state are no larger than the bytes they came from."""
+    queue: list[Any] = [state]
+    seen: set[int] = set()
+    while queue:
+        value = queue.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            queue += value.values()
+        elif isinstance(value, list | tuple):
+            queue += value
+        elif isinstance(value, Tensor) and value.numel() * value.element_size() > min(most, value.untyped_storage().nbytes()):
+            raise Damaged("holds a tensor that is larger than its numbers")
 
 
 def _last_good(folder: Path) -> str:
@@ -100,7 +175,7 @@ def _last_good(folder: Path) -> str:
 
 
 def check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
-    """See that a model's tensors are those of the network that this version builds.
+    """See that a model's tensors are those of the network that this version builds, and hold numbers.
 
     Raises:
         CheckpointError: they are not; the differences are listed.
@@ -110,6 +185,10 @@ def check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path)
     for name in expected.keys() & found.keys():
         if expected[name].shape != found[name].shape:
             differences.append(f"{name} is {tuple(found[name].shape)}, not {tuple(expected[name].shape)}")
+        elif expected[name].is_floating_point() != found[name].is_floating_point() or found[name].is_complex():
+            differences.append(f"{name} is of {found[name].dtype}")
+        elif found[name].is_floating_point() and not bool(found[name].float().isfinite().all()):
+            differences.append(f"{name} is not finite")
     if differences:
-        listed = "; ".join(sorted(differences)[:8])
+        listed = "; ".join(shown(difference) for difference in sorted(differences)[:8])
         raise CheckpointError("model of another architecture", path, listed, "Train again with this version")

@@ -7,10 +7,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stn_cli.errors import InputError, UsageError
+from stn_cli.bounds import check_shared, check_text, check_within, flag, shown
+from stn_cli.errors import CheckpointError, InputError, UsageError
 from stn_cli.media.decode import MAX_PIXELS
+from stn_cli.reading import read_plain
 from stn_cli.stn.grids import GRIDS
 
+FILE = "config.toml"
+"""Name of the settings in a run folder."""
+MOST_BYTES = 1 << 20
+"""Of a file of settings."""
 SEARCHES = ("auto", "template", "region")
 
 
@@ -63,27 +69,28 @@ class TrainConfig:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        for name in _TEXTS:
+            check_text(flag(name), getattr(self, name))
+        if not self.encoder:
+            raise UsageError("--encoder must name an encoder", self.encoder)
         if self.transform not in GRIDS:
-            raise UsageError("unknown --transform", self.transform, f"known: {', '.join(GRIDS)}")
+            raise UsageError("unknown --transform", shown(self.transform), f"known: {', '.join(GRIDS)}")
+        if self.search not in SEARCHES:
+            raise UsageError("unknown --search", shown(self.search), f"known: {', '.join(SEARCHES)}")
+        check_size(self.size)
+        for name, least, most in _BOUNDS:
+            check_within(flag(name), getattr(self, name), least, most, whole=isinstance(_DEFAULTS[name], int))
+        check_shared(seed=self.seed, workers=self.workers, max_pixels=self.max_pixels)
         if self.transform == "structured" and self.objects > 1:
             why = "its basis is learned anew for each kind of object, and a record does not say the kind"
             raise UsageError("--transform structured finds one object in each image", f"--objects {self.objects}", why)
-        if self.search not in SEARCHES:
-            raise UsageError("unknown --search", self.search, f"known: {', '.join(SEARCHES)}")
-        low, high = self.size
-        if (low, high) != (0.0, 0.0) and not 0.02 <= low <= high <= 1.0:
-            raise UsageError("--size must be LO-HI with 0.02 <= LO <= HI <= 1", f"{low:g}-{high:g}")
-        for name, least, most in _BOUNDS:
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise UsageError(f"--{name.replace('_', '-')} must be {least:g} to {most:g}", value)
 
     def toml(self) -> str:
         """The settings as a TOML file that `from_toml` reads back."""
         lines = []
         for name, value in asdict(self).items():
             if isinstance(value, str):
-                text = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                text = _quoted(value)
             elif isinstance(value, tuple):
                 text = "[" + ", ".join(f"{v!r}" for v in value) + "]"
             else:
@@ -105,15 +112,8 @@ class TrainConfig:
         for name, value in values.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                raise UsageError(f"unknown setting in {origin}", name, f"nearest: {near[0]}" if near else None)
-            default = known[name].default
-            if isinstance(default, tuple):
-                value = tuple(float(v) for v in value)
-            elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) is not type(default):
-                raise UsageError(f"setting {name} in {origin} must be a {type(default).__name__}", value)
-            clean[name] = value
+                raise UsageError(f"unknown setting in {origin}", shown(name), f"nearest: {near[0]}" if near else None)
+            clean[name] = _as_default(name, value, origin)
         return cls(**clean)
 
     @classmethod
@@ -126,21 +126,93 @@ class TrainConfig:
         """
         return cls.read(read_toml(path), str(path))
 
+    @classmethod
+    def of_run(cls, folder: Path) -> TrainConfig:
+        """The settings of a run.
+
+        Raises:
+            CheckpointError: they are missing, damaged, or not those of this version.
+        """
+        try:
+            return cls.from_toml(folder / FILE)
+        except (InputError, UsageError) as error:
+            raise CheckpointError(
+                "run without usable settings", folder / FILE, error, "Train again with --overwrite"
+            ) from error
+
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a TOML file.
+    """The values of a TOML file; a byte order mark, as some editors write one, is left out.
 
     Raises:
-        InputError: it cannot be read or is not TOML.
+        InputError: it cannot be read, is no plain file, is larger than settings are, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_plain(path, MOST_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise InputError("cannot read configuration", path, error.strerror) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError("not a TOML file", path, error) from error
+    except (ValueError, RecursionError) as error:  # TOML's own errors are of the first kind, as are numbers too long to read
+        why = "nested too deeply" if isinstance(error, RecursionError) else shown(error)
+        raise InputError("not a TOML file", path, why) from error
 
 
+def check_size(size: object) -> None:
+    """See that the sides of an object are two shares of an image's, the smaller one first; (0, 0) stands for any.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise UsageError("--size must be two numbers", shown(size))
+    low, high = size
+    for side in size:
+        check_within("each side of --size", side, 0.0, 1.0)
+    if (low, high) != (0.0, 0.0) and not 0.02 <= low <= high:
+        raise UsageError("--size must be LO-HI with 0.02 <= LO <= HI <= 1", f"{low:g}-{high:g}")
+
+
+def _as_default(name: str, value: Any, origin: str) -> Any:
+    """A plain value as the type that the setting has.
+
+    Raises:
+        UsageError: it is of another kind.
+    """
+    default = _DEFAULTS[name]
+    if isinstance(default, tuple):
+        numbers = list(value) if isinstance(value, list | tuple) else []
+        if len(numbers) != len(default) or not all(type(v) in (int, float) for v in numbers):
+            raise UsageError(f"setting {name} in {origin} must be a list of {len(default)} numbers", shown(value))
+        return tuple(_as_float(name, v, origin) for v in numbers)
+    if isinstance(default, float) and type(value) is int:
+        return _as_float(name, value, origin)
+    if type(value) is not type(default):
+        raise UsageError(f"setting {name} in {origin} must be a {type(default).__name__}", shown(value))
+    return value
+
+
+def _as_float(name: str, value: float, origin: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError(f"setting {name} in {origin} is too large", shown(value)) from None
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: quotes, backslashes and what is no printable character are escaped."""
+    escaped = []
+    for char in text:
+        code = ord(char)
+        if char in '"\\':
+            escaped.append("\\" + char)
+        elif code < 0x20 or code == 0x7F:
+            escaped.append(f"\\u{code:04X}")
+        else:
+            escaped.append(char)
+    return '"' + "".join(escaped) + '"'
+
+
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(TrainConfig)}
+_TEXTS = tuple(name for name, value in _DEFAULTS.items() if isinstance(value, str))
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("objects", 1, 16),
     ("cascade", 1, 4),
@@ -152,7 +224,4 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("batch", 2, 65_536),
     ("lr", 1e-8, 10.0),
     ("localisation_lr", 1e-6, 1.0),
-    ("seed", 0, 2**31 - 1),
-    ("workers", 0, 1024),
-    ("max_pixels", 100, 10**12),
 )

@@ -34,9 +34,11 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + size])["__metadata__"]
         text, digest = metadata[KEY], metadata["sha256"]
-        facts: dict[str, Any] = json.loads(text)
+        facts = json.loads(text)
     except Exception as error:  # any damage: the reader's errors are of many kinds
         raise Damaged("not a file of stn-coloc, or truncated") from error
+    if not isinstance(facts, dict) or not isinstance(text, str):
+        raise Damaged("not a file of stn-coloc")
     if _digest(tensors, text) != digest:
         raise Damaged("checksum does not match")
     return tensors, facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stn_cli.bounds import shown
 from stn_cli.coloc import checkpoint
+from stn_cli.coloc.architecture import Architecture, KindFacts, read_architecture
 from stn_cli.coloc.calibration import Calibration
-from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoders import make_encoder
+from stn_cli.coloc.device import pick_device, survive_forks
+from stn_cli.coloc.encoders import Encoder, make_encoder
 from stn_cli.coloc.judge import DenseJudge, Judge, encoder_state, make_judge, own_state
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
@@ -26,11 +28,16 @@ from stn_cli.errors import CheckpointError, ResourceError, UsageError
 from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
+from stn_cli.media.given import Picture, as_pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Localisation, Point, Skipped
 from stn_cli.stn import Transformation, by_name
 
 BATCH = 64
+TRIAL = 96
+"""Side of the picture that a model is tried out on when it is loaded, pixels."""
+MOST_AT_ONCE = 1 << 28
+"""Pixels of a batch: 3 GB as the network sees them."""
 SAME_OBJECT = 0.5
 """IoU above which two crops have found one object."""
 
@@ -71,20 +78,16 @@ class Localiser:
             ResourceError: no such device.
         """
         folder = Path(run)
+        survive_forks()
         target = pick_device(device)
         tensors, facts = checkpoint.load_model(folder)
-        parts = []
         try:
-            encoder = make_encoder(facts["encoder"], None, facts["layer"], pretrained=False)
-            for k in facts["kinds"]:
-                grid = by_name(facts["transform"], **k["options"])
-                judge = make_judge(k["kind"], k["judge"], encoder)
-                reader = judge if isinstance(judge, DenseJudge) else None
-                finder = Finder(grid, int(k["in_each_image"]), int(facts["cascade"]), reader)
-                parts.append(Part(finder, judge, Calibration()))
-            canvas = int(facts["canvas"])
-        except (KeyError, TypeError, ValueError, UsageError) as error:
-            raise CheckpointError("model of another architecture", folder / checkpoint.MODEL, error) from error
+            built = read_architecture(facts, tensors)
+            encoder = make_encoder(built.encoder, None, built.layer, pretrained=False)
+            parts = [_empty_part(built, kind, encoder) for kind in built.kinds]
+        except (ValueError, UsageError) as error:
+            todo = "Train again with this version"
+            raise CheckpointError("model of another architecture", folder / checkpoint.MODEL, error, todo) from error
         expected = encoder_state(encoder)
         for number, part in enumerate(parts):
             states = part.finder.state_dict(), own_state(part.judge), part.calibration.state_dict()
@@ -93,10 +96,38 @@ class Localiser:
         checkpoint.check_fit(expected, tensors, folder / checkpoint.MODEL)
         for name, value in expected.items():
             value.copy_(tensors[name])
-        for part in parts:
+        found = cls(folder, built.canvas, facts, torch.device("cpu"), parts)
+        found._settle()
+        found._try_out()
+        found.device = target
+        found._settle()
+        return found
+
+    def _settle(self) -> None:
+        """Move everything to the device, for use alone."""
+        for part in self.parts:
             for module in (part.finder, part.judge, part.calibration):
-                module.to(target).eval().requires_grad_(False)
-        return cls(folder, canvas, facts, target, parts)
+                module.to(self.device).eval().requires_grad_(False)
+
+    def _try_out(self) -> None:
+        """See that parts fit together and give numbers, on a small picture of noise; weights may be of any origin.
+
+        Raises:
+            CheckpointError: they do not.
+        """
+        noise = torch.rand((1, 3, TRIAL, TRIAL), generator=torch.Generator().manual_seed(0))
+        try:
+            found = self.look(Scene(noise, torch.tensor([[-1.0, -1.0, 1.0, 1.0]])))
+        except (RuntimeError, ValueError, IndexError, UsageError) as error:
+            raise self._unusable(shown(" ".join(str(error).split()))) from error
+        self._check_numbers(found)
+
+    def _check_numbers(self, found: list[tuple[Crops, Tensor]]) -> None:
+        if not all(bool(c.matrix.isfinite().all()) and bool(scores.isfinite().all()) for c, scores in found):
+            raise self._unusable("what it finds is no number")
+
+    def _unusable(self, why: str) -> CheckpointError:
+        return CheckpointError("model cannot be used", self.run / checkpoint.MODEL, why, "Train again with this version")
 
     @property
     def grid(self) -> Transformation:
@@ -116,34 +147,33 @@ class Localiser:
             found.append((crops, part.calibration(part.judge.margins(scene, crops))))
         return found
 
-    def localise(self, image: Pixels | str | os.PathLike[str], file: str = "") -> Localisation:
+    def localise(self, image: Picture, file: str = "") -> Localisation:
         """Find the object in one image: the best one, where the run looks for several.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or a path.
+            image: a path, a Pillow image, or (H, W, 3) uint8 RGB. What OpenCV reads is BGR: give `image[..., ::-1]`.
             file: name for the record; the path's when left out.
 
         Raises:
             Unusable: the file cannot be decoded.
+            UsageError: something else than a picture was given.
         """
         return self.localise_all(image, file).objects[0]
 
-    def localise_all(self, image: Pixels | str | os.PathLike[str], file: str = "") -> ImageRecord:
+    def localise_all(self, image: Picture, file: str = "") -> ImageRecord:
         """Find every object in one image, best first; as `localise` otherwise."""
-        if not isinstance(image, np.ndarray):
-            from stn_cli.media.decode import load
+        if not file and isinstance(image, str | os.PathLike):
+            file = os.path.basename(os.fspath(image))
+        return self._records([self._canvas(image, file)])[0]
 
-            file = file or os.path.basename(os.fspath(image))
-            image = load(image)
-        frame = Frame(image.shape[1], image.shape[0], self.canvas)
-        return self.record(Canvas(ImageFile("", file), frame, place(image, frame)))
+    def localise_batch(self, images: Sequence[Picture]) -> list[ImageRecord]:
+        """Find every object in several images at once, frames of a video for instance; each as `localise` takes it."""
+        return self._records([self._canvas(image, "") for image in images]) if len(images) else []
 
-    def localise_batch(self, images: list[Pixels]) -> list[ImageRecord]:
-        """Find every object in several images at once, frames of a video for instance: (H, W, 3) uint8 RGB each."""
-        frames = [Frame(image.shape[1], image.shape[0], self.canvas) for image in images]
-        return self._records(
-            [Canvas(ImageFile("", ""), frame, place(image, frame)) for image, frame in zip(images, frames, strict=True)]
-        )
+    def _canvas(self, image: Picture, file: str) -> Canvas:
+        pixels = as_pixels(image)
+        frame = Frame(pixels.shape[1], pixels.shape[0], self.canvas)
+        return Canvas(ImageFile("", file), frame, place(pixels, frame))
 
     def record(self, canvas: Canvas) -> ImageRecord:
         """Find every object in an image that is on its canvas already."""
@@ -172,6 +202,7 @@ class Localiser:
         Yields:
             A record per image, or why it was skipped.
         """
+        batch = max(1, min(batch, MOST_AT_ONCE // self.canvas**2))
         loaded = ordered_map(lambda f: load_canvas(f, self.canvas, max_pixels), files, workers or default_workers())
         remarks = Remarks(warn)
         while chunk := list(islice(loaded, batch)):
@@ -203,6 +234,7 @@ class Localiser:
         pixels = torch.from_numpy(np.stack([c.pixels for c in canvases])).to(self.device)
         rectangles = torch.tensor([c.frame.rectangle for c in canvases], device=self.device)
         found = self.look(Scene(pixels.permute(0, 3, 1, 2).float() / 255, rectangles))
+        self._check_numbers(found)
         objects: list[list[Localisation]] = [[] for _ in canvases]
         for crops, scores in found:
             for mine, more in zip(objects, _objects(canvases, crops, scores), strict=True):
@@ -233,6 +265,14 @@ class Localiser:
         """A record's crop, in the image's normalised coordinates: theta is M_theta row by row."""
         rows = self.grid.matrix(self.grid.identity()).shape[-2]
         return Crops(self.grid, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
+
+
+def _empty_part(built: Architecture, kind: KindFacts, encoder: Encoder) -> Part:
+    """What a kind of object is found by, to load its weights into."""
+    judge = make_judge(kind.kind, kind.judge, encoder)
+    reader = judge if isinstance(judge, DenseJudge) else None
+    grid = by_name(built.transform, **kind.options)
+    return Part(Finder(grid, kind.in_each_image, built.cascade, reader), judge, Calibration())
 
 
 def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stn_cli.files import write_text
+from stn_cli.files import atomic
+from stn_cli.reading import check_plain
+from stn_cli.runfolder import read_row
 
 NAME = "metrics.jsonl"
+MOST_BYTES = 4 << 30
+"""Of a log: of more steps than anybody waits for."""
+MOST_LINE = 1 << 16
+"""Bytes of a line; the rest of a longer one is no line either."""
+MOST_VALUE = 1e15
+"""Larger ones are of no training, and charts could not tell them from their neighbours."""
 STAGES = ("search", "regression", "finetune", "calibrate", "done")
 
 
@@ -36,10 +45,10 @@ class Metrics:
     def trim(self, stage: str, number: int, level: int, step: int) -> None:
         """Drop what was logged after a checkpoint: those steps are done again."""
         now = _order(stage, number, level, step)
-        kept = [
-            r for r in read_metrics(self.path) if _order(r["stage"], r.get("object", 0), r.get("level", 0), r.get("step")) < now
-        ]
-        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+        with atomic(self.path, "w") as file:
+            for row in read_metrics(self.path):
+                if _order(row["stage"], row.get("object", 0), row.get("level", 0), row.get("step")) < now:
+                    file.write(json.dumps(row) + "\n")
 
 
 def _order(stage: str, number: int, level: int, step: int | None) -> tuple[float, ...]:
@@ -56,14 +65,27 @@ def _plain(value: Any) -> Any:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log that are whole; a killed run may end in half a line."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log that are whole, and hold what `log` writes; a killed run may end in half a line."""
+    try:
+        check_plain(path, MOST_BYTES)
+    except OSError:
+        return
+    with open(path, "rb") as file:
+        while line := file.readline(MOST_LINE):
+            row = read_row(line)
+            if row is not None and _is_record(row):
+                yield row
+
+
+def _is_record(row: dict[str, Any]) -> bool:
+    plain = row.get("stage") in STAGES and all(_is_plain_value(v) for v in row.values())
+    return plain and all(type(row.get(name, 0)) is int for name in ("object", "level")) and type(row.get("step")) in _STEPS
+
+
+_STEPS = (int, type(None))
+
+
+def _is_plain_value(value: object) -> bool:
+    """Whether a value is one that a line may hold: text, or a number that is finite."""
+    return value is None or isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) <= MOST_VALUE)

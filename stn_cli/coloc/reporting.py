@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+from tqdm.auto import tqdm
+
+from stn_cli.errors import printable
 
 
 class Reporter(Protocol):
@@ -56,3 +61,32 @@ class Remarks:
         for kind, count in self._kinds.items():
             if count > 1:
                 self._warn(f"{count} images in all: {kind}")
+
+
+class Bar:
+    """A bar for each stage, on a terminal or in a notebook; in a file it would be noise, and only warnings are said."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def stage(self, name: str, total: int | None) -> None:
+        """Begin a bar."""
+        self.close()
+        self._bar = tqdm(total=total, desc=f"{name:<12}", unit="", disable=None)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Move it."""
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+
+    def warn(self, text: str) -> None:
+        """A line of its own."""
+        tqdm.write(f"warning: {printable(text)}", file=sys.stderr)
+
+    def close(self) -> None:
+        """End the bar that is open."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

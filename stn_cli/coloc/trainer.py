@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import stn_cli
+from stn_cli.bounds import shown
 from stn_cli.coloc import checkpoint
 from stn_cli.coloc.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, collapse, little_in_common
 from stn_cli.coloc.config import TrainConfig
@@ -27,12 +28,14 @@ from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.reporting import Remarks, Reporter, Silent
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind, search
+from stn_cli.coloc.state import check_optimiser, check_state
 from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, match_sizes, predict, regression_loss, step_generator
 from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, printable
 from stn_cli.files import TEMPORARY, write_text
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.scan import Scan, places_of, require_images, scan
+from stn_cli.reading import is_plain
 from stn_cli.records import Skipped, reasons
 from stn_cli.results import Results
 from stn_cli.runfolder import IMAGES, SKIPPED, read_images, read_skipped, write_images, write_skipped
@@ -154,11 +157,13 @@ def _resumed(
     with results.open() as work:
         if not (work / checkpoint.STATE).is_file():
             checkpoint.load_state(folder)
+            TrainConfig.of_run(folder)
+            read_images(folder)
             for name in NAMES:
-                if (folder / name).is_file():
+                if is_plain(folder / name, checkpoint.MOST_BYTES):
                     shutil.copyfile(folder / name, work / name)
         state = checkpoint.load_state(work)
-        config = TrainConfig.from_toml(work / CONFIG)
+        config = TrainConfig.of_run(work)
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             _check_same(scan(source), found, folder)
@@ -574,10 +579,22 @@ class _Training:
         checkpoint.save_state(self.folder, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state["names"] != self.cache.names:
+        """Go on from a state, which may be of any origin."""
+        if state.get("names") != self.cache.names:
             raise CheckpointError(
                 "the images are not those that the run began with", self.folder, None, "Start anew with --overwrite"
             )
+        try:
+            check_state(state, self.config, len(self.cache))
+            self._take_up(state)
+        except (ValueError, KeyError, TypeError, RuntimeError, UsageError) as error:
+            why = shown(" ".join(str(error).split()))
+            raise CheckpointError(
+                "training state cannot be used", self.folder / checkpoint.STATE, why, "Start anew with --overwrite"
+            ) from error
+        self.metrics.trim(self.progress.stage, self.progress.number, self.progress.level, self.progress.step)
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         self.progress = Progress(*state["progress"])
         for k in state.get("kinds", []):
             judge = make_judge(k["kind"], k["dimensions"], self.encoder).to(self.device)
@@ -592,8 +609,14 @@ class _Training:
                 finder.load_state_dict(k["finder"])
         if "optimiser" in state:
             optimiser = self._optimise_with(1.0)
+            check_optimiser(state["optimiser"], optimiser)
             optimiser.load_state_dict(state["optimiser"])
         if "before" in state:
             self.before = {k: v.to(self.device) for k, v in state["before"]["weights"].items()}
             self.objective_before = state["before"]["objective"]
-        self.metrics.trim(self.progress.stage, self.progress.number, self.progress.level, self.progress.step)
+            transformer, _, _ = self._now()
+            checkpoint.check_fit(transformer.state_dict(), self.before, self.folder / checkpoint.STATE)
+        with torch.no_grad():
+            for finder, kind in zip(self.finders, self.kinds, strict=True):  # parts that do not fit together end here
+                crops = finder(Scene.of(self.cache, torch.arange(1), self.device))
+                kind.judge.margins(Scene.of(self.cache, torch.arange(1), self.device), crops)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stn_cli.bounds import check_shared, check_within
 from stn_cli.coloc.backbone import FEATURES, SmallNetwork
 from stn_cli.coloc.reporting import Reporter
 from stn_cli.errors import DivergedError
@@ -53,6 +54,15 @@ class Recipe:
     smallest: float = 0.1
     lr: float = 1e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("--steps", self.steps, 1, 10_000_000), ("--batch", self.batch, 8, 65_536), ("--view", self.side, 32, 512),
+        ):  # fmt: skip
+            check_within(name, value, least, most, whole=True)
+        check_within("the smallest view", self.smallest, 0.01, 1.0)
+        check_within("--lr", self.lr, 1e-8, 1.0)
+        check_shared(seed=self.seed)
 
 
 class Siamese(nn.Module):

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from stn_cli.coloc.checkpoint import MOST_BYTES, unpickle
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
+from stn_cli.reading import read_plain
 
 NAME = "pretrain.pt"
 
@@ -34,7 +36,7 @@ def load_state(folder: Path, parts: dict[str, Any]) -> tuple[int, list[dict[str,
     if not path.is_file():
         return 0, []
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = unpickle(read_plain(path, MOST_BYTES))
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return int(state["epoch"]), list(state["log"])

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ REPORT = "report.html"
 THUMB = 224
 CROP = 112
 MOST_IMAGES = 240
+MOST_LINES = 500_000
+"""Of a run's log."""
+MOST_LINES_DRAWN = 64
+"""Of a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ def square(picture: Pixels, side: int) -> Pixels:
 
 
 def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[Skipped], total: int) -> str:
-    metrics = read_metrics(run / METRICS)
+    metrics = list(islice(read_metrics(run / METRICS), MOST_LINES))
     ranked = sorted(shown, key=lambda s: -s.found.score)
     mean_crop = figures.mean_picture([s.crop for s in shown])
     mean_whole = figures.mean_picture([s.plain for s in shown])
@@ -121,7 +126,7 @@ def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[S
     template = environment.from_string(resources.files("stn_cli.report").joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
         facts=localiser.facts,
-        config=TrainConfig.from_toml(run / "config.toml").toml(),
+        config=TrainConfig.of_run(run).toml(),
         total=total,
         shown=len(shown),
         warnings=localiser.facts.get("warnings", []),
@@ -143,8 +148,8 @@ COLOURS = ("#0969da", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#57606a")
 def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
     def series(stage: str, x: str, y: str, name: str) -> list[Series]:
         """One line, or one for each kind of object and level of a cascade."""
-        rows = [m for m in metrics if m.get("stage") == stage and m.get(x) is not None and m.get(y) is not None]
-        parts = sorted({(m.get("object", 0), m.get("level", 0)) for m in rows})
+        rows = [m for m in metrics if m.get("stage") == stage and all(type(m.get(name)) in (int, float) for name in (x, y))]
+        parts = sorted({(m.get("object", 0), m.get("level", 0)) for m in rows})[:MOST_LINES_DRAWN]
         out = []
         for i, (number, level) in enumerate(parts):
             points = [(m[x], m[y]) for m in rows if (m.get("object", 0), m.get("level", 0)) == (number, level)]

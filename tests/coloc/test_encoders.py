@@ -214,9 +214,8 @@ def test_wrong_names(weights: Path) -> None:
         make_encoder("resnet17")
     with pytest.raises(UsageError, match="--layer names no layer"):
         make_encoder("resnet18", weights, "layer9")
-    encoder = make_encoder("resnet18", weights, "fc")
     with pytest.raises(UsageError, match="must give a map"):
-        encoder.structure(torch.rand(1, 3, 64, 64))
+        make_encoder("resnet18", weights, "fc")
 
 
 def test_wrong_weights(weights: Path, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from stn_cli.bounds import shown
 from stn_cli.coloc.encoders.gradient import GradientEncoder
 from stn_cli.coloc.encoders.interface import GRID, Appearance, Encoder, embed_crops, embed_windows
 from stn_cli.coloc.encoders.pretrained import PretrainedEncoder, known_network
 from stn_cli.coloc.encoders.small import BUILDS, FILE, SmallEncoder
 from stn_cli.errors import UsageError
+from stn_cli.reading import is_plain
 
 __all__ = [
     "GRID",
@@ -37,17 +40,19 @@ def make_encoder(name: str, weights: Path | None = None, layer: str = "", *, pre
         ResourceError: weights that cannot be downloaded.
         CheckpointError: weights that do not fit, or are damaged.
     """
-    if name == GradientEncoder.name:
-        return GradientEncoder()
     if not pretrained and name in BUILDS.values():
         return SmallEncoder(loaded=False, objectness=name == BUILDS[True])
-    if name == "small":
-        return SmallEncoder()
-    if known_network(name):
+    own = {GradientEncoder.name: GradientEncoder, "small": SmallEncoder}.get(name)
+    if own is None and known_network(name):
         return PretrainedEncoder(name, weights, layer, pretrained=pretrained)
+    for flag, value in (("--weights", weights), ("--layer", layer)):
+        if value and pretrained:
+            raise UsageError(f"{flag} is for published networks", value, f"--encoder {name}", "Leave it out, or name one")
+    if own is not None:
+        return own()
     folder = Path(name)
-    if folder.is_dir() or (folder / FILE).is_file():
+    if name and (os.path.isdir(folder) or is_plain(folder / FILE)):
         return SmallEncoder(folder)
     raise UsageError(
-        "unknown encoder", name, "known: small, gradient, torchvision's networks, dino_*, a folder of stn-coloc pretrain"
+        "unknown encoder", shown(name), "known: small, gradient, torchvision's networks, dino_*, a folder of stn-coloc pretrain"
     )

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.errors import CheckpointError
+from stn_cli.reading import check_plain, read_plain
 
 WRAPPERS = ("teacher", "student", "state_dict", "model")
 """Keys under which published checkpoints hold the weights."""
+MOST_BYTES = 8 << 30
+"""Of a file of weights."""
 PREFIXES = ("module.", "backbone.")
 
 
@@ -23,7 +26,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load(path.read_bytes())
+            return safetensors.torch.load(read_plain(path, MOST_BYTES))
+        check_plain(path, MOST_BYTES)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
@@ -58,6 +62,8 @@ def fill(network: nn.Module, state: dict[str, Tensor], name: str, path: Path, un
     for key in sorted(wanted.keys() & found.keys()):
         if wanted[key].shape != found[key].shape:
             differences.append(f"{key} is {tuple(found[key].shape)}, not {tuple(wanted[key].shape)}")
+        elif found[key].is_complex() or not bool(found[key].isfinite().all()):
+            differences.append(f"{key} is not finite")
     if differences:
         more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
         raise CheckpointError(f"weights do not fit {name}", path, "; ".join(differences[:4]) + more)

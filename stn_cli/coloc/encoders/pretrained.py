@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +56,9 @@ class PretrainedEncoder(nn.Module):
             if self.layer not in modules:
                 raise UsageError("--layer names no layer of the network", self.layer, name)
             modules[self.layer].register_forward_hook(lambda _m, _i, output: self._taken.append(output))
+            if layer:
+                with torch.no_grad():
+                    self.maps(torch.zeros(1, 3, *(self.fixed_side or self.stride * 8,) * 2))
         elif layer:
             raise UsageError("--layer is not for this encoder: it gives the keys of its last layer", name)
 
@@ -72,6 +76,8 @@ class PretrainedEncoder(nn.Module):
         out = self.network((images - self.mean) / self.std)  # type: ignore[operator]
         if isinstance(self.network, VisionTransformer):
             return cast(Tensor, out)
+        if not self._taken:
+            raise UsageError("--layer names a part that is not used", self.layer, self.name)
         return as_map(self._taken.pop(), (size[0] // self.stride, size[1] // self.stride), self.layer)
 
     def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
@@ -139,13 +145,31 @@ def _network(name: str, weights: Path | None, pretrained: bool) -> nn.Module:
     elif pretrained and weights is None:
         return _downloaded(name)
     else:
-        network = torchvision.models.get_model(name, weights=None)
+        network = _unfilled(name)
     if not pretrained:
         return network
     if weights is None:
         todo = f"Download {URLS[name]} and pass it with --weights, or use --encoder small, which needs nothing"
         raise ResourceError("weights of this encoder are read from a file", name, None, todo)
     fill(network, read_weights(weights), name, weights, ("head.", "fc.") if name in URLS else ())
+    return network
+
+
+def numbers_of(name: str) -> int:
+    """How many numbers a network has, without making it."""
+    with torch.device("meta"):
+        network = _network(name, None, pretrained=False)
+    return sum(t.numel() for t in network.state_dict().values())
+
+
+def _unfilled(name: str) -> nn.Module:
+    import torchvision
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # two networks say how they will begin one day: weights are loaded into them
+        network: nn.Module = torchvision.models.get_model(name, weights=None)
     return network
 
 

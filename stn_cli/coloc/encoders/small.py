@@ -19,9 +19,12 @@ from stn_cli.coloc.encoders.interface import Appearance
 from stn_cli.coloc.encoders.pretrained import MEAN, STD
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
+from stn_cli.reading import read_plain
 
 FILE = "encoder.safetensors"
 """Name of the weights in a folder that `stn-coloc pretrain` made."""
+MOST_BYTES = 1 << 28
+"""Of the weights: two million in half precision."""
 SHIPPED = "small.safetensors"
 ARCHITECTURE = "small-1"
 BUILDS = {True: "small", False: "small-headless"}
@@ -140,7 +143,7 @@ def read_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: missing, damaged, or of another architecture.
     """
     try:
-        tensors, facts = unpack(path.read_bytes())
+        tensors, facts = unpack(read_plain(path, MOST_BYTES))
     except OSError as error:
         raise CheckpointError("no encoder", path, error.strerror, "Make one with stn-coloc pretrain") from error
     except Damaged as error:
