@@ -230,7 +230,9 @@ class _Tracking:
             several = self.options.objects > 1
             if several:
                 frames = settle(frames, self.looks)
-            frames = refine(frames, size, shortest=SEVERAL_SHORTEST, sigmas=SEVERAL_SIGMAS) if several else refine(frames, size)
+                frames = refine(frames, size, shortest=SEVERAL_SHORTEST, sigmas=SEVERAL_SIGMAS, most=self.options.objects)
+            else:
+                frames = refine(frames, size)
         frames = _renumbered(frames)
         self._write(frames, stop)
         self.summary.frames = len(frames)
