@@ -36,7 +36,8 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.tracking.detector import Detection, Detector
 from stn_cli.tracking.discover import Anchor, Kept, discover
 from stn_cli.tracking.follower import Follower
-from stn_cli.tracking.identity import Looks, settle
+from stn_cli.tracking.identity import settle
+from stn_cli.tracking.looks import Looks
 from stn_cli.tracking.several import Joiner
 from stn_cli.tracking.smooth import refine
 
