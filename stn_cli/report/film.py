@@ -17,7 +17,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -147,7 +147,7 @@ class _Stream:
         rate = min(RATES[1], max(RATES[0], Fraction(fps).limit_denominator(FINEST)))
         with _as_os_errors():
             self._container = av.open(file, "w", format=encoding.container)
-            self._stream: Any = self._container.add_stream(encoding.codec, rate=rate, options=encoding.options)
+            self._stream = cast(Any, self._container.add_stream(encoding.codec, rate=rate, options=encoding.options))
         self._stream.width, self._stream.height = w + w % 2, h + h % 2
         self._stream.pix_fmt = "yuv420p"
         self._stream.thread_count = max(1, (os.cpu_count() or 1) // 2)  # frames are decoded and drawn beside it
