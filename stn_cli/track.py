@@ -20,7 +20,7 @@ from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import write_mot
 from stn_cli.formats.tracks import TracksStream, write_tracks
 from stn_cli.media.scan import Scan, places_of
-from stn_cli.media.video import Video, open_video
+from stn_cli.media.video import Source, Video, open_video
 from stn_cli.records import TrackedFrame, TrackedObject
 from stn_cli.report.film import ENCODINGS, Artist, pick_encoding
 from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, Pictures
@@ -68,7 +68,7 @@ class TrackSummary:
 
 
 def track_source(
-    source: str | os.PathLike[str],
+    source: Source,
     out: str | os.PathLike[str] = "stn-coloc-tracks",
     options: TrackOptions | None = None,
     *,
@@ -78,7 +78,7 @@ def track_source(
     """Follow the object of a video, or several, and write the results.
 
     Args:
-        source: a video file, a folder of frames, or a camera's number.
+        source: a video file, a folder of frames, several frames in their order, or a camera's number.
         out: the results' folder.
         options: what is wanted.
         overwrite: results of an earlier call may be replaced.
@@ -98,8 +98,7 @@ def track_source(
         session = Session.of(video, options, reporter, stop)
         if options.init is not None:
             session.cut(options.init)
-        folders, beside = places_of(source, Scan(video.source)) if isinstance(video.source, list) else ([], [])
-        sources = [] if video.info.live else folders or [os.fspath(source)]
+        sources, beside = _places(source, video)
         results = Results(folder, "track", NAMES, sources, [*session.used(), *beside], overwrite=overwrite)
         job = _Tracking(session, results)
         if options.show and not has_screen():
@@ -110,6 +109,13 @@ def track_source(
     summary.seconds = time.monotonic() - begun
     summary.notes[:0] = video.notes
     return summary
+
+
+def _places(source: Source, video: Video) -> tuple[list[str], list[str]]:
+    """Where the video is, as `places_of`."""
+    if isinstance(video.source, list):
+        return places_of(source, Scan(video.source))
+    return ([video.source] if isinstance(video.source, str) else []), []  # a camera is a number
 
 
 def _check_camera(video: Video, options: TrackOptions) -> None:

@@ -14,7 +14,10 @@ from stn_cli.errors import UsageError
 
 
 def track(
-    source: Annotated[str, typer.Argument(metavar="VIDEO", help="Video file, folder of frames, or a camera's number.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="VIDEO", help="Video file, folder of frames, the frames themselves, or a camera's number."),
+    ],
     model: Annotated[
         Path | None,
         typer.Option("--model", "-m", help="Run folder; without one the object is learnt from the video.", show_default=False),

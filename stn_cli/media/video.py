@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,13 +175,17 @@ class Video:
             yield VideoFrame(index, time, pixels)
 
 
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A video file, a folder of frames, a camera's number, or several pictures one after the other."""
+
+
 def open_video(
-    source: str | os.PathLike[str], *, stride: int = 1, start: float = 0.0, end: float = math.inf, fps: float | None = None
+    source: Source, *, stride: int = 1, start: float = 0.0, end: float = math.inf, fps: float | None = None
 ) -> Video:
     """Open a source of frames and see that the first one can be decoded.
 
     Args:
-        source: a video file, a folder of frames (in the order of their names), or a camera's number.
+        source: a video file, a folder of frames (in the order of their names), several frames (as they are given), or a camera's number.
         stride: give every so manyeth frame.
         start, end: seconds.
         fps: of a folder of frames, or of a container that does not say; 25 when left out.
@@ -197,7 +201,10 @@ def open_video(
     if fps is not None and not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
         raise UsageError("--fps must be {:g} to {:g}".format(*FPS_RANGE), f"{fps:g}")
     end = end if end <= LATEST else math.inf
-    text = os.fspath(source)
+    paths = [os.fspath(p) for p in ([source] if isinstance(source, str | os.PathLike) else source)]
+    if len(paths) != 1:
+        return _open_folder(paths, stride, start, end, fps)
+    text = paths[0]
     if text.isdecimal() and not os.path.lexists(text):
         if len(text) > 4 or int(text) >= MOST_CAMERAS:
             raise InputError("no such camera, file or folder", text)
@@ -221,15 +228,19 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path) and os.path.splitext(os.fspath(path))[1].lower() in VIDEO_EXTENSIONS
 
 
-def _open_folder(root: str, stride: int, start: float, end: float, fps: float | None) -> Video:
+def _open_folder(root: str | list[str], stride: int, start: float, end: float, fps: float | None) -> Video:
+    films = [path for path in root if is_video(path)] if isinstance(root, list) else []
+    if films:
+        raise UsageError("one video at a time is followed", films[0], f"{len(root)} paths were named")
     files = scan(root).images
     if not files:
-        raise InputError("folder has no frames", root)
+        raise InputError("folder has no frames", root if isinstance(root, str) else "no path")
     try:
         first = load(files[0].path)
     except Unusable as reason:
         raise InputError("frame cannot be used", files[0].name, reason, "Take it out of the folder") from None
-    name = printable(os.path.basename(os.path.abspath(root)))
+    folder = root if isinstance(root, str) else os.path.dirname(files[0].path)
+    name = printable(os.path.basename(os.path.abspath(folder)))
     info = VideoInfo(name, first.shape[1], first.shape[0], fps or DEFAULT_FPS, len(files), False)
     notes = [] if fps else [f"{name} is a folder of frames: {DEFAULT_FPS:g} per second assumed (--fps)"]
     return Video(info, files, stride, start, end, notes)

@@ -256,7 +256,7 @@ def test_case_T1_a_codec_without_a_decoder_is_named(tmp_path: Path, monkeypatch:
     path = tmp_path / "a.mp4"
     path.write_bytes(bytes(range(256)))
     monkeypatch.setattr(module.cv2, "VideoCapture", Mute)
-    with pytest.raises(InputError, match="AV1, for which OpenCV has no decoder here.*Convert it"):
+    with pytest.raises(InputError, match=r"AV1, for which OpenCV has no decoder here.*Convert it"):
         open_video(path)
 
 
@@ -283,7 +283,7 @@ def test_case_T1_links_to_nowhere_and_pointers(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a link to nowhere"):
         open_video(tmp_path / "a.mp4")
     (tmp_path / "b.mp4").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(InputError, match="a Git LFS pointer.*git lfs pull"):
+    with pytest.raises(InputError, match=r"a Git LFS pointer.*git lfs pull"):
         open_video(tmp_path / "b.mp4")
 
 
@@ -326,7 +326,7 @@ def test_case_L_without_the_right_to_make_links(way: str, film: Path, tmp_path: 
 def test_no_frame_between_start_and_end(film: Path, tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "f", moving(3)[0])
     for source in (film, folder):
-        with pytest.raises(InputError, match="no frame between --start and --end.*50 to 60 s"):
+        with pytest.raises(InputError, match=r"no frame between --start and --end.*50 to 60 s"):
             list(open_video(source, start=50, end=60).frames())
 
 
@@ -334,3 +334,17 @@ def test_an_end_beyond_all_times_is_the_end(film: Path) -> None:
     video = open_video(film, end=1e300)
     assert video.expected == 24
     assert len(list(video.frames())) == 24
+
+
+def test_case_T2_frames_that_the_shell_listed(tmp_path: Path) -> None:
+    frames = moving(4)[0]
+    folder = write_frames(tmp_path / "clip", frames)
+    video = open_video([folder / f"{i:05d}.png" for i in (2, 0, 3)], fps=10)
+    assert (video.info.file_name, video.info.frames) == ("clip", 3)
+    assert all(np.array_equal(f.pixels, frames[i]) for f, i in zip(video.frames(), (2, 0, 3), strict=True))
+
+
+def test_case_T2_several_videos_are_refused(film: Path) -> None:
+    with pytest.raises(UsageError, match=r"one video at a time.*3 paths were named"):
+        open_video([film, film, film])
+    assert open_video([film]).info.frames == 24

@@ -531,3 +531,12 @@ def test_case_P_no_temporary_folder(
         track_source(odd, tmp_path / "o", TrackOptions(init=box))
     plain = Path(os.path.relpath(film))
     assert track_source(plain, tmp_path / "o", TrackOptions(init=box, init_frame=3, video=True)).frames == COUNT
+
+
+def test_case_T2_frames_that_the_shell_listed(box: tuple[float, float, float, float], tmp_path: Path, cli: Call) -> None:
+    folder = write_frames(tmp_path / "clip", moving(4)[0])
+    paths = sorted(folder.iterdir())
+    assert cli("track", *paths, "--init", init_of(box), "-o", folder, "--overwrite", "-q")[0] == 4  # would lie among them
+    code, said, _ = cli("track", *paths, "--init", init_of(box), "-o", tmp_path / "o", "--json", "-q")
+    assert code == 0
+    assert json.loads(said)["frames"] == 4
