@@ -16,6 +16,7 @@ NEEDED = (
     "safetensors",
     "jinja2",
     "defusedxml",
+    "av",
 )
 OPTIONAL = {
     "trackers": "several objects in a video: pip install 'stn-coloc[track]'",

@@ -14,7 +14,10 @@ from stn_cli.errors import UsageError
 
 
 def track(
-    source: Annotated[str, typer.Argument(metavar="VIDEO", help="Video file, folder of frames, or a camera's number.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="VIDEO", help="Video file, folder of frames, the frames themselves, or a camera's number."),
+    ],
     model: Annotated[
         Path | None,
         typer.Option("--model", "-m", help="Run folder; without one the object is learnt from the video.", show_default=False),
@@ -45,8 +48,6 @@ def track(
     debug: Debug = False,
 ) -> None:
     """Follow the object, or several, through a video; writes tracks.json and MOTChallenge text."""
-    if not 0 <= min_score <= 1:
-        raise UsageError("--min-score must be 0 to 1", min_score)
     box, frame = parse_init(init) if init is not None else (None, None)
 
     from stn_cli.cli.console import Progress, print_json
@@ -105,9 +106,11 @@ def parse_init(text: str) -> tuple[tuple[float, float, float, float], int | None
     Raises:
         UsageError: it is neither.
     """
-    number = r"\s*(-?\d+(?:\.\d+)?)\s*"
-    match = re.fullmatch(rf"{number},{number},{number},{number}(?:@\s*(\d+)\s*)?", text)
+    number = r"\s*(-?\d{1,9}(?:\.\d{0,20})?)\s*"
+    match = re.fullmatch(rf"{number},{number},{number},{number}(?:@\s*(\d{{1,12}})\s*)?", text, re.ASCII)
     if match is None:
         raise UsageError("--init must be x,y,w,h or x,y,w,h@frame", text, "for example 120,80,64,48@0")
     x, y, w, h = (float(match[i]) for i in range(1, 5))
+    if w <= 0 or h <= 0:
+        raise UsageError("--init must be x,y,w,h with w and h above 0", text)
     return (x, y, x + w, y + h), None if match[5] is None else int(match[5])

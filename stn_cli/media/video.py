@@ -1,34 +1,34 @@
 """Videos, folders of frames and cameras as one stream of upright RGB frames, decoded in a thread ahead of whoever reads them.
 
-OpenCV's bundled FFmpeg reads the files. It gets a link with a plain name in a private folder, never the user's path: a name that is not
-UTF-8 would end the process, and one such as `concat:a|b` would be taken for a protocol.
+Whoever reads waits in short steps and never in a call of the system: a camera or a file system that gives nothing keeps no signal away.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import queue
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # one clear line is ours to say
 
 import cv2
 
 from stn_cli.errors import InputError, UsageError, printable
+from stn_cli.media.ahead import ahead, nothing
+from stn_cli.media.capture import CONVERT, codec_of, open_capture
 from stn_cli.media.decode import Levels, Pixels, Unusable, common_levels, load
-from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, looks_like_image, scan
+from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, scan
 from stn_cli.records import reasons
 
 DEFAULT_FPS = 25.0
 MOST_FPS = 1000.0
 """What a container says above this is not a frame rate."""
+FPS_RANGE = 1e-6, 1e6
+"""Of what is taken for one when a person says it."""
+LATEST = 1e9
+"""Seconds; a video does not go on for thirty years."""
+MOST_STRIDE = 1_000_000_000
+MOST_CAMERAS = 1000
 AHEAD_BYTES = 96 << 20
 """Decoded frames that wait may take this much memory."""
 MOST_AHEAD = 32
@@ -98,23 +98,27 @@ class Video:
         last = self.info.frames if self.end == math.inf else min(self.info.frames, math.ceil(self.end * self.info.fps))
         return max(0, -(-(last - first) // self.stride))
 
-    def frames(self, every: int = 1) -> Iterator[VideoFrame]:
+    def frames(self, every: int = 1, poll: Callable[[], None] = nothing) -> Iterator[VideoFrame]:
         """The frames in their order, decoded ahead in a thread.
 
         Args:
             every: take only every so manyeth of them; the others are not converted.
+            poll: called with each frame, and several times a second while none comes; an error of it ends the reading.
 
         Raises:
-            InputError: not one frame could be decoded, or a frame of a folder cannot be used.
+            InputError: not one frame could be decoded, there is none between `start` and `end`, or a frame of a folder cannot be used.
         """
-        return _ahead(self._read(self.stride * every), self.info.width * self.info.height * 3)
+        room = AHEAD_BYTES // max(1, self.info.width * self.info.height * 3)
+        return ahead(self._read(self.stride * every), max(2, min(MOST_AHEAD, room)), poll)
 
     def _read(self, step: int) -> Iterator[VideoFrame]:
         if isinstance(self.source, list):
+            if self.expected == 0:
+                raise self._no_frame_between()
             yield from self._read_folder(self.source, step)
             return
-        with _capture(self.source) as capture:
-            index, given, last = 0, 0, -math.inf
+        with open_capture(self.source) as capture:
+            index, given, time, last = 0, 0, 0.0, -math.inf
             first: int | None = None
             pixels: Any = None  # reused: a frame's memory costs as much as its conversion
             while capture.grab():
@@ -124,21 +128,39 @@ class Video:
                 )
                 last = time
                 if time >= self.end:
-                    return
+                    break
                 if time >= self.start:
                     first = index if first is None else first
                     if (index - first) % step == 0:
                         done, pixels = capture.retrieve(pixels)
                         if done and pixels is not None:
                             given += 1
-                            yield VideoFrame(index, time, _rgb(pixels))
+                            yield VideoFrame(index, time, self._of_one_size(_rgb(pixels)))
                 index += 1
-            if not index:
-                raise InputError("video has no frame that can be decoded", self.info.file_name)
-            if self.info.frames is not None and index < self.info.frames - 1:
-                note = f"{self.info.file_name} is cut off or damaged: {index} of {self.info.frames} frames could be decoded"
-                if note not in self.notes:
-                    self.notes.append(note)
+            if not index or (first is not None and not given):
+                raise _undecodable(self.info.file_name, capture)
+            if first is None:
+                raise self._no_frame_between()
+            if time < self.end and self.info.frames is not None and index < self.info.frames - 1:
+                self._note(
+                    f"{self.info.file_name} is cut off or damaged: {index} of {self.info.frames} frames could be decoded"
+                )
+
+    def _of_one_size(self, pixels: Pixels) -> Pixels:
+        """A frame as large as the first: streams of calls and broadcasts change their size on the way."""
+        h, w = self.info.height, self.info.width
+        if pixels.shape[:2] == (h, w):
+            return pixels
+        self._note(f"{self.info.file_name} has frames of several sizes: all are brought to {w} x {h}")
+        return cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _no_frame_between(self) -> InputError:
+        span = f"{self.start:g} to {self.end:g} s" if self.end < math.inf else f"{self.start:g} s"
+        return InputError("video has no frame between --start and --end", self.info.file_name, span)
 
     def _read_folder(self, files: list[ImageFile], step: int) -> Iterator[VideoFrame]:
         first = math.ceil(self.start * self.info.fps)
@@ -156,13 +178,17 @@ class Video:
             yield VideoFrame(index, time, pixels)
 
 
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A video file, a folder of frames, a camera's number, or several pictures one after the other."""
+
+
 def open_video(
-    source: str | os.PathLike[str], *, stride: int = 1, start: float = 0.0, end: float = math.inf, fps: float | None = None
+    source: Source, *, stride: int = 1, start: float = 0.0, end: float = math.inf, fps: float | None = None
 ) -> Video:
     """Open a source of frames and see that the first one can be decoded.
 
     Args:
-        source: a video file, a folder of frames (in the order of their names), or a camera's number.
+        source: a video file, a folder of frames (in the order of their names), several frames (as they are given), or a camera's number.
         stride: give every so manyeth frame.
         start, end: seconds.
         fps: of a folder of frames, or of a container that does not say; 25 when left out.
@@ -171,21 +197,29 @@ def open_video(
         InputError: there is no such source, or no frame in it.
         UsageError: numbers that make no sense.
     """
-    if stride < 1:
-        raise UsageError("--vid-stride must be at least 1", stride)
-    if not 0 <= start < end:
-        raise UsageError("--start must come before --end", f"{start:g}, {end:g}", "seconds")
-    if fps is not None and not 0 < fps < math.inf:
-        raise UsageError("--fps must be above 0", fps)
-    text = os.fspath(source)
+    if not 1 <= stride <= MOST_STRIDE:
+        raise UsageError(f"--vid-stride must be 1 to {MOST_STRIDE}", stride)
+    if not (0 <= start < end and start <= LATEST):
+        raise UsageError("--start must come before --end", f"{start:g}, {end:g}", "seconds from 0 on")
+    if fps is not None and not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
+        raise UsageError("--fps must be {:g} to {:g}".format(*FPS_RANGE), f"{fps:g}")
+    end = end if end <= LATEST else math.inf
+    paths = [os.fspath(p) for p in ([source] if isinstance(source, str | os.PathLike) else source)]
+    if len(paths) != 1:
+        return _open_folder(paths, stride, start, end, fps)
+    text = paths[0]
     if text.isdecimal() and not os.path.lexists(text):
+        if len(text) > 4 or int(text) >= MOST_CAMERAS:
+            raise InputError("no such camera, file or folder", text)
         return _probe(int(text), f"camera {text}", fps, stride, start, end)
     if os.path.isdir(text):
         return _open_folder(text, stride, start, end, fps)
+    if not os.path.lexists(text):
+        raise InputError("no such file or folder", text)
+    if not os.path.exists(text):
+        raise InputError("no such file or folder", text, "a link to nowhere")
     if not os.path.isfile(text):
-        raise (
-            InputError("no such file or folder", text) if not os.path.lexists(text) else InputError("not a regular file", text)
-        )
+        raise InputError("not a regular file", text)
     name = printable(os.path.basename(text))
     if os.path.getsize(text) == 0:
         raise InputError("video is empty", text)
@@ -197,17 +231,21 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path) and os.path.splitext(os.fspath(path))[1].lower() in VIDEO_EXTENSIONS
 
 
-def _open_folder(root: str, stride: int, start: float, end: float, fps: float | None) -> Video:
+def _open_folder(root: str | list[str], stride: int, start: float, end: float, fps: float | None) -> Video:
+    films = [path for path in root if is_video(path)] if isinstance(root, list) else []
+    if films:
+        raise UsageError("one video at a time is followed", films[0], f"{len(root)} paths were named")
     found = scan(root)
     files = found.images
     if not files:
         why = "; ".join(([reasons(found.skipped)] if found.skipped else []) + found.notes)
-        raise InputError("folder has no frames", root, why or None)
+        raise InputError("folder has no frames", root if isinstance(root, str) else "no path", why or None)
     try:
         first = load(files[0].path)
     except Unusable as reason:
         raise InputError("frame cannot be used", files[0].name, reason, "Take it out of the folder") from None
-    name = printable(os.path.basename(os.path.abspath(root)))
+    folder = root if isinstance(root, str) else os.path.dirname(files[0].path)
+    name = printable(os.path.basename(os.path.abspath(folder)))
     info = VideoInfo(name, first.shape[1], first.shape[0], fps or DEFAULT_FPS, len(files), False)
     notes = [] if fps else [f"{name} is a folder of frames: {DEFAULT_FPS:g} per second assumed (--fps)"]
     notes += found.notes + ([f"{name}: {reasons(found.skipped)}"] if found.skipped else [])
@@ -219,60 +257,29 @@ def _open_folder(root: str, stride: int, start: float, end: float, fps: float | 
 
 def _probe(source: str | int, name: str, fps: float | None, stride: int, start: float, end: float) -> Video:
     """Decode the first frame: its size is the upright one, whatever the header says."""
-    with _capture(source) as capture:
-        done, pixels = capture.read()
-        if not done or pixels is None:
-            what = "camera gives no frame" if isinstance(source, int) else "video has no frame that can be decoded"
-            raise InputError(what, name)
-        said = float(capture.get(cv2.CAP_PROP_FPS))
-        count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    pixels, said, count = next(ahead(_first_frame(source, name), 1))
     live = isinstance(source, int)
-    known = math.isfinite(said) and 0 < said < MOST_FPS
+    known = math.isfinite(said) and 0 < said <= MOST_FPS
     frames = int(count) if not live and math.isfinite(count) and 0 < count < 1e9 else None
     info = VideoInfo(name, pixels.shape[1], pixels.shape[0], fps or (said if known else DEFAULT_FPS), frames, live)
     notes = [] if known or fps else [f"{name} does not say its frame rate: {DEFAULT_FPS:g} assumed (--fps)"]
     return Video(info, source, stride, start, end, notes)
 
 
-@contextmanager
-def _capture(source: str | int) -> Iterator[Any]:
-    """An opened capture; a file through a link with a plain name."""
-    with tempfile.TemporaryDirectory(prefix="stn-video-") as folder:
-        if isinstance(source, int):
-            capture = cv2.VideoCapture(source)
-        else:
-            _check_head(source)
-            link = Path(folder) / ("video" + _plain_extension(source))
-            os.symlink(source, link)
-            # decoding runs beside whoever reads the frames, and more threads than are free cost more than they give
-            threads = max(1, (os.cpu_count() or 1) // 2)
-            capture = cv2.VideoCapture(str(link), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
-        try:
-            if not capture.isOpened():
-                if isinstance(source, int):
-                    raise InputError("no such camera", source)
-                raise InputError("not a video", source, "or cut off before its index")
-            yield capture
-        finally:
-            capture.release()
+def _first_frame(source: str | int, name: str) -> Iterator[tuple[Any, float, float]]:
+    """The first frame, and what the container says of frames per second and their number."""
+    with open_capture(source) as capture:
+        done, pixels = capture.read()
+        if not done or pixels is None:
+            raise InputError("camera gives no frame", name) if isinstance(source, int) else _undecodable(name, capture)
+        yield pixels, float(capture.get(cv2.CAP_PROP_FPS)), float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
 
-def _check_head(path: str) -> None:
-    """Refuse what FFmpeg would make a film of or follow elsewhere: pictures, plain text, playlists."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise InputError("cannot read video", path, error.strerror) from error
-    if looks_like_image(head) and not head.startswith(b"RIFF"):
-        raise InputError("not a video", path, "an image; name a folder of frames")
-    if not any(byte < 9 or 13 < byte < 32 or byte > 126 for byte in head):
-        raise InputError("not a video", path, "plain text")
-
-
-def _plain_extension(path: str) -> str:
-    extension = os.path.splitext(path)[1].lower()
-    return extension if extension in VIDEO_EXTENSIONS else ""
+def _undecodable(name: str, capture: Any) -> InputError:
+    codec = codec_of(capture)
+    if codec.upper() == "AV01":
+        return InputError("video has no frame that can be decoded", name, "AV1, for which OpenCV has no decoder here", CONVERT)
+    return InputError("video has no frame that can be decoded", name, f"codec {codec}" if codec else None)
 
 
 def _rgb(pixels: Any) -> Pixels:
@@ -280,39 +287,3 @@ def _rgb(pixels: Any) -> Pixels:
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
-
-
-def _ahead(frames: Iterator[VideoFrame], frame_bytes: int) -> Iterator[VideoFrame]:
-    """An iterator's items, made in a thread; its errors are raised where the items are read, and leaving early stops it."""
-    waiting: queue.Queue[VideoFrame | BaseException | None] = queue.Queue(
-        max(2, min(MOST_AHEAD, AHEAD_BYTES // max(1, frame_bytes)))
-    )
-    left = threading.Event()
-
-    def put(item: VideoFrame | BaseException | None) -> bool:
-        while not left.is_set():
-            with suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
-                return True
-        return False
-
-    def work() -> None:
-        try:
-            for frame in frames:
-                if not put(frame):
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, name="video", daemon=True)
-    thread.start()
-    try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        left.set()
-        thread.join(timeout=10)
-        frames.close()  # type: ignore[attr-defined]

@@ -1,27 +1,61 @@
-"""The annotated video: boxes, ids, scores and trails."""
+"""The annotated video as a file that browsers play: H.264 in MP4, or VP8 in WebM where no H.264 encoder is there.
+
+PyAV writes it: it tells of a disk that is full, which OpenCV's writer does not, and brings an encoder for H.264.
+"""
 
 from __future__ import annotations
 
 import colorsys
+import io
 import math
 import os
-import shutil
-import tempfile
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import Any, cast
 
 import cv2
+import numpy as np
 
 from stn_cli.errors import OutputError
-from stn_cli.files import TEMPORARY
 from stn_cli.media.decode import Pixels
 from stn_cli.records import TrackedFrame
 
 TRAIL = 30
 """Frames of a track whose centres are drawn."""
-CODEC = "mp4v"
+MOST_SIDE = 8192
+"""Pixels along the longer side of a video: encoders and players end above it, and larger frames are reduced."""
+RATES = Fraction(1, 1000), Fraction(1000)
+"""Frames per second that players know what to do with; slower and faster videos are written as these."""
+FINEST = 60_000
+"""Largest denominator of a frame rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A way to write a video.
+
+    Attributes:
+        codec: FFmpeg's name of the encoder.
+        container: FFmpeg's name of the kind of file, and its extension.
+        options: of the encoder.
+    """
+
+    codec: str
+    container: str
+    options: dict[str, str]
+
+
+ENCODINGS = (
+    Encoding("libx264", "mp4", {"preset": "veryfast", "crf": "20"}),
+    Encoding("libopenh264", "mp4", {}),
+    Encoding("libvpx", "webm", {"deadline": "realtime", "cpu-used": "4", "crf": "10", "b": "8M"}),
+)
 
 
 def track_colour(number: int) -> tuple[int, int, int]:
@@ -62,52 +96,134 @@ class Artist:
         return out
 
 
-class Film:
-    """A video file being written.
+def pick_encoding(size: tuple[int, int], fps: float) -> Encoding:
+    """The first encoding that works here for frames of a size (height, width); each is tried on one frame.
 
-    OpenCV writes to a private folder under a plain name; the finished file is moved to its place.
+    Raises:
+        OutputError: none does.
+    """
+    reasons = []
+    for encoding in ENCODINGS:
+        try:
+            stream = _Stream(io.BytesIO(), encoding, size, fps)
+            stream.add(np.zeros((*size, 3), np.uint8))
+            stream.close()
+        except (OSError, ImportError) as error:
+            reasons.append(f"{encoding.codec}: {error}")
+        else:
+            return encoding
+    todo = "Leave --video out, or see whether pip install --upgrade av brings an encoder"
+    raise OutputError("cannot write a video", f"{size[1]} x {size[0]}, {fps:g} frames/s", "; ".join(reasons), todo)
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """FFmpeg's errors have a tree of their own."""
+    import av  # brings FFmpeg: nothing else needs it
+
+    try:
+        yield
+    except (av.FFmpegError, ValueError, RuntimeError) as error:
+        raise OSError(str(error)) from error
+
+
+class _Stream:
+    """Frames encoded into an open file.
 
     Args:
-        path: the target, `.mp4`.
+        file: to write to.
+        encoding: how.
+        size: (height, width) of the frames that are given; odd ones are padded by their last row or column, which the encoders want.
+        fps: frames per second.
+    """
+
+    def __init__(self, file: Any, encoding: Encoding, size: tuple[int, int], fps: float) -> None:
+        import av
+
+        self._frame = av.VideoFrame.from_ndarray
+        self._shrink = min(1.0, MOST_SIDE / max(size))
+        h, w = (max(2, round(side * self._shrink)) for side in size)
+        self._size = h, w
+        rate = min(RATES[1], max(RATES[0], Fraction(fps).limit_denominator(FINEST)))
+        with _as_os_errors():
+            self._container = av.open(file, "w", format=encoding.container)
+            self._stream = cast(Any, self._container.add_stream(encoding.codec, rate=rate, options=encoding.options))
+        self._stream.width, self._stream.height = w + w % 2, h + h % 2
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.thread_count = max(1, (os.cpu_count() or 1) // 2)  # frames are decoded and drawn beside it
+
+    def add(self, pixels: Pixels) -> None:
+        """Encode one RGB frame (H, W, 3)."""
+        if self._shrink < 1:
+            pixels = cv2.resize(pixels, self._size[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        down, right = self._size[0] % 2, self._size[1] % 2
+        if down or right:
+            pixels = cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
+        with _as_os_errors():
+            self._container.mux(self._stream.encode(self._frame(np.ascontiguousarray(pixels), format="rgb24")))
+
+    def close(self) -> None:
+        """Encode what waits, and end the file."""
+        with _as_os_errors():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+
+class Film:
+    """A video file being written; a block that ends with an error leaves none.
+
+    Args:
+        path: the target without its extension, which is the encoding's.
+        encoding: one that works: `pick_encoding`.
         size: (height, width) of the frames.
         fps: frames per second.
 
     Raises:
-        OutputError: no such video can be written.
+        OutputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        self.path = path
+    def __init__(self, path: Path, encoding: Encoding, size: tuple[int, int], fps: float) -> None:
+        self.path = path.with_name(f"{path.name}.{encoding.container}")
         self._size = size
-        self._folder = tempfile.TemporaryDirectory(prefix="stn-film-")
-        self._file = Path(self._folder.name) / "video.mp4"
-        self._writer = cv2.VideoWriter(str(self._file), cv2.VideoWriter.fourcc(*CODEC), fps, (size[1], size[0]))
-        if not self._writer.isOpened():
-            self._folder.cleanup()
-            raise OutputError("cannot write video", path, f"{CODEC}, {size[1]} x {size[0]}, {fps:g} frames/s")
+        try:
+            self._file = open(self.path, "wb")  # noqa: SIM115 -- closed with this object
+            self._stream = _Stream(self._file, encoding, size, fps)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def __enter__(self) -> Film:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.release()
-        temporary = self.path.parent / (TEMPORARY + self.path.name)
+        whole = False
         try:
             if error is None:
-                if not self._file.is_file() or self._file.stat().st_size == 0:
-                    raise OutputError("cannot write video", self.path, "the encoder gave nothing")
-                shutil.copyfile(self._file, temporary)
-                os.replace(temporary, self.path)
+                self._stream.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                whole = True
         except OSError as failure:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(
-                "cannot write", self.path, failure.strerror, "Free some space or choose another --out"
-            ) from failure
+            raise self._failed(failure) from failure
         finally:
-            self._folder.cleanup()
+            if not whole:
+                for end in (self._stream.close, self._file.close):
+                    with suppress(OSError):  # it is thrown away
+                        end()
+                self.path.unlink(missing_ok=True)
 
     def add(self, pixels: Pixels) -> None:
-        """Write one RGB frame."""
+        """Write one RGB frame.
+
+        Raises:
+            OutputError: the disk is full, or the frame has another size.
+        """
         if pixels.shape[:2] != self._size:
             raise OutputError("cannot write video", self.path, f"a frame of {pixels.shape[1]} x {pixels.shape[0]}")
-        self._writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        try:
+            self._stream.add(pixels)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError("cannot write", self.path, error.strerror or error, "Free some space or choose another --out")

@@ -8,6 +8,7 @@ begins alone is joined in the same way.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.geometry import overlap
-from stn_cli.records import Box, TrackedFrame, TrackedObject
-
-Looks = Mapping[tuple[int, Box], npt.NDArray[np.float16]]
-"""What an object looked like, by the frame's index and its box; unit vectors."""
+from stn_cli.records import TrackedFrame, TrackedObject
+from stn_cli.tracking.looks import Looks
 
 MEETING = 0.1
 """Overlap from which two objects meet."""
@@ -57,16 +56,59 @@ def settle(frames: Sequence[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
     """Give each object one id from beginning to end.
 
     Args:
-        frames: of the whole video, in their order.
+        frames: of the whole video, in their order, objects by id.
         looks: of the tracks.
     """
     out = list(frames)
+    names = _Names(frames)
+    known = 0
     for begin, end in _meetings(frames):
+        reach = min(len(out), end + 1 + AROUND)
+        out[known:reach] = [names.given(frame) for frame in frames[known:reach]]
+        known = max(known, reach)
         # what this meeting shows decides for all that comes after it; who takes part in it an earlier one may have renamed
-        names = _matched(out, looks, begin, end)
+        new = _matched(out, looks, begin, end)
         middle = (begin + end + 1) // 2
-        out[middle:] = [_renamed(f, names) for f in out[middle:]]
+        out[middle:known] = [_renamed(frame, new) for frame in out[middle:known]]
+        names.follow(new, middle)
+    out[known:] = [names.given(frame) for frame in frames[known:]]
     return _joined(out, looks)
+
+
+class _Names:
+    """What tracks are called after all meetings so far, so that a frame is renamed once and not again after each of them.
+
+    Several tracks may have come to one name. Of those that a frame shows, the one with the highest score keeps it; of equal ones the one
+    that had the lower name when they came together: what renaming them after each meeting would leave.
+
+    Args:
+        frames: of the whole video.
+    """
+
+    def __init__(self, frames: Sequence[TrackedFrame]) -> None:
+        self._last = {found.id: place for place, frame in enumerate(frames) for found in frame.objects}
+        self._tracks: dict[int, list[int]] = {}
+        self._name: dict[int, tuple[int, int]] = {}
+
+    def follow(self, names: Mapping[int, int], place: int) -> None:
+        """Take up the new names of a meeting, for frames from a place on; tracks that ended before it are forgotten."""
+        joined: dict[int, list[int]] = {name: [] for name in (*names, *names.values())}
+        for name in sorted(joined):
+            joined[names.get(name, name)] += self._tracks.get(name, [name])
+        for name, tracks in joined.items():
+            alive = self._tracks[name] = [track for track in tracks if self._last.get(track, -1) >= place]
+            self._name.update((track, (name, rank)) for rank, track in enumerate(alive))
+
+    def given(self, frame: TrackedFrame) -> TrackedFrame:
+        """A frame with the names that its tracks have now."""
+        if not any(found.id in self._name for found in frame.objects):
+            return frame
+        best: dict[int, tuple[float, int, TrackedObject]] = {}
+        for found in frame.objects:
+            name, rank = self._name.get(found.id, (found.id, 0))
+            if name not in best or (found.score, -rank) > best[name][:2]:
+                best[name] = found.score, -rank, replace(found, id=name)
+        return replace(frame, objects=tuple(best[name][2] for name in sorted(best)))
 
 
 def _meeting(frame: TrackedFrame) -> set[int]:
@@ -82,16 +124,19 @@ def _meeting(frame: TrackedFrame) -> set[int]:
 
 def _meetings(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
     """(first place, last place) of every meeting: with a pause in which there are fewer than before, somebody is hidden and it goes on."""
-    meetings = list(_overlaps(frames))
-    while meetings:
-        begin, end = meetings.pop(0)
+    later = _overlaps(frames)
+    following = next(later, None)
+    while following is not None:
+        begin, end = following
+        following = next(later, None)
         before = _most(frames, range(max(0, begin - AROUND), begin))
         while (
-            meetings
-            and frames[meetings[0][0]].time - frames[end].time <= WAIT
-            and _most(frames, range(end + 1, meetings[0][0])) < before
+            following is not None
+            and frames[following[0]].time - frames[end].time <= WAIT
+            and _most(frames, range(end + 1, following[0])) < before
         ):
-            end = meetings.pop(0)[1]
+            end = following[1]
+            following = next(later, None)
         yield begin, end
 
 
@@ -186,23 +231,32 @@ def _joined(frames: list[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
     for place, frame in enumerate(frames):
         for found in frame.objects:
             spans[found.id] = spans.get(found.id, (place, place))[0], place
+    begins = sorted((frames[begin].time, track) for track, (begin, _) in spans.items())
+    heads: dict[int, _Piece | None] = {}
     pairs = []
     for a, (first, last) in spans.items():
-        for b, (begin, end) in spans.items():
-            if not 0 < frames[begin].time - frames[last].time <= WAIT:
+        ended = frames[last].time
+        near = [
+            b
+            for _, b in begins[bisect_right(begins, (ended, math.inf)) : bisect_right(begins, (ended + 1.01 * WAIT, math.inf))]
+        ]
+        before = _piece(frames, range(max(first, last - AROUND), last + 1), a, looks) if near else None
+        for b in near:
+            begin, end = spans[b]
+            if not 0 < frames[begin].time - ended <= WAIT:
                 continue
-            before = _piece(frames, range(max(first, last - AROUND), last + 1), a, looks)
-            after = _piece(frames, range(begin, min(end, begin + AROUND) + 1), b, looks)
+            if b not in heads:
+                heads[b] = _piece(frames, range(begin, min(end, begin + AROUND) + 1), b, looks)
+            after = heads[b]
             if before is not None and after is not None and (worth := _continues(before, after)) >= LEAST:
                 pairs.append((-worth, a, b))
-    names: dict[int, int] = {}
+    earlier: dict[int, int] = {}
+    continued: set[int] = set()
     for _, a, b in sorted(pairs):
-        if a not in names.values() and b not in names:
-            names[b] = a
-
-    def final(number: int) -> int:
-        while number in names:
-            number = names[number]
-        return number
-
-    return [_renamed(frame, {o.id: final(o.id) for o in frame.objects}) for frame in frames]
+        if a not in continued and b not in earlier:
+            earlier[b] = a
+            continued.add(a)
+    names: dict[int, int] = {}
+    for track in sorted(spans, key=lambda i: spans[i][0]):  # who goes on as another one began after it
+        names[track] = names[earlier[track]] if track in earlier else track
+    return [_renamed(frame, {o.id: names[o.id] for o in frame.objects}) for frame in frames]

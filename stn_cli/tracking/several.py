@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from stn_cli.errors import ResourceError
-from stn_cli.records import Box, TrackedFrame, TrackedObject, corners
+from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.detector import Detection
+from stn_cli.tracking.looks import KeptLooks
 
 ACTIVATION, HIGH = 0.35, 0.3
 """Score from which a detection begins a track, and from which it is joined first."""
@@ -37,7 +37,7 @@ class Joiner:
         self._tracker: Any = BoTSORTTracker(
             frame_rate=fps, enable_cmc=False, track_activation_threshold=ACTIVATION, high_conf_det_threshold=HIGH
         )
-        self.looks: dict[tuple[int, Box], npt.NDArray[np.float16]] = {}
+        self.looks = KeptLooks()
         """What the objects looked like, by the frame's index and the box."""
 
     def add(self, index: int, time: float, detections: list[Detection]) -> TrackedFrame:
@@ -47,11 +47,12 @@ class Joiner:
         numbered = np.arange(len(detections))
         given = self._detections(xyxy=boxes, confidence=scores, data={"number": numbered})
         joined = self._tracker.update(given)
-        objects = []
+        objects, looks = [], []
         for track, number in zip(joined.tracker_id.tolist(), joined.data.get("number", []), strict=True):
             if track < 0:
                 continue
             found = detections[int(number)]
             objects.append(TrackedObject(track + 1, found.box, found.score, corners(found.box)))
-            self.looks[index, found.box] = found.look.cpu().numpy().astype(np.float16)
+            looks.append(found.look.cpu().numpy().astype(np.float16))
+        self.looks.add(index, [o.box for o in objects], looks)
         return TrackedFrame(index, time, tuple(sorted(objects, key=lambda o: o.id)))

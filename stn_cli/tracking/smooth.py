@@ -19,7 +19,12 @@ SIGMAS = 0.5, 2.0
 
 
 def refine(
-    frames: Sequence[TrackedFrame], size: tuple[int, int], *, shortest: int = 1, sigmas: tuple[float, float] = SIGMAS
+    frames: Sequence[TrackedFrame],
+    size: tuple[int, int],
+    *,
+    shortest: int = 1,
+    sigmas: tuple[float, float] = SIGMAS,
+    most: int | None = None,
 ) -> list[TrackedFrame]:
     """Fill the gaps of each track and smooth it.
 
@@ -28,6 +33,7 @@ def refine(
         size: (height, width) of the frames.
         shortest: tracks seen in fewer frames are left out.
         sigmas: of the Gaussians that places and sizes are smoothed by, frames; 0 leaves them.
+        most: objects in a frame; where more would be, those that were not seen are left out, the lowest score first.
 
     Returns:
         The same frames; objects that were put into gaps are marked as interpolated, their score is the lower one of the two ends.
@@ -44,7 +50,15 @@ def refine(
         for run in _runs(tracks[number], times):
             for place, found in zip(sorted(run), _smoothed([run[p] for p in sorted(run)], size, sigmas), strict=True):
                 objects[place].append(found)
-    return [replace(frame, objects=tuple(found)) for frame, found in zip(frames, objects, strict=True)]
+    return [replace(frame, objects=tuple(_at_most(found, most))) for frame, found in zip(frames, objects, strict=True)]
+
+
+def _at_most(found: list[TrackedObject], most: int | None) -> list[TrackedObject]:
+    """A frame's objects in their order, without what there is no room for: a gap may lie where others were seen."""
+    if most is None or len(found) <= most:
+        return found
+    best = sorted(range(len(found)), key=lambda i: (found[i].interpolated, -found[i].score))[:most]
+    return [found[i] for i in sorted(best)]
 
 
 def _runs(track: Mapping[int, TrackedObject], times: Sequence[float]) -> list[dict[int, TrackedObject]]:

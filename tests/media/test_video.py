@@ -6,12 +6,15 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from stn_cli.errors import InputError, UsageError
+from stn_cli.errors import InputError, ResourceError, UsageError
 from stn_cli.media import video as module
 from stn_cli.media.video import VideoFrame, open_video
 from tests.videos import SIZE, moving, rotated, uneven, write_frames, write_video
@@ -186,3 +189,162 @@ def test_grey_and_transparent_frames_become_rgb() -> None:
     bgra = np.zeros((4, 5, 4), np.uint8)
     bgra[..., 0] = 200
     assert module._rgb(bgra)[0, 0].tolist() == [0, 0, 200]
+
+
+# ---------------------------------------------------------------------- cases from public reports
+
+
+def encoded(path: Path, codec: str, fps: int, sizes: tuple[tuple[int, int], ...] = ((48, 64),)) -> Path:
+    """A video of eight frames of each size, joined."""
+    with av.open(str(path), "w") as container:
+        for h, w in sizes:
+            stream = cast(Any, container.add_stream(codec, rate=fps))
+            stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"
+            for i in range(8):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((h, w, 3), 20 * i, np.uint8), format="rgb24")))
+            container.mux(stream.encode(None))
+    return path
+
+
+def pictures(path: Path, count: int, kind: str) -> Path:
+    them = [Image.fromarray(np.full((48, 64, 3), (20 * i, 200 - 20 * i, 30), np.uint8)) for i in range(count)]
+    more = {"save_all": True, "append_images": them[1:]} if count > 1 else {}
+    them[0].save(path, kind, **({"duration": 40} | more if kind not in ("TIFF", "MPO") else more))
+    return path
+
+
+@pytest.mark.parametrize(("kind", "name"), [("GIF", "a.gif"), ("PNG", "a.png"), ("GIF", "a.mp4")])
+def test_case_T1_animated_pictures_are_films(kind: str, name: str, tmp_path: Path) -> None:
+    frames = list(open_video(pictures(tmp_path / name, 6, kind)).frames())
+    np.testing.assert_allclose([f.time for f in frames], np.arange(6) * 0.04, atol=1e-3)
+    for i, frame in enumerate(frames):
+        assert np.abs(frame.pixels.astype(int) - (20 * i, 200 - 20 * i, 30)).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "said"),
+    [
+        ("GIF", 1, r"an image\)\. Name a folder of frames"),
+        ("PNG", 1, "an image"),
+        ("JPEG", 1, "an image"),
+        ("TIFF", 3, "a TIFF of 3 pages"),
+        ("MPO", 2, "not animated, a stereo photo"),
+        ("WEBP", 3, "an animated WEBP, which is not decoded here.*Convert it"),
+    ],
+)
+def test_case_T1_pictures_are_called_what_they_are(kind: str, count: int, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        open_video(pictures(tmp_path / "a.bin", count, kind))
+
+
+def test_case_T1_a_codec_without_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AV1 where OpenCV brings none: a capture that opens, says AV01 and gives nothing."""
+
+    class Mute:
+        def __init__(self, *_: object) -> None: ...
+        def isOpened(self) -> bool:
+            return True
+
+        def read(self) -> tuple[bool, None]:
+            return False, None
+
+        def get(self, what: int) -> float:
+            return float(int.from_bytes(b"AV01", "little")) if what == cv2.CAP_PROP_FOURCC else 0.0
+
+        def release(self) -> None: ...
+
+    path = tmp_path / "a.mp4"
+    path.write_bytes(bytes(range(256)))
+    monkeypatch.setattr(module.cv2, "VideoCapture", Mute)
+    with pytest.raises(InputError, match=r"AV1, for which OpenCV has no decoder here.*Convert it"):
+        open_video(path)
+
+
+def test_case_T1_real_av1_is_decoded_or_named(tmp_path: Path) -> None:
+    try:
+        path = encoded(tmp_path / "a.mp4", "libsvtav1", 25)
+    except (ValueError, av.FFmpegError):
+        pytest.skip("no encoder for AV1 here")
+    try:
+        assert len(list(open_video(path).frames())) == 8
+    except InputError as error:
+        assert "AV1, for which OpenCV has no decoder here" in str(error)  # noqa: PT017 -- either is right
+
+
+@pytest.mark.parametrize(("said", "taken"), [(1000, 1000), (240, 240), (2000, 25)])
+def test_case_T1_a_thousand_frames_a_second(said: int, taken: int, tmp_path: Path) -> None:
+    video = open_video(encoded(tmp_path / "a.mkv", "libx264", said))
+    assert video.info.fps == taken
+    assert any("assumed" in note for note in video.notes) == (said != taken)
+
+
+def test_case_T1_links_to_nowhere_and_pointers(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "gone.mp4")
+    with pytest.raises(InputError, match="a link to nowhere"):
+        open_video(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match=r"a Git LFS pointer.*git lfs pull"):
+        open_video(tmp_path / "b.mp4")
+
+
+def test_a_film_that_changes_its_size_on_the_way(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module._rgb
+    calls: list[int] = []
+
+    def changing(pixels: Any) -> Any:
+        calls.append(1)
+        return real(pixels if len(calls) < 12 else pixels[:60, :80])
+
+    monkeypatch.setattr(module, "_rgb", changing)
+    video = open_video(film)
+    assert {f.pixels.shape for f in video.frames()} == {(*SIZE, 3)}
+    assert [n for n in video.notes if "frames of several sizes" in n]
+
+
+@pytest.mark.parametrize("way", ["symlink", "link", "none"])
+def test_case_L_without_the_right_to_make_links(way: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain names need none; others take a hard one, or say what to do."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    odd = tmp_path / "concat:a|b.mp4"
+    odd.write_bytes(film.read_bytes())
+    if way != "symlink":
+        monkeypatch.setattr(os, "symlink", refused)
+    if way == "none":
+        monkeypatch.setattr(os, "link", refused)
+        with pytest.raises(ResourceError, match="Rename it") as caught:
+            open_video(odd)
+        assert caught.value.exit_code == 7
+    else:
+        assert len(list(open_video(odd).frames())) == 24
+    monkeypatch.setattr(os, "link", refused)
+    assert len(list(open_video(film).frames())) == 24
+
+
+def test_no_frame_between_start_and_end(film: Path, tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "f", moving(3)[0])
+    for source in (film, folder):
+        with pytest.raises(InputError, match=r"no frame between --start and --end.*50 to 60 s"):
+            list(open_video(source, start=50, end=60).frames())
+
+
+def test_an_end_beyond_all_times_is_the_end(film: Path) -> None:
+    video = open_video(film, end=1e300)
+    assert video.expected == 24
+    assert len(list(video.frames())) == 24
+
+
+def test_case_T2_frames_that_the_shell_listed(tmp_path: Path) -> None:
+    frames = moving(4)[0]
+    folder = write_frames(tmp_path / "clip", frames)
+    video = open_video([folder / f"{i:05d}.png" for i in (2, 0, 3)], fps=10)
+    assert (video.info.file_name, video.info.frames) == ("clip", 3)
+    assert all(np.array_equal(f.pixels, frames[i]) for f, i in zip(video.frames(), (2, 0, 3), strict=True))
+
+
+def test_case_T2_several_videos_are_refused(film: Path) -> None:
+    with pytest.raises(UsageError, match=r"one video at a time.*3 paths were named"):
+        open_video([film, film, film])
+    assert open_video([film]).info.frames == 24
