@@ -68,7 +68,7 @@ def _json() -> dict[str, Any]:
     frames = [{"frame": n, "time": n / 25, "objects": objects} for n in range(8)]
     video = {"file_name": "v.mp4", "width": 60, "height": 48, "fps": 25.0, "frames": 8, "stride": 1}
     return {
-        "truth.json": {name: boxes for name in NAMES},
+        "truth.json": dict.fromkeys(NAMES, boxes),
         "coco.json": {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "object"}]},
         "tracks.json": {"info": {"tool": "stn-coloc"}, "video": video, "frames": frames},
         "one.json": [[10.0, 5.0, 28.0, 23.0]] * 7 + [None],

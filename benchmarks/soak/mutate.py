@@ -139,8 +139,8 @@ def damage_value(rng: Random, value: Any) -> Any:
         if action < 0.1:
             return value[:at] + value[at + 1 :]
         if action < 0.2:
-            return value[:at] + [value[at]] + value[at:]
-        return value[:at] + [damage_value(rng, value[at])] + value[at + 1 :]
+            return [*value[:at], value[at], *value[at:]]
+        return [*value[:at], damage_value(rng, value[at]), *value[at + 1 :]]
     if isinstance(value, int | float) and not isinstance(value, bool) and rng.random() < 0.3:
         return value * pick(rng, (-1, 0, 1e6, 1e-6, 1e300))
     return pick(rng, ODD_VALUES)
