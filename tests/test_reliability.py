@@ -15,10 +15,10 @@ from tests.conftest import ROOT
 TEXT = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
 FAULTS = [str(number) for number in range(1, 58)]
-CASES = "A C E F G H I J1 J2 J3 L N O P R T1 T2 U V W X Y Z".split()
-LETTERS = {"1": "abcdefghijkl", "2": "abcdefgh", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh"}
+CASES = ["A", "C", "E", "F", "G", "H", "I", "J1", "J2", "J3", "L", "N", "O", "P", "R", "T1", "T2", "U", "V", "W", "X", "Y", "Z"]
+LETTERS = {"1": "abcdefghijkl", "2": "abcdefgh", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
 PROMISES = [part + letter for part, letters in LETTERS.items() for letter in letters]
-PENDING: set[str] = set(CASES) | set(PROMISES)
+PENDING: set[str] = {*CASES, *PROMISES} - {"7a"}
 """Rows whose tests are still to come."""
 ROWS = {row: (what, tests) for row, what, tests in re.findall(r"^\| (\w+) \| (.+) \| (.*?) ?\|$", TEXT, re.M)}
 
@@ -29,7 +29,7 @@ def names_in(path: str) -> frozenset[str]:
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
-@pytest.mark.parametrize("row", [*FAULTS, *CASES, *PROMISES, "7"])
+@pytest.mark.parametrize("row", [*FAULTS, *CASES, *PROMISES])
 def test_every_fault_case_and_promise_has_tests_that_exist(row: str) -> None:
     _, tests = ROWS[row]
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)

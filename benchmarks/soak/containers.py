@@ -75,7 +75,7 @@ def _replace(rng: Random, tensors: dict[str, Tensor], key: str) -> None:
     elif action == 3:
         tensors[key] = t.to(pick(rng, (torch.int64, torch.float64, torch.float16, torch.bool)))
     elif action == 4 and t.is_floating_point():
-        tensors[key] = torch.full_like(t, pick(rng, (float("nan"), float("inf"), -float("inf"), 1e30, 0.0)))
+        tensors[key] = torch.full(t.shape, pick(rng, (float("nan"), float("inf"), -float("inf"), 1e30, 0.0))).to(t.dtype)
     elif action == 5 and t.is_floating_point():
         tensors[key] = t + torch.randn(t.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(t.dtype)
     elif action == 6:

@@ -18,18 +18,23 @@ from stn_cli.coloc.encoders import FILE
 from stn_cli.coloc.reporting import Silent
 from stn_cli.coloc.trainer import train
 from stn_cli.errors import Interrupted
+from stn_cli.localise import LocaliseOptions, localise_source
 
 NAMES = [f"{n:05d}.png" for n in range(6)]
 
 
 def make_base(folder: Path) -> Path:
-    """`images`, a finished `run`, one that was `stopped`, results of localise in `out`, an `encoder`, and `documents`."""
+    """What cases copy from.
+
+    `images`, a finished `run`, one that was `stopped`, results of localise in `out` and unfinished ones in `begun`, an `encoder`, `documents`.
+    """
     base = folder / "base"
     base.mkdir()
     shutil.move(trained(folder), base / "run")
     images = write_set(base / "images", 6)
     _stopped(folder / "train-images", base / "stopped")
     program("localise", images, "-m", base / "run", "-o", base / "out", "-q", "--crops")
+    _begun(images, base / "run", base / "begun")
     (base / "encoder").mkdir()
     packaged = next(p for p in resources.files("stn_cli.coloc.encoders").iterdir() if p.name.endswith(".safetensors"))
     (base / "encoder" / FILE).write_bytes(packaged.read_bytes())
@@ -43,18 +48,35 @@ def make_base(folder: Path) -> Path:
     return base
 
 
-class _Stopper(Silent):
-    """A reporter that asks the training to stop when its second half begins."""
+class _StopTraining(Silent):
+    """A reporter that asks a training to stop when its second half begins."""
 
     def stage(self, name: str, total: int | None) -> None:
         if name.startswith("finetune"):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class _StopLocalising(Silent):
+    """A reporter that asks a localising to stop after four images."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.seen += count
+        if self.seen == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _stopped(images: Path, run: Path) -> None:
     config = TrainConfig(encoder="gradient", steps=30, finetune=6, imgsz=48, batch=8)
     with suppress(Interrupted):
-        train(images, run, config, reporter=_Stopper())
+        train(images, run, config, reporter=_StopTraining())
+
+
+def _begun(images: Path, run: Path, out: Path) -> None:
+    with suppress(Interrupted):
+        localise_source(images, run, out, LocaliseOptions(batch=2), reporter=_StopLocalising())
 
 
 def _json() -> dict[str, Any]:

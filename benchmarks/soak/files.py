@@ -22,6 +22,7 @@ from stn_cli.cli.app import run as run_program
 from stn_cli.coloc.checkpoint import MODEL, STATE
 from stn_cli.coloc.encoders import FILE, make_encoder
 from stn_cli.errors import ColocError
+from stn_cli.results import JOURNAL, MANIFEST, STAGING
 
 LIMIT = 60.0
 """Seconds for a case, on a busy machine."""
@@ -47,7 +48,7 @@ class Cases:
         self.kinds: list[Callable[[Random], list[object]]] = [
             self.model, self.model, self.odd_model, self.state, self.state, self.odd_state, self.settings, self.settings_of_a_run,
             self.list_of_paths, self.images_of_a_run, self.rows_of_a_run, self.truth, self.truth, self.coco, self.predicted,
-            self.voc, self.mot, self.tracks, self.one_object, self.manifest, self.encoder,
+            self.voc, self.mot, self.tracks, self.one_object, self.manifest, self.journal, self.encoder,
         ]  # fmt: skip
         for kind in self.kinds:  # what is loaded for the first time is no case's memory
             self.made(kind, np.random.default_rng(0))
@@ -227,9 +228,16 @@ class Cases:
     def one_object(self, rng: Random) -> list[object]:
         return self._evaluate(rng, self._right("tracks.json"), self._odd_json(rng, "one.json"))
 
+    def journal(self, rng: Random) -> list[object]:
+        out = self._copy("begun")
+        path = out / STAGING / JOURNAL
+        text = path.read_text()
+        self._spoil(rng, path, damage_lines(rng, text) if rng.random() < 0.7 else damage(rng, text.encode()))
+        return [*self._localise(self.base / "run")[:4], "-o", out, "-q", "--batch", "2", "--resume"]
+
     def manifest(self, rng: Random) -> list[object]:
         out = self._copy("out")
-        path = out / ".stn-coloc"
+        path = out / MANIFEST
         text = path.read_text()
         names = text.replace(
             "boxes.json", pick(rng, (f"../{PRECIOUS}", str(self.folder / PRECIOUS), f"crops/../../{PRECIOUS}"))

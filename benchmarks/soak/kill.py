@@ -12,11 +12,14 @@ import cv2
 import numpy as np
 
 from benchmarks.soak.inputs import QUICK, trained, write_set
-from benchmarks.soak.process import UNFINISHED, Done, half_written, hashes, keep, program, start
+from benchmarks.soak.process import Done, half_written, hashes, keep, program, start
 from benchmarks.soak.record import Outcome, Soak
 from stn_cli.coloc.checkpoint import STATE, load_model, load_state
+from stn_cli.results import STAGING
 
 FRAMES, FRAME = 60, (180, 240)
+MOVING = (".whole", ".cleared")
+"""In the staging folder while new results, which are whole, take the place of the earlier ones; the next call ends that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def run(soak: Soak, outcome: Outcome) -> None:
             shutil.copytree(reference, out)
             _make_old(out)
         delay = float(np.random.default_rng([soak.seed, number]).uniform(0.1, 1.05)) * seconds
-        wrong = _killed(job, out, temporary, delay, earlier)
+        wrong = _killed(job, out, temporary, delay, hashes(out) if earlier else {}, hashes(reference))
         wrong += [*_after(job, out, temporary, hashes(reference))] if not wrong else []
         if wrong:
             keep(out, soak.kept, f"kill-{number}-{job.name}") if out.is_dir() else None
@@ -120,13 +123,13 @@ def _make_old(out: Path) -> None:
                 file.write("\n")
 
 
-def _killed(job: Job, out: Path, temporary: Path, delay: float, earlier: bool) -> list[str]:
+def _killed(
+    job: Job, out: Path, temporary: Path, delay: float, earlier: dict[str, str], reference: dict[str, str]
+) -> list[str]:
     """Start, kill, and see what is there: what is wrong with it."""
-    before = hashes(out) if earlier else {}
     shutil.rmtree(temporary)
     temporary.mkdir()
-    arguments = (*job.arguments, "-o", out, "-q", *(("--overwrite",) if earlier else ()))
-    process = start(job.name, *arguments, temporary=temporary)
+    process = start(job.name, *job.arguments, "-o", out, "-q", *(("--overwrite",) if earlier else ()), temporary=temporary)
     time.sleep(delay)
     process.kill()
     _, errors = process.communicate()
@@ -135,7 +138,10 @@ def _killed(job: Job, out: Path, temporary: Path, delay: float, earlier: bool) -
     if process.returncode != -9:
         return [f"ended by itself with {process.returncode}: {errors[-200:]}"]
     wrong = half_written(out, temporary)
-    if earlier and (changed := [name for name, digest in before.items() if hashes(out).get(name) != digest]):
+    found = hashes(out)
+    changed = [name for name, digest in earlier.items() if found.get(name) != digest]
+    moving = any((out / STAGING / name).exists() for name in MOVING)
+    if changed and not moving and job.same(out, reference):
         wrong.append(f"earlier results are gone or changed: {', '.join(changed[:4])} and {max(0, len(changed) - 4)} more")
     return wrong + _loads(out)
 
@@ -145,7 +151,7 @@ def _loads(out: Path) -> list[str]:
     wrong = []
     loaders: dict[str, Callable[[Path], object]] = {"model.safetensors": load_model, STATE: load_state}
     for name, load in loaders.items():
-        for path in (out, out / UNFINISHED):
+        for path in (out, out / STAGING):
             if (path / name).is_file():
                 try:
                     load(path)
@@ -165,5 +171,5 @@ def _after(job: Job, out: Path, temporary: Path, reference: dict[str, str]) -> l
         if done.code:
             return [f"again with --overwrite: {done.words()}"]
     wrong = job.same(out, reference)
-    left = half_written(out, temporary) + ([f"{UNFINISHED} is still there"] if (out / UNFINISHED).exists() else [])
+    left = half_written(out, temporary) + ([f"{STAGING} is still there"] if (out / STAGING).exists() else [])
     return ([f"not the same in the end: {', '.join(wrong[:4])}"] if wrong else []) + left

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common import PROGRAM
+from stn_cli.results import STAGING
 
-UNFINISHED = "unfinished"
 CLEAR = range(2, 8)
 """Exit codes that say what is wrong: anything else but 0 is a fault."""
 
@@ -104,17 +104,20 @@ def hashes(folder: Path) -> dict[str, str]:
     out = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] != UNFINISHED:
+        if path.is_file() and name.parts[0] != STAGING:
             out[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return out
 
 
 def half_written(folder: Path, temporary: Path) -> list[str]:
-    """What a stopped command must not leave: JSON that cannot be read, temporary files outside of what is unfinished."""
-    wrong = [f"left in the temporary folder: {p.name}" for p in temporary.iterdir()]
+    """What a stopped command must not leave: JSON that cannot be read, temporary files outside of what is unfinished.
+
+    An empty folder of torch's own in the temporary one is not the tool's.
+    """
+    wrong = [f"left in the temporary folder: {p.name}" for p in temporary.iterdir() if not p.name.startswith("torchinductor_")]
     for path in folder.rglob("*") if folder.is_dir() else ():
         name = path.relative_to(folder).as_posix()
-        if path.name.startswith((".tmp", "tmp")) and not name.startswith(UNFINISHED + "/"):
+        if path.name.startswith((".tmp", "tmp")) and not name.startswith(STAGING + "/"):
             wrong.append(f"temporary file: {name}")
         if path.suffix == ".json" and path.is_file():
             try:
