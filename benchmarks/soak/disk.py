@@ -61,10 +61,10 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
 
 def run(soak: Soak, outcome: Outcome) -> None:
     """Fill the disk in each command in turn; even rounds have an earlier result that must stand."""
-    made = jobs(soak.work)
+    made = jobs(soak.work, soak.quick)
     temporary = soak.work / "temporary"
     temporary.mkdir()
-    cases, full, whole = soak.count(51, 6), 0, 0
+    cases, full, whole = soak.count(51, 3), 0, 0
     with small_disk(soak.work / "disk") as disk:
         references = {job.name: _reference(job, soak.work, temporary) for job in made}
         for number in cases:
