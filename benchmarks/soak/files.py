@@ -79,6 +79,8 @@ class Cases:
         done = call(*command)
         if done.code != 0 and not (done.code in CLEAR and done.one_line):
             raise AssertionError(f"{kind}: {done.words()}")
+        if done.code == 7 and "memory" in done.errors:
+            raise AssertionError(f"{kind}: takes more memory than there is: {done.words()}")
         if "Warning" in done.errors or "Traceback" in done.errors:
             raise AssertionError(f"{kind}: ends with {done.code} and says {done.errors[-300:]}")
         for path in (self.folder / PRECIOUS, self.folder / "case" / PRECIOUS):
