@@ -26,7 +26,7 @@ from stn_cli.results import JOURNAL, MANIFEST, STAGING
 
 LIMIT = 60.0
 """Seconds for a case, on a busy machine."""
-SPARSE = 3 << 30
+SPARSE = 50 << 30
 """Bytes that one in a hundred files claims to have, on a disk that need not hold them."""
 PRECIOUS = "precious.txt"
 """A file beside the results that is nobody's to touch."""
@@ -254,10 +254,20 @@ def run(soak: Soak, outcome: Outcome) -> None:
     cases = soak.count(10_000, 420)
     tally = run_cases("files", soak, outcome, cases, LIMIT)
     for number in sorted(int(f.what.split()[1].rstrip(":")) for f in outcome.faults):
-        kept = Cases(soak.work / "again", soak.seed)
-        _, command = kept.of(number)
-        shutil.copytree(soak.work / "again" / "case", soak.kept / f"files-{number}", dirs_exist_ok=True)
-        (soak.kept / f"files-{number}" / "command.txt").write_text(" ".join(str(part) for part in command) + "\n")
+        _keep(Cases(soak.work / "again", soak.seed), number, soak.kept / f"files-{number}")
     outcome.figures = {**tally.answers, "slowest_seconds": tally.slowest, "largest_growth_mb": tally.growth}
     ended = ", ".join(f"{count:,} {said}" for said, count in sorted(tally.answers.items()) if said != "fault")
     outcome.done = f"damaged models, states, settings, lists and truths: {ended}; slowest {tally.slowest:.1f} s"
+
+
+def _keep(cases: Cases, number: int, target: Path) -> None:
+    """Copy a case's files, and the command that reads them, to where they stay; a file with a hole is made small and its size said."""
+    _, command = cases.of(number)
+    text = " ".join(str(part) for part in command) + "\n"
+    for path in (cases.folder / "case").rglob("*"):
+        if path.is_file() and path.stat().st_size == SPARSE:
+            os.truncate(path, 1 << 20)
+            text = f"truncate -s {SPARSE} {path}\n" + text
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(cases.folder / "case", target)
+    (target / "command.txt").write_text(text.replace(str(cases.folder / "case"), str(target)))
