@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench soak clean
 
 setup: $(VENV)/.done
 
@@ -48,6 +48,10 @@ bench: setup
 	$(BIN)/python -m benchmarks.aliasing
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
 	$(BIN)/python benchmarks/gpu/run_all.py --device cpu --quick
+
+# an hour; one part of it: make soak PARTS=kill
+soak: setup
+	$(BIN)/python -m benchmarks.soak $(PARTS) --page
 
 clean:
 	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

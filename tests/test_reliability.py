@@ -1,0 +1,50 @@
+"""docs/reliability.md names every fault, case and promise, each with tests that exist; its table is the soak's result file."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from functools import cache
+
+import pytest
+
+from benchmarks.soak.record import BEGIN, END, table
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
+FAULTS = [str(number) for number in range(1, 58)]
+CASES = ["A", "C", "E", "F", "G", "H", "I", "J1", "J2", "J3", "L", "N", "O", "P", "R", "T1", "T2", "U", "V", "W", "X", "Y", "Z"]
+LETTERS = {"1": "abcdefghijkl", "2": "abcdefgh", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
+PROMISES = [part + letter for part, letters in LETTERS.items() for letter in letters]
+PENDING: set[str] = {*CASES, *PROMISES} - {"7a"}
+"""Rows whose tests are still to come."""
+ROWS = {row: (what, tests) for row, what, tests in re.findall(r"^\| (\w+) \| (.+) \| (.*?) ?\|$", TEXT, re.M)}
+
+
+@cache
+def names_in(path: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / path).read_text("utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("row", [*FAULTS, *CASES, *PROMISES])
+def test_every_fault_case_and_promise_has_tests_that_exist(row: str) -> None:
+    _, tests = ROWS[row]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)
+    assert bool(named) == (row not in PENDING)
+    assert tests.count("`") == 2 * len(named)
+    for path, name in named:
+        assert name in names_in(path), f"{path}::{name}"
+
+
+def test_the_table_of_the_soak_is_what_was_measured() -> None:
+    between = TEXT.split(BEGIN)[1].split(END)[0].strip()
+    measured = json.loads(RESULTS.read_text())["parts"] if RESULTS.is_file() else {}
+    assert between == (table(measured) if measured else "")
+
+
+def test_no_row_stands_twice() -> None:
+    rows = re.findall(r"^\| (\w+) \|", TEXT, re.M)
+    assert len(rows) == len(set(rows))

@@ -1,0 +1,41 @@
+"""A little of every part of the soak, as anybody runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak.__main__ import PARTS
+from benchmarks.soak.record import table
+from tests.conftest import ROOT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no limits of memory")
+@pytest.mark.parametrize("part", PARTS)
+def test_a_little_of_every_part(part: str, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.soak",
+        part,
+        "--quick",
+        "--work",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "soak.json"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--kept", str(tmp_path / "kept")], cwd=ROOT, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "soak.json").read_text())["parts"]
+    assert rows[part]["faults"] == 0
+    assert rows[part]["count"] > 0
+    assert f"| `{part}` | {rows[part]['done']} |" in table(rows)
+    assert [p.name for p in tmp_path.iterdir()] == ["soak.json"]  # what it made is gone
