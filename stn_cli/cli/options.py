@@ -24,6 +24,8 @@ def parse_out(text: str) -> Path:
         UsageError: empty (the present folder would be taken), or a file's name.
     """
     path = parse_path(text)
+    if not os.path.lexists(path):
+        path = Path(os.path.normpath(path))  # `new/..` is a folder that is there
     if path.suffix.lower() in FILE_SUFFIXES and not os.path.isdir(path):
         raise UsageError("--out is a folder, and this is a file's name", text, None, f"Did you mean -o {path.with_suffix('')}")
     return path

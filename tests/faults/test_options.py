@@ -177,7 +177,8 @@ def answer(*arguments: str) -> tuple[int, str, str]:
 def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: Option) -> None:
     here = tmp_path / "a" / "here"
     here.mkdir(parents=True)
-    (tmp_path / "mine.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "a"):
+        (folder / "mine.txt").write_text("mine")
     monkeypatch.chdir(here)
     before = everything_in(place)
     wrong = []
@@ -197,7 +198,7 @@ def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytes
     assert everything_in(place) == before
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "a"}
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {"here"}
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"mine.txt", "here"}
 
 
 # ---- a file of settings
