@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import InputError
+from stn_cli.files import unescape
 from stn_cli.media.header import Unusable, read_bytes
 from stn_cli.media.listing import Found, matching, read_head, walk
 from stn_cli.media.signatures import (
@@ -31,6 +32,8 @@ __all__ = [
 
 LARGEST_LIST = 1 << 30
 """Bytes of a list of paths: ten million of them."""
+RUN_LIST = b"# relative to "
+"""What the list of a run begins with: `images.txt`, whose lines are percent-escaped."""
 _UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _URL = re.compile(r"(https?|ftp|s3|gs|file)://", re.IGNORECASE)
 
@@ -139,6 +142,8 @@ def _lines(data: bytes, where: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise InputError("list is not text", where, f"UTF-16 that ends or is broken at byte {error.start}") from None
     data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith(RUN_LIST):
+        return [unescape(line) for line in data.splitlines()[1:] if line]
     if b"\0" not in data:
         return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
     if where != "standard input":

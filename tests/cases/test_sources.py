@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from stn_cli.errors import InputError
-from stn_cli.media.scan import scan
+from stn_cli.media.scan import ImageFile, scan
 from stn_cli.media.video import open_video
+from stn_cli.runfolder import write_images
 from tests.conftest import QUICK_FLAGS, Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
@@ -91,6 +92,17 @@ def test_case_G_when_nothing_is_usable_the_reasons_are_in_the_error(trained: Tra
         _, _, err = cli(*command, "-o", tmp_path / "out", "-q")
         for reason in ("No such file or directory", "URL", "video"):
             assert reason in err
+
+
+def test_case_G_the_list_of_a_run_is_a_list(tmp_path: Path) -> None:
+    files = [
+        write_image(tmp_path / "x.png", make_image(0)[0]).rename(tmp_path / name)
+        for name in ("a b.png", "50%.png", "new\nline.png")
+    ]
+    write_images(tmp_path, [ImageFile(str(path), path.name) for path in files])
+    found = scan(tmp_path / "images.txt")
+    assert [f.name for f in found.images] == ["a b.png", "50%.png", "new\nline.png"]
+    assert found.skipped == []
 
 
 def test_case_G_a_list_may_name_folders_and_lines_too_long_for_a_name(set_of_three: Path) -> None:
