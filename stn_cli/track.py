@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def track_source(
         job = _Tracking(session, results)
         if options.show and not has_screen():
             raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
-        with _half_the_threads(), results.open() as work:
+        with _half_the_threads(), results.open() as work, closing(session):
             summary = job.run(work)
         stop.check(f"{summary.frames} frames are in {folder / TRACKS}")
     summary.seconds = time.monotonic() - begun

@@ -55,6 +55,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
     looks: Looks = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
+    _opened: list[Iterator[VideoFrame]] = field(default_factory=list)
 
     @classmethod
     def of(cls, video: Video, options: TrackOptions, reporter: Reporter, stop: StopRequest) -> Session:
@@ -77,7 +78,13 @@ class Session:
 
     def frames(self) -> Iterator[VideoFrame]:
         """The video's frames; a signal ends them."""
-        return self.video.frames(poll=self.stop.check)
+        self._opened.append(self.video.frames(poll=self.stop.check))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """End the threads that decode: an error's traceback would keep them at work, and a process must not end beneath them."""
+        for frames in self._opened:
+            frames.close()  # type: ignore[attr-defined]
 
     def read(self, stage: str) -> Iterator[VideoFrame]:
         """The video's frames, as a stage that is reported."""

@@ -302,6 +302,22 @@ def test_whoever_leaves_a_stalled_source_leaves_at_once() -> None:
     assert ended.wait(5)  # the thread itself ended what it had begun
 
 
+def test_an_error_ends_the_thread_that_decodes(
+    box: tuple[float, float, float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while its traceback is held; a process that ends beneath the thread is aborted."""
+
+    def full(*_: object) -> None:
+        raise OutputError("cannot write")
+
+    monkeypatch.setattr("stn_cli.report.pictures.write_picture", full)
+    film = write_video(tmp_path / "long.mp4", moving(90)[0])
+    with pytest.raises(OutputError) as caught:
+        track_source(film, tmp_path / "o", TrackOptions(init=box, crops=True))
+    assert caught.tb is not None
+    assert not [thread for thread in threading.enumerate() if thread.name == "video"]
+
+
 def test_an_error_of_whoever_looks_ends_the_waiting() -> None:
     released = threading.Event()
     looked: list[int] = []
