@@ -114,6 +114,8 @@ class Results:
     _lock: IO[str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        if not os.path.lexists(self.folder):
+            self.folder = Path(os.path.normpath(self.folder))  # `new/..` is a folder that is there
         self._check_apart()
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise OutputError("cannot write into", self.folder, "a file is in the way", "Choose another --out")

@@ -79,6 +79,12 @@ def test_what_this_tool_did_not_write_stays(tmp_path: Path, fill: Callable[[Path
     assert contents(tmp_path) == before
 
 
+def test_a_name_that_leads_back_is_the_folder_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        Results(tmp_path / "new" / "..", "localise", NAMES)
+
+
 def test_another_commands_results_are_not_replaced(tmp_path: Path) -> None:
     write(tmp_path / "o", "one")
     with pytest.raises(OutputError, match="holds results of localise, not of track"):
