@@ -18,7 +18,7 @@ FAULTS = [str(number) for number in range(1, 58)]
 CASES = ["A", "C", "E", "F", "G", "H", "I", "J1", "J2", "J3", "L", "N", "O", "P", "R", "T1", "T2", "U", "V", "W", "X", "Y", "Z"]
 LETTERS = {"1": "abcdefghijkl", "2": "abcdefgh", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
 PROMISES = [part + letter for part, letters in LETTERS.items() for letter in letters]
-PENDING: set[str] = {*CASES, *PROMISES} - {"7a"}
+PENDING: set[str] = {"R", "2e", "3a", "3b", "3c", "3d", "3e", "3f", "3g", "4h", "4i", "4j", "4k"}
 """Rows whose tests are still to come."""
 ROWS = {row: (what, tests) for row, what, tests in re.findall(r"^\| (\w+) \| (.+) \| (.*?) ?\|$", TEXT, re.M)}
 

@@ -43,7 +43,7 @@ def make_base(folder: Path) -> Path:
     shutil.copy(base / "out" / "boxes.json", documents)
     for name, value in _json().items():
         (documents / name).write_text(json.dumps(value))
-    for name, text in _texts(images).items():
+    for name, text in _texts().items():
         (documents / name).write_text(text)
     return base
 
@@ -97,12 +97,12 @@ def _json() -> dict[str, Any]:
     }
 
 
-def _texts(images: Path) -> dict[str, str]:
+def _texts() -> dict[str, str]:
     rows = [f"{frame},{track},{10 * track},5,18,18,0.9,-1,-1,-1" for frame in range(1, 9) for track in (1, 2)]
     voc = (
         "<annotation>\n<folder>x</folder>\n<filename>00000.png</filename>\n<size><width>60</width><height>48</height>"
         "<depth>3</depth></size>\n<object><name>thing</name>\n<difficult>0</difficult>\n<bndbox>\n<xmin>6</xmin>\n"
         "<ymin>6</ymin>\n<xmax>23</xmax>\n<ymax>23</ymax>\n</bndbox></object>\n</annotation>\n"
     )
-    paths = "".join(f"{images / name}\n" for name in NAMES)
+    paths = "".join(f"images/{name}\n" for name in NAMES)  # relative: a path that is cut must not be the whole disk
     return {"tracks.txt": "\n".join(rows) + "\n", "voc.xml": voc, "list.txt": paths}

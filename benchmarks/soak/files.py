@@ -162,6 +162,7 @@ class Cases:
         return ["train", "--resume", "-o", run, "-q", "--no-report"]
 
     def list_of_paths(self, rng: Random) -> list[object]:
+        self._copy("images")
         path = self._document("list.txt", b"")
         text = self._right("list.txt").read_text()
         self._spoil(rng, path, damage_lines(rng, text) if rng.random() < 0.7 else damage(rng, text.encode()))

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from stn_cli.coloc import checkpoint
 from stn_cli.coloc.metrics import read_metrics
 from stn_cli.coloc.trainer import train
 from stn_cli.errors import CheckpointError, ColocError, Interrupted
+from stn_cli.reading import read_plain
 from stn_cli.report.page import write_report
 from stn_cli.runfolder import read_images, read_skipped
 from tests.conftest import QUICK, Trained
@@ -519,3 +521,15 @@ def test_a_report_shows_a_run_without_a_log(run: Path, tmp_path: Path) -> None:
     (run / "skipped.jsonl").unlink()
     assert "Mean of all crops" in write_report(run, tmp_path / "page.html").read_text()
     assert json.loads(json.dumps(list(read_metrics(run / "metrics.jsonl")))) == []
+
+
+def test_reading_a_small_file_takes_no_more_than_it_has(tmp_path: Path) -> None:
+    """A bound of some GB is no wish: with less memory than that every model ended in `out of memory`."""
+    (tmp_path / "small").write_bytes(b"x" * 1000)
+    tracemalloc.start()
+    try:
+        assert read_plain(tmp_path / "small", 1 << 28) == b"x" * 1000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
