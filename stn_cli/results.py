@@ -245,6 +245,8 @@ class Results:
         names = []
         for root, _, files in os.walk(self.staging):
             below = os.path.relpath(root, self.staging).replace(os.sep, "/")
+            for stale in (n for n in files if n.startswith(TEMPORARY)):  # of the killed call that this one goes on from
+                os.unlink(os.path.join(root, stale))
             names += [f"{below}/{n}" if below != "." else n for n in files if not n.startswith(TEMPORARY)]
             _sync_folder(root)
         own = {STAGING_MARKER, MANIFEST, JOURNAL}

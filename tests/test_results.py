@@ -54,6 +54,19 @@ def test_new_results_take_the_place_of_the_old_ones_and_of_nothing_else(tmp_path
     }
 
 
+def test_half_a_file_of_a_killed_call_does_not_come_into_the_results(tmp_path: Path) -> None:
+    """It stood in no manifest: the next call took it for a person's file that is in the way."""
+    results = Results(tmp_path / "o", "localise", NAMES)
+    with pytest.raises(KeyboardInterrupt), results.open() as work:
+        (work / "crops").mkdir()
+        (work / "crops" / f"{TEMPORARY}half").write_text("ha")
+        results.keep = True
+        raise KeyboardInterrupt
+    write(tmp_path / "o", "one", resume=True)
+    assert sorted(contents(tmp_path / "o")) == [MANIFEST, "boxes.json", "crops", "crops/a.png"]
+    write(tmp_path / "o", "two", overwrite=True)
+
+
 # what is in the folder, and what is asked: refused, and nothing changes
 FOREIGN = [
     ("a file at a wanted name", lambda o: (o / "boxes.json").write_text("mine"), "did not write it"),
