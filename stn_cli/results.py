@@ -7,79 +7,24 @@ they were; if it is killed between the two last steps the next call finishes the
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from stn_cli.errors import OutputError, printable
-from stn_cli.files import TEMPORARY, atomic, escape, is_inside, unescape
+from stn_cli.files import TEMPORARY
+from stn_cli.manifest import MANIFEST, STAGING, STAGING_MARKER, is_staging, read_manifest, remove_written, write_manifest
+from stn_cli.places import Place
 from stn_cli.runtime.stopping import finishing
 
-MANIFEST = ".stn-coloc"
-"""Lists what this tool wrote into the folder that it lies in."""
-STAGING = "unfinished"
-STAGING_MARKER = ".stn-coloc-unfinished"
 JOURNAL = "records.jsonl"
 """What a call goes on from; it serves no purpose when the results are whole."""
 RESUMABLE = frozenset(["train", "localise", "pretrain"])
 _WHOLE, _CLEARED = ".whole", ".cleared"
-_LARGEST_MANIFEST = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a manifest says: the command that wrote, and the relative names of the files, with `/`."""
-
-    command: str = ""
-    names: frozenset[str] = frozenset()
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder; an empty one where there is none, or none that this version understands.
-
-    Names that would lead out of the folder are left out: a folder may come from a stranger.
-    """
-    path = folder / MANIFEST
-    try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_MANIFEST:
-            return Manifest()
-        first, *lines = path.read_bytes().split(b"\n")
-        head = json.loads(first)
-        if not (isinstance(head, dict) and head.get("tool") == "stn-coloc" and head.get("manifest") == 1):
-            return Manifest()
-    except (OSError, ValueError, RecursionError):
-        return Manifest()
-    names = frozenset(name for line in lines if line and is_inside(name := unescape(line)))
-    return Manifest(str(head.get("command", "")), names)
-
-
-def written_by_tool(folder: str | os.PathLike[str]) -> frozenset[str]:
-    """The files, relative to `folder` and with `/`, that this tool wrote into it; none where it holds no manifest."""
-    return read_manifest(Path(folder)).names
-
-
-def is_staging(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is one in which a call of this tool works, or was stopped."""
-    return os.path.basename(folder) == STAGING and os.path.isfile(os.path.join(folder, STAGING_MARKER))
-
-
-def note_written(folder: Path, name: str) -> None:
-    """Add a file that was written later to the manifest of its folder, where it has one."""
-    manifest = read_manifest(folder)
-    if manifest.command and name not in manifest.names:
-        _write_manifest(folder / MANIFEST, manifest.command, [*manifest.names, name])
-
-
-def _write_manifest(path: Path, command: str, names: Iterable[str]) -> None:
-    with atomic(path) as file:
-        file.write(json.dumps({"tool": "stn-coloc", "manifest": 1, "command": command}).encode() + b"\n")
-        for name in sorted(names):
-            file.write(escape(name) + b"\n")
 
 
 @dataclass(slots=True)
@@ -130,9 +75,9 @@ class Results:
         return self.folder / STAGING
 
     def _check_apart(self) -> None:
-        out = _Place.of(self.folder)
+        out = Place.of(self.folder)
         for given, both in [(s, True) for s in self.sources] + [(u, False) for u in self.uses]:
-            place = _Place.of(given)
+            place = Place.of(given)
             if place.is_below(out):
                 what = "results would take the place of what they are made from"
                 raise OutputError(what, os.fspath(given), f"it lies in {printable(str(self.folder))}", "Choose another --out")
@@ -246,11 +191,12 @@ class Results:
         for root, _, files in os.walk(self.staging):
             below = os.path.relpath(root, self.staging).replace(os.sep, "/")
             for stale in (n for n in files if n.startswith(TEMPORARY)):  # of the killed call that this one goes on from
-                os.unlink(os.path.join(root, stale))
+                with suppress(PermissionError):  # Windows: it is still open, and goes with its folder
+                    os.unlink(os.path.join(root, stale))
             names += [f"{below}/{n}" if below != "." else n for n in files if not n.startswith(TEMPORARY)]
             _sync_folder(root)
         own = {STAGING_MARKER, MANIFEST, JOURNAL}
-        _write_manifest(self.staging / MANIFEST, self.command, (n for n in names if n not in own))
+        write_manifest(self.staging / MANIFEST, self.command, (n for n in names if n not in own))
         (self.staging / _WHOLE).touch()
         _go_on_moving(self.folder)
 
@@ -272,34 +218,7 @@ def _go_on_moving(folder: Path) -> None:
     if (staging / MANIFEST).is_file():
         os.replace(staging / MANIFEST, folder / MANIFEST)
     _sync_folder(folder)
-    shutil.rmtree(staging)
-
-
-def remove_written(folder: Path, names: Iterable[str]) -> None:
-    """Remove files by their relative names, and folders that are empty then; nothing is reached through a link."""
-    emptied: set[str] = set()
-    real: dict[str, bool] = {"": True}
-    for name in names:
-        parent = name.rpartition("/")[0]
-        if not _is_plain(folder, parent, real):
-            continue
-        path = folder / name
-        with suppress(FileNotFoundError, IsADirectoryError):
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
-        while parent:
-            emptied.add(parent)
-            parent = parent.rpartition("/")[0]
-    for below in sorted(emptied, key=len, reverse=True):
-        with suppress(OSError):  # something else is in it
-            (folder / below).rmdir()
-
-
-def _is_plain(folder: Path, below: str, known: dict[str, bool]) -> bool:
-    """Whether a folder below another is reached through no link."""
-    if below not in known:
-        known[below] = _is_plain(folder, below.rpartition("/")[0], known) and not (folder / below).is_symlink()
-    return known[below]
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _files_below(folder: Path, name: str) -> Iterator[str]:
@@ -329,38 +248,3 @@ def _sync_folder(folder: str | os.PathLike[str]) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a path really is: its real path, and what identifies it and the folders above it whatever they are called."""
-
-    path: str
-    own: tuple[int, int] | None
-    above: frozenset[tuple[int, int]]
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> _Place:
-        real = os.path.realpath(path)
-        above, at = set(), real
-        while True:
-            with suppress(OSError, ValueError):
-                above.add(_identity(at))
-            if at == os.path.dirname(at):
-                break
-            at = os.path.dirname(at)
-        own = None
-        with suppress(OSError, ValueError):
-            own = _identity(real)
-        return cls(real, own, frozenset(above))
-
-    def is_below(self, other: _Place) -> bool:
-        """Whether it is the other one, or in it."""
-        if other.own is not None:
-            return other.own in self.above
-        return self.path == other.path or self.path.startswith(other.path + os.sep)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino

@@ -15,7 +15,8 @@ import pytest
 from stn_cli import results as module
 from stn_cli.errors import OutputError
 from stn_cli.files import TEMPORARY, atomic, is_inside, safe_name
-from stn_cli.results import MANIFEST, STAGING, STAGING_MARKER, Results, is_staging, note_written, read_manifest, written_by_tool
+from stn_cli.manifest import MANIFEST, STAGING, STAGING_MARKER, is_staging, note_written, read_manifest, written_by_tool
+from stn_cli.results import Results
 from tests.conftest import Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]

@@ -22,7 +22,8 @@ from stn_cli.cli.app import run as run_program
 from stn_cli.coloc.checkpoint import MODEL, STATE
 from stn_cli.coloc.encoders import FILE, make_encoder
 from stn_cli.errors import ColocError
-from stn_cli.results import JOURNAL, MANIFEST, STAGING
+from stn_cli.manifest import MANIFEST, STAGING
+from stn_cli.results import JOURNAL
 
 LIMIT = 60.0
 """Seconds for a case, on a busy machine."""

@@ -20,13 +20,13 @@ from stn_cli.coloc.metrics import read_metrics
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.errors import InputError, OutputError, printable
 from stn_cli.files import write_text
+from stn_cli.manifest import note_written, written_by_tool
 from stn_cli.media.cache import default_workers, load_canvas, ordered_map
 from stn_cli.media.decode import Pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Localisation, Skipped
 from stn_cli.report import figures
 from stn_cli.report.figures import Series
-from stn_cli.results import note_written, written_by_tool
 from stn_cli.runfolder import read_images, read_skipped
 
 REPORT = "report.html"

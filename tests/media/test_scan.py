@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from stn_cli.errors import InputError
+from stn_cli.manifest import MANIFEST
 from stn_cli.media.scan import scan
-from stn_cli.results import MANIFEST, Results
+from stn_cli.results import Results
 from tests.conftest import make_image, write_image
 
 

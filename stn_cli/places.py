@@ -1,0 +1,48 @@
+"""Where a path really is, whatever it is called: through links, other spellings and folders that are mounted twice."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path's real place.
+
+    Attributes:
+        path: without links.
+        own: what identifies it, None where nothing is there.
+        above: what identifies it and every folder above it.
+    """
+
+    path: str
+    own: tuple[int, int] | None
+    above: frozenset[tuple[int, int]]
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Place:
+        real = os.path.realpath(path)
+        above, at = set(), real
+        while True:
+            with suppress(OSError, ValueError):
+                above.add(_identity(at))
+            if at == os.path.dirname(at):
+                break
+            at = os.path.dirname(at)
+        own = None
+        with suppress(OSError, ValueError):
+            own = _identity(real)
+        return cls(real, own, frozenset(above))
+
+    def is_below(self, other: Place) -> bool:
+        """Whether it is the other one, or in it."""
+        if other.own is not None:
+            return other.own in self.above
+        return self.path == other.path or self.path.startswith(other.path + os.sep)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
