@@ -24,7 +24,7 @@ from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.reporting import Remarks
 from stn_cli.coloc.scene import Scene
-from stn_cli.errors import CheckpointError, ResourceError, UsageError
+from stn_cli.errors import CheckpointError, ResourceError, UsageError, out_of_memory
 from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
@@ -213,9 +213,11 @@ class Localiser:
                 try:
                     records += self._records(canvases[at : at + batch])
                     at += batch
-                except torch.OutOfMemoryError as error:
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
                     if batch == 1:
-                        raise ResourceError("out of memory on the device", todo="Use --device cpu") from error
+                        raise ResourceError("out of memory", todo="Close other programs; of a GPU, use --device cpu") from error
                     torch.cuda.empty_cache()
                     batch //= 2
                     warn(f"out of memory: going on with batches of {batch}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.dense import DenseResult, DenseSearch, believed, look_closely
+from stn_cli.coloc.dense import DenseResult, DenseSearch, believed, look_closely, with_halo
 from stn_cli.coloc.encoders import Appearance, Encoder, GradientEncoder
 from stn_cli.coloc.judge import DenseJudge, Judge, RegionJudge, TemplateJudge
 from stn_cli.coloc.outline import Outlines, outline
@@ -28,6 +28,7 @@ from stn_cli.coloc.template import (
     apply_template,
     search_template,
 )
+from stn_cli.coloc.windows import lay_out
 from stn_cli.media.cache import Cache
 from stn_cli.stn import by_name
 
@@ -39,6 +40,9 @@ STRETCH_GAIN = 0.02
 TIGHTEN = 1 / 1.122
 """The size rule stops where the margin begins to break; the crop that is kept lies one step of the ladder inside."""
 CHUNK = 64
+LABELLED = 16
+"""Images that are looked at closely at once while they are labelled: a chunk takes less than a second."""
+OUTLINED = 4096
 TURNED_IMAGES = 64
 """Images that a search over angles looks at: its windows are sixteen times as many."""
 HOPELESS = 0.1
@@ -57,7 +61,7 @@ class Kind:
         boxes: (N, R, 4) in every image of the set, normalised canvas boxes before they are turned about their centres; R
             is how many of this kind are looked for in each image.
         angles: (N, R) radians.
-        present: (N, R) whether the object is believed to be there, and was looked for.
+        present: (N, R) whether the object is believed to be there.
         curve: (side, triplet loss) of rigid crops of every side that was tried.
         template_objective, contrast: what the choice between rigid and loose was made by.
         common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
@@ -76,6 +80,19 @@ class Kind:
     def crops(self) -> Crops:
         """The search's crops, R of each image."""
         return turned_crops(self.boxes, self.angles)
+
+    def placed(self, rank: int | None = None) -> Tensor:
+        """Boxes (M, 4) of the objects that are believed to be there, of all where none is: what sizes are taken from.
+
+        Args:
+            rank: of which object in each image; of all of them when left out.
+        """
+        boxes, present = (self.boxes, self.present) if rank is None else (self.boxes[:, rank], self.present[:, rank])
+        return boxes[present] if bool(present.any()) else boxes.reshape(-1, 4)
+
+    def upright(self) -> Tensor:
+        """Upright boxes (N, R, 4) of the search's crops."""
+        return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(OUTLINED)])
 
     def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
         """One more object of this kind in each image."""
@@ -127,8 +144,8 @@ def search(
 ) -> list[Kind]:
     """Search a set of images for `config.objects` objects in each.
 
-    The search looks at `config.search_images` of them; the rest are labelled with what it found. A further object is looked for where none was
-    found yet: another one of a kind that is known, where most images hold one, or another kind.
+    The search looks at `config.search_images` of them, drawn at random; the rest are labelled with what it found, some at a time. A further
+    object is looked for where none was found yet: another one of a kind that is known, where most images hold one, or another kind.
 
     Args:
         cache: the images at the size that the transformer looks at.
@@ -145,7 +162,7 @@ def search(
     found = [_search_kind(seen, None)]
     for number in range(1, config.objects):
         progress(f"object {number + 1}")
-        taken = torch.cat([f.kind.crops().boxes() for f in found], 1)
+        taken = torch.cat([f.kind.upright() for f in found], 1)
         if not any(_another(seen, f, taken) for f in found):
             found.append(_search_kind(seen, taken))
     return [f.kind for f in found]
@@ -157,12 +174,12 @@ class _Found:
 
     Attributes:
         kind: the kind.
-        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) outside of them, and which images were looked at (N,).
+        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) outside of them, in every image.
         likely: the margin half-way between random patches and the first object.
     """
 
     kind: Kind
-    place: Callable[[Tensor | None], tuple[Tensor, Tensor, Tensor]]
+    place: Callable[[Tensor | None], tuple[Tensor, Tensor]]
     likely: float = 0.0
 
 
@@ -207,11 +224,11 @@ def _rigid(seen: _Set, template: Template, contrast: float | None, taken: Tensor
         return (box, angle) if alignment is None else alignment.apply(scene.images, box, angle)
 
     found = _Found(_empty_kind(seen, judge, template, contrast), _everywhere(seen, place))
-    boxes, angles, looked = found.place(taken)
+    boxes, angles = found.place(taken)
     angles = centred(angles)
     crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
     judge.prototype.copy_(judge.embed(seen.scene.images, crops).mean((0, 1)))
-    return _with_first(seen, found, boxes, angles, looked)
+    return _with_first(seen, found, boxes, angles)
 
 
 def _loose_words(seen: _Set, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
@@ -254,7 +271,7 @@ def _search_dense(seen: _Set, held: Tensor | None) -> _Dense:
 
     def outlined(r: DenseResult) -> Outlines:
         seen.progress("outlines")
-        return outline(pixels, frames, r.boxes, r.margins, r.threshold, seen.config.workers or None)
+        return outline(pixels, frames, r.boxes, r.margins, r.rule.threshold, seen.config.workers or None)
 
     search = DenseSearch.of(look_closely(seen.encoder, large, seen.config.imgsz), large.rectangles, seen.sides, held)
     firsts = search.candidates()
@@ -267,25 +284,53 @@ def _search_dense(seen: _Set, held: Tensor | None) -> _Dense:
 def _loose_dense(seen: _Set, template: Template | None, dense: _Dense, taken: Tensor | None) -> _Found:
     """The loose hypothesis on a network's features: the mean of both outlines."""
     first = (dense.outlines.boxes + dense.outlined(dense.last).boxes) / 2
-    looked = torch.zeros(len(seen.cache), dtype=torch.bool, device=seen.device)
-    looked[seen.chosen] = True
+    rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
 
-    def placed(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        every = torch.zeros((len(seen.cache), 4), device=seen.device)
-        every[seen.chosen] = boxes
-        return every, every[:, 0] * 0, looked
+    def every(sample: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
+        boxes = torch.zeros((len(seen.cache), 4), device=seen.device)
+        boxes[seen.chosen] = sample
+        for number, part in enumerate(rest.split(LABELLED) if len(rest) else ()):
+            seen.progress(f"labelled {number * LABELLED} of {len(rest)}")
+            boxes[part] = _label_closely(seen, dense, part, taken, out_of)
+        return boxes, boxes[:, 0] * 0
 
-    def place(out_of: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def place(out_of: Tensor | None) -> tuple[Tensor, Tensor]:
         if out_of is None:
-            return placed(first)
+            return every(first, None)
         further = dense.search.outside(dense.last, out_of[seen.chosen])
-        return placed(dense.outlined(further).boxes)
+        return every(dense.outlined(further).boxes, out_of)
 
     parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
     judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
     found = _Found(_empty_kind(seen, judge, template, dense.last.contrast), place)
     found.kind.common = dense.search.common(dense.first.boxes)
-    return _with_first(seen, found, *placed(first))
+    return _with_first(seen, found, *found.place(None))
+
+
+def _label_closely(seen: _Set, dense: _Dense, index: Tensor, taken: Tensor | None, out_of: Tensor | None) -> Tensor:
+    """Boxes (B, 4) in images that the search did not look at, by its rules: as those of its own images came about.
+
+    Args:
+        seen: the set.
+        dense: what was found in the images that the search looked at.
+        index: (B,) which images.
+        taken: (N, K, 4) boxes of objects that were found before the kind.
+        out_of: (N, K, 4) the same, where the kind's next best windows are wanted.
+    """
+    large = Scene.of(seen.large, index, seen.device)
+    cells = look_closely(seen.encoder, large, seen.config.imgsz).cells
+    layout = lay_out((cells.shape[-2], cells.shape[-1]), large.rectangles)
+    for boxes in (taken, out_of):
+        layout.close(with_halo(None if boxes is None else boxes[index.to(boxes.device)]))
+    pixels, frames = seen.large.pixels[index.numpy()], [seen.large.frames[i] for i in index.tolist()]
+    found = []
+    for rule in (dense.first.rule, dense.last.rule) if out_of is None else (dense.last.rule,):
+        margins = rule.margins(cells)
+        windows = rule.windows(margins, layout)
+        if out_of is not None:
+            margins = margins.masked_fill(~layout.valid, float(margins.min()))
+        found.append(outline(pixels, frames, windows, margins, rule.threshold, seen.config.workers or None).boxes)
+    return torch.stack(found).mean(0)
 
 
 def _empty_kind(seen: _Set, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
@@ -294,9 +339,9 @@ def _empty_kind(seen: _Set, judge: Judge, template: Template | None, contrast: f
     return Kind(judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
 
 
-def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor, looked: Tensor) -> _Found:
+def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor) -> _Found:
     """Give a kind its first object in each image; where the margin says that there is none, there is nothing to learn from."""
-    found.kind.add(boxes, angles, looked)
+    found.kind.add(boxes, angles, torch.ones_like(angles, dtype=torch.bool))
     random, first = _typical_margins(seen, found.kind)
     found.likely = float(random.median() + first.median()) / 2
     if isinstance(found.kind.judge, DenseJudge):
@@ -307,15 +352,15 @@ def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor, looked
 
 def _everywhere(
     seen: _Set, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
-) -> Callable[[Tensor | None], tuple[Tensor, Tensor, Tensor]]:
+) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
     """What places objects in some images, as what places them in the whole set outside of boxes (N, K, 4) that are taken."""
 
-    def whole(taken: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        parts = [
-            place(i, None if taken is None else taken[i.to(taken.device)]) for i in torch.arange(len(seen.cache)).split(CHUNK)
-        ]
-        boxes, angles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-        return boxes, angles, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    def whole(taken: Tensor | None) -> tuple[Tensor, Tensor]:
+        parts = []
+        for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
+            seen.progress(f"labelled {number * CHUNK} of {len(seen.cache)}")
+            parts.append(place(i, None if taken is None else taken[i.to(taken.device)]))
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     return whole
 
@@ -341,15 +386,18 @@ def _typical_margins(seen: _Set, kind: Kind) -> tuple[Tensor, Tensor]:
 def _margins_of(seen: _Set, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
     """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
     crops = turned_crops(boxes[:, None], angles[:, None])
-    parts = torch.arange(len(seen.cache)).split(CHUNK)
-    return torch.cat([kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0] for i in parts])
+    parts = []
+    for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
+        seen.progress(f"judged {number * CHUNK} of {len(seen.cache)}")
+        parts.append(kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
+    return torch.cat(parts)
 
 
 def _another(seen: _Set, found: _Found, taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
-    boxes, angles, looked = found.place(taken)
-    present = looked & (_margins_of(seen, found.kind, boxes, angles) > found.likely)
-    if float(present.sum()) < SAME_KIND * float(looked.sum()):
+    boxes, angles = found.place(taken)
+    present = _margins_of(seen, found.kind, boxes, angles) > found.likely
+    if float(present.sum()) < SAME_KIND * len(present):
         return False
     found.kind.add(boxes, angles, present)
     return True
