@@ -2,10 +2,10 @@
 
     python -m benchmarks.large_folders [PART ...]
 
-digits: CorLoc and time of 100 and of 2,000 cluttered digits made from MNIST. hammers: CorLoc of 120 photographs of a hammer and of 600, over all of its own and over those in both. cells: CorLoc
-of micrographs of which every second one is searched. memory: peak memory of training on 2,000 and on 20,000 images. Parts that are named are measured
-again, the others are taken from an earlier run. Seconds are of the processor, in the training's process, so that other programs do not count;
-anonymous memory is what cannot be read again from a file.
+digits: CorLoc and time of 100 and of 2,000 cluttered digits made from MNIST. hammers: CorLoc of 120 photographs of a hammer and of 600, over all of
+its own and over those in both. cells: CorLoc of micrographs of which every second one is searched. memory: peak memory of training on 2,000 and on
+20,000 images. Parts that are named are measured again, the others are taken from an earlier run. Seconds are of the processor, in the training's
+process with one thread, so that other programs do not count; anonymous memory is what cannot be read again from a file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,15 @@ def worker(source: str, run: str, settings: str) -> None:
 
 def measured(source: Path, folder: Path, truth: list[Path], **settings: Any) -> dict[str, Any]:
     """Train on a folder in a process of its own; CorLoc by each truth file."""
-    command = [sys.executable, "-m", "benchmarks.large_folders", "worker", str(source), str(folder / "run"), json.dumps(settings)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.large_folders",
+        "worker",
+        str(source),
+        str(folder / "run"),
+        json.dumps(settings),
+    ]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other burn time
     row: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=alone).stdout)
     if truth:

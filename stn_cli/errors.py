@@ -88,7 +88,9 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, ColocError):
         return False
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, which must not be imported here
+    named = (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    )  # torch's, which must not be imported here
     return named or any(words in str(error).lower() for words in FULL)
 
 

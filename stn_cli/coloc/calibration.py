@@ -50,7 +50,7 @@ class Calibration(nn.Module):
             positive: (N,) margins of crops.
             random: (M,) margins of random patches.
         """
-        x = torch.cat([positive, random]).double().cpu()
+        x = torch.cat([positive, random]).cpu().double()
         scale = x.std().clamp(min=1e-9)
         offset = x.mean()
         x = (x - offset) / scale

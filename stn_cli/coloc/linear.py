@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stn_cli.coloc.device import in_double
 from stn_cli.coloc.features import blur
-from stn_cli.coloc.windows import Layout
+from stn_cli.coloc.windows import Layout, quantile
 
 DIMENSIONS = 64
 AT_ONCE = 512 << 20
@@ -123,7 +123,7 @@ def likeness(rows: Tensor, others: Tensor) -> Tensor:
     A row is what a crop holds beyond its surroundings, mean inside less mean outside. The median asks for the likeness of at least half of
     the set, so that a minority of something else stays unlike however alike it is within itself.
     """
-    return (F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T).quantile(0.5, -1)
+    return quantile(F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T, 0.5)
 
 
 def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = 0.05) -> Tensor:

@@ -288,11 +288,11 @@ def _objects(canvases: list[Canvas], crops: Crops, scores: Tensor) -> list[list[
     """Records of R crops (B, R, d, k) and scores (B, R) of each canvas; all at once, because small tensors cost more than they compute."""
     frames = [canvas.frame for canvas in canvases]
     sizes = torch.tensor([[f.height, f.width] for f in frames], dtype=torch.float64)[:, None]  # (B, 1, 2)
-    on_canvas = Crops(crops.grid, crops.matrix.double().cpu())
+    on_canvas = Crops(crops.grid, crops.matrix.cpu().double())
     moved = on_canvas.after(torch.stack([f.canvas_to_image() for f in frames])[:, None])
     quads = normalised_to_pixels(moved.quads(), sizes[:, :, None])  # (B, R, 4, 2)
     boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), sizes[:, :, None]).flatten(-2), sizes)
-    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.double().clamp(0, 1).tolist()
+    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.cpu().double().clamp(0, 1).tolist()
     return [
         [
             Localisation(

@@ -28,7 +28,7 @@ from stn_cli.coloc.template import (
     apply_template,
     search_template,
 )
-from stn_cli.coloc.windows import lay_out
+from stn_cli.coloc.windows import lay_out, quantile
 from stn_cli.media.cache import Cache
 from stn_cli.stn import by_name
 
@@ -346,7 +346,7 @@ def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor) -> _Fo
     found.likely = float(random.median() + first.median()) / 2
     if isinstance(found.kind.judge, DenseJudge):
         margins = _margins_of(seen, found.kind, boxes, angles)
-        found.kind.present[:, 0] &= margins > random.flatten().quantile(HOPELESS)
+        found.kind.present[:, 0] &= margins > quantile(random.flatten(), HOPELESS)
     return found
 
 

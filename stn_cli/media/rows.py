@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ class Rows:
         self._lock = threading.Lock()
         try:
             self._file = tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY, buffering=0)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
             reserve(self._file, self.nbytes)
         except OSError as error:
             todo = "Free some space, choose another --out, or lower --imgsz"
