@@ -2,10 +2,10 @@
 
     python -m benchmarks.large_folders [PART ...]
 
-digits: CorLoc and time of 100 and of 2,000 cluttered digits made from MNIST. hammers: CorLoc of 120 photographs of a hammer and of 600, over all of
-its own and over those in both. cells: CorLoc of micrographs of which every second one is searched. memory: peak memory of training on 2,000 and on
-20,000 images. Parts that are named are measured again, the others are taken from an earlier run. Seconds are of the processor, in the training's
-process with one thread, so that other programs do not count; anonymous memory is what cannot be read again from a file.
+digits: CorLoc and time of 100 and of 2,000 cluttered digits made from MNIST. hammers: CorLoc of 120 photographs of a hammer and of 600, over
+all of its own and over those in both. cells: CorLoc of micrographs of which every second one is searched. memory: peak memory of training on
+2,000 and on 20,000 images. Parts that are named are measured again, the others are taken from an earlier run. Seconds are of the processor,
+in the training's process with one thread, so that other programs do not count; anonymous memory is what cannot be read again from a file.
 """
 
 from __future__ import annotations
