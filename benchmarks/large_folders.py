@@ -3,9 +3,10 @@
     python -m benchmarks.large_folders [PART ...]
 
 digits: CorLoc and time of 100 and of 2,000 cluttered digits made from MNIST. hammers: CorLoc of 120 photographs of a hammer and of 600, over
-all of its own and over those in both. cells: CorLoc of micrographs of which every second one is searched. memory: peak memory of training on
-2,000 and on 20,000 images. Parts that are named are measured again, the others are taken from an earlier run. Seconds are of the processor,
-in the training's process with one thread, so that other programs do not count; anonymous memory is what cannot be read again from a file.
+all of its own and over those in both. cells: CorLoc of micrographs of which every second one is searched. clamps: of crops of one size, of
+which a quarter is searched. memory: peak memory of training on 2,000 and on 20,000 images. Parts that are named are measured again, the
+others are taken from an earlier run. Seconds are of the processor, in the training's process with one thread, so that other programs do
+not count; anonymous memory is what cannot be read again from a file.
 """
 
 from __future__ import annotations
@@ -128,6 +129,19 @@ def cells(folder: Path) -> dict[str, Any]:
     return rows
 
 
+def clamps(folder: Path) -> dict[str, Any]:
+    """A thing whose crops all have one size: all 100 photographs searched, and 25 of them."""
+    source = DATA / "photos" / "foda_clamp"
+    need(source)
+    rows = {}
+    for searched in (100, 25):
+        here = folder / str(searched)
+        here.mkdir()
+        settings = {"search_images": searched, "transform": "fixed_attention"}
+        rows[str(searched)] = measured(source / "images", here, [source / "boxes.json"], **settings)
+    return rows
+
+
 def memory(folder: Path) -> dict[str, Any]:
     """Small pictures under many names: 500 scenes, each linked again and again."""
     write_scenes(folder / "made", [8], count=500)
@@ -144,7 +158,7 @@ def memory(folder: Path) -> dict[str, Any]:
     return rows
 
 
-PARTS = {"digits": digits, "hammers": hammers, "cells": cells, "memory": memory}
+PARTS = {"digits": digits, "hammers": hammers, "cells": cells, "clamps": clamps, "memory": memory}
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,25 +9,21 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
+from stn_cli.coloc.closely import CloseSearch, SearchedSet, label_closely, search_closely
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.dense import DenseResult, DenseSearch, believed, look_closely, with_halo
 from stn_cli.coloc.encoders import Appearance, Encoder, GradientEncoder
 from stn_cli.coloc.judge import DenseJudge, Judge, RegionJudge, TemplateJudge
-from stn_cli.coloc.outline import Outlines, outline
 from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.region import Region, apply_region, search_region
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.template import (
-    LADDER,
     RANDOM_PATCHES,
     STRETCHES,
-    TURNS,
-    UPRIGHT,
     Template,
     apply_template,
     search_template,
 )
-from stn_cli.coloc.windows import lay_out, quantile
+from stn_cli.coloc.windows import quantile
 from stn_cli.media.cache import Cache
 from stn_cli.stn import by_name
 
@@ -101,39 +96,6 @@ class Kind:
         self.present = torch.cat([self.present, present[:, None]], 1)
 
 
-@dataclass(slots=True)
-class _Set:
-    """What a search works on: the whole set, and the images of it that the search looks at."""
-
-    cache: Cache
-    large: Cache
-    encoder: Encoder
-    config: TrainConfig
-    device: torch.device
-    chosen: Tensor
-    scene: Scene
-    progress: Callable[[str], None]
-
-    @property
-    def sides(self) -> tuple[float, float] | None:
-        """The sides that were asked for."""
-        return None if self.config.size == (0.0, 0.0) else self.config.size
-
-    @property
-    def ladder(self) -> tuple[float, ...]:
-        """Sides that are tried: with a cascade also smaller ones, for the angles only every second."""
-        step = LADDER[1] / LADDER[0]
-        count = round(math.log(2) / math.log(step)) * (self.config.cascade - 1)
-        smaller = tuple(LADDER[0] / step**i for i in range(count, 0, -1))
-        whole = smaller + LADDER
-        return whole if self.angles == UPRIGHT else whole[::2]
-
-    @property
-    def angles(self) -> tuple[float, ...]:
-        """Angles that are tried: all around where the transformation turns."""
-        return UPRIGHT if by_name(self.config.transform).angle is None else TURNS
-
-
 def search(
     cache: Cache,
     encoder: Encoder,
@@ -158,7 +120,7 @@ def search(
     generator = torch.Generator().manual_seed(config.seed)
     most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
     chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
-    seen = _Set(cache, large or cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
+    seen = SearchedSet(cache, large or cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
     found = [_search_kind(seen, None)]
     for number in range(1, config.objects):
         progress(f"object {number + 1}")
@@ -183,7 +145,7 @@ class _Found:
     likely: float = 0.0
 
 
-def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
+def _search_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken."""
     config, encoder = seen.config, seen.encoder
     held = None if taken is None else taken[seen.chosen]
@@ -197,7 +159,7 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
         return _rigid(seen, template, None, taken)
     seen.progress("regions")
     if encoder.dense:
-        dense = _search_dense(seen, held)
+        dense = search_closely(seen, held)
         if template is not None and is_rigid(template, dense.first.contrast, RIGID_BELOW_DENSE):
             return _rigid(seen, template, dense.first.contrast, taken)
         return _loose_dense(seen, template, dense, taken)
@@ -209,7 +171,7 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
     return _loose_words(seen, template, region, taken)
 
 
-def _rigid(seen: _Set, template: Template, contrast: float | None, taken: Tensor | None) -> _Found:
+def _rigid(seen: SearchedSet, template: Template, contrast: float | None, taken: Tensor | None) -> _Found:
     """The rigid hypothesis: crops of one layout of edges, turned where the transformation turns."""
     held = None if taken is None else taken[seen.chosen]
     judge = TemplateJudge.of(template, seen.encoder)
@@ -231,7 +193,7 @@ def _rigid(seen: _Set, template: Template, contrast: float | None, taken: Tensor
     return _with_first(seen, found, boxes, angles)
 
 
-def _loose_words(seen: _Set, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
+def _loose_words(seen: SearchedSet, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
     """The loose hypothesis where cells are values: margins of words."""
     judge = RegionJudge.of(region, seen.encoder)
 
@@ -244,44 +206,7 @@ def _loose_words(seen: _Set, template: Template | None, region: Region, taken: T
     return _with_first(seen, found, *found.place(taken))
 
 
-@dataclass(frozen=True, slots=True)
-class _Dense:
-    """What was found on a network's features.
-
-    Attributes:
-        search: on the set's features.
-        first: windows.
-        outlines: of the objects in them, in pixels.
-        last: windows once more, from the outlines.
-        outlined: outlines the windows of a result.
-    """
-
-    search: DenseSearch
-    first: DenseResult
-    outlines: Outlines
-    last: DenseResult
-    outlined: Callable[[DenseResult], Outlines]
-
-
-def _search_dense(seen: _Set, held: Tensor | None) -> _Dense:
-    """Windows of both variants, outlined, and once more from the outlines: the one to believe."""
-    large = Scene.of(seen.large, seen.chosen, seen.device)
-    pixels = seen.large.pixels[seen.chosen.numpy()]
-    frames = [seen.large.frames[i] for i in seen.chosen.tolist()]
-
-    def outlined(r: DenseResult) -> Outlines:
-        seen.progress("outlines")
-        return outline(pixels, frames, r.boxes, r.margins, r.rule.threshold, seen.config.workers or None)
-
-    search = DenseSearch.of(look_closely(seen.encoder, large, seen.config.imgsz), large.rectangles, seen.sides, held)
-    firsts = search.candidates()
-    outlines = [outlined(first) for first in firsts]
-    lasts = [search.again(o.masks > 0.5, first) for o, first in zip(outlines, firsts, strict=True)]
-    chosen = believed(lasts)
-    return _Dense(search, firsts[chosen], outlines[chosen], lasts[chosen], outlined)
-
-
-def _loose_dense(seen: _Set, template: Template | None, dense: _Dense, taken: Tensor | None) -> _Found:
+def _loose_dense(seen: SearchedSet, template: Template | None, dense: CloseSearch, taken: Tensor | None) -> _Found:
     """The loose hypothesis on a network's features: the mean of both outlines."""
     first = (dense.outlines.boxes + dense.outlined(dense.last).boxes) / 2
     rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
@@ -291,7 +216,7 @@ def _loose_dense(seen: _Set, template: Template | None, dense: _Dense, taken: Te
         boxes[seen.chosen] = sample
         for number, part in enumerate(rest.split(LABELLED) if len(rest) else ()):
             seen.progress(f"labelled {number * LABELLED} of {len(rest)}")
-            boxes[part] = _label_closely(seen, dense, part, taken, out_of)
+            boxes[part] = label_closely(seen, dense, part, taken, out_of)
         return boxes, boxes[:, 0] * 0
 
     def place(out_of: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -307,39 +232,13 @@ def _loose_dense(seen: _Set, template: Template | None, dense: _Dense, taken: Te
     return _with_first(seen, found, *found.place(None))
 
 
-def _label_closely(seen: _Set, dense: _Dense, index: Tensor, taken: Tensor | None, out_of: Tensor | None) -> Tensor:
-    """Boxes (B, 4) in images that the search did not look at, by its rules: as those of its own images came about.
-
-    Args:
-        seen: the set.
-        dense: what was found in the images that the search looked at.
-        index: (B,) which images.
-        taken: (N, K, 4) boxes of objects that were found before the kind.
-        out_of: (N, K, 4) the same, where the kind's next best windows are wanted.
-    """
-    large = Scene.of(seen.large, index, seen.device)
-    cells = look_closely(seen.encoder, large, seen.config.imgsz).cells
-    layout = lay_out((cells.shape[-2], cells.shape[-1]), large.rectangles)
-    for boxes in (taken, out_of):
-        layout.close(with_halo(None if boxes is None else boxes[index.to(boxes.device)]))
-    pixels, frames = seen.large.pixels[index.numpy()], [seen.large.frames[i] for i in index.tolist()]
-    found = []
-    for rule in (dense.first.rule, dense.last.rule) if out_of is None else (dense.last.rule,):
-        margins = rule.margins(cells)
-        windows = rule.windows(margins, layout)
-        if out_of is not None:
-            margins = margins.masked_fill(~layout.valid, float(margins.min()))
-        found.append(outline(pixels, frames, windows, margins, rule.threshold, seen.config.workers or None).boxes)
-    return torch.stack(found).mean(0)
-
-
-def _empty_kind(seen: _Set, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
+def _empty_kind(seen: SearchedSet, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
     none = torch.zeros((len(seen.cache), 0), device=seen.device)
     curve, objective = (template.curve, template.objective) if template else ([], None)
     return Kind(judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
 
 
-def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor) -> _Found:
+def _with_first(seen: SearchedSet, found: _Found, boxes: Tensor, angles: Tensor) -> _Found:
     """Give a kind its first object in each image; where the margin says that there is none, there is nothing to learn from."""
     found.kind.add(boxes, angles, torch.ones_like(angles, dtype=torch.bool))
     random, first = _typical_margins(seen, found.kind)
@@ -351,7 +250,7 @@ def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor) -> _Fo
 
 
 def _everywhere(
-    seen: _Set, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    seen: SearchedSet, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 ) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
     """What places objects in some images, as what places them in the whole set outside of boxes (N, K, 4) that are taken."""
 
@@ -365,13 +264,13 @@ def _everywhere(
     return whole
 
 
-def _align(seen: _Set, template: Template, taken: Tensor | None) -> Alignment:
+def _align(seen: SearchedSet, template: Template, taken: Tensor | None) -> Alignment:
     boxes, angles = apply_template(template, seen.encoder, seen.scene.images, seen.scene.rectangles, (1.0,), taken)
     generator = torch.Generator().manual_seed(seen.config.seed)
     return learn_alignment(seen.encoder, seen.scene.images, seen.scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
 
 
-def _typical_margins(seen: _Set, kind: Kind) -> tuple[Tensor, Tensor]:
+def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
     """Margins of random patches (n, R) and of a kind's first objects (n,), in the images that the search looks at."""
     crops = kind.crops()[seen.chosen]
     box = kind.boxes[seen.chosen, 0]
@@ -383,7 +282,7 @@ def _typical_margins(seen: _Set, kind: Kind) -> tuple[Tensor, Tensor]:
     return margins[:, 1:], margins[:, 0]
 
 
-def _margins_of(seen: _Set, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
+def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
     """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
     crops = turned_crops(boxes[:, None], angles[:, None])
     parts = []
@@ -393,7 +292,7 @@ def _margins_of(seen: _Set, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor
     return torch.cat(parts)
 
 
-def _another(seen: _Set, found: _Found, taken: Tensor) -> bool:
+def _another(seen: SearchedSet, found: _Found, taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
     boxes, angles = found.place(taken)
     present = _margins_of(seen, found.kind, boxes, angles) > found.likely
@@ -425,7 +324,7 @@ def is_rigid(template: Template, contrast: float, below: float = RIGID_BELOW) ->
     return template.objective + CONTRAST_WEIGHT * contrast < below
 
 
-def choose_stretches(judge: TemplateJudge, template: Template, seen: _Set, taken: Tensor | None) -> tuple[float, ...]:
+def choose_stretches(judge: TemplateJudge, template: Template, seen: SearchedSet, taken: Tensor | None) -> tuple[float, ...]:
     """Whether single images may take crops a little larger or smaller than the common side: only if the objective gains by it."""
     low, high = seen.sides or (0.0, 1.0)
     stretches = tuple(s for s in STRETCHES if low <= s * template.side <= high) or (1.0,)

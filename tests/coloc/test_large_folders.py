@@ -93,13 +93,13 @@ def test_dense_labels_come_about_as_those_of_the_sample(
 
     _, cache, _ = discs
     found = []
-    real = module._label_closely
+    real = module.label_closely
 
     def spy(seen, dense, index, taken, out_of):  # type: ignore[no-untyped-def]
         found.append(real(seen, dense, seen.chosen, taken, out_of))
         return real(seen, dense, index, taken, out_of)
 
-    monkeypatch.setattr(module, "_label_closely", spy)
+    monkeypatch.setattr(module, "label_closely", spy)
     with torch.no_grad():
         (kind,) = search(cache, make_encoder("small"), TrainConfig(search="region", search_images=SEARCHED), CPU)
     own = kind.boxes[~unsearched(40, SEARCHED), 0]
