@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from stn_cli.coloc import checkpoint, trainer
+from stn_cli.coloc import search as module
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.encoders import GradientEncoder, make_encoder
 from stn_cli.coloc.judge import TemplateJudge
@@ -61,6 +63,23 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.
     return folder, cache, torch.stack(boxes)
 
 
+@pytest.fixture(scope="module")
+def searched_discs(discs: tuple[Path, Cache, torch.Tensor]) -> tuple[Kind, torch.Tensor]:
+    """What a search of 12 of the discs gives, and the rules' own boxes of those 12."""
+    own = []
+    real = module.label_closely
+
+    def spy(seen, dense, index, taken, out_of):  # type: ignore[no-untyped-def]
+        if not own:
+            own.append(real(seen, dense, seen.chosen, taken, out_of))
+        return real(seen, dense, index, taken, out_of)
+
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(module, "label_closely", spy)
+        (kind,) = search(discs[1], make_encoder("small"), TrainConfig(search="region", search_images=SEARCHED), CPU)
+    return kind, own[0]
+
+
 @pytest.mark.parametrize(
     ("encoder", "how"),
     [
@@ -70,14 +89,20 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.
     ],
 )
 def test_images_that_were_not_searched_are_labelled_as_well(
-    rings: tuple[Path, Cache, torch.Tensor], discs: tuple[Path, Cache, torch.Tensor], encoder: str, how: str
+    rings: tuple[Path, Cache, torch.Tensor],
+    discs: tuple[Path, Cache, torch.Tensor],
+    searched_discs: tuple[Kind, torch.Tensor],
+    encoder: str,
+    how: str,
 ) -> None:
-    _, cache, truth = discs if encoder == "small" else rings
+    cache, truth = rings[1:]
     if how == "template":
         cache, truth = planted_glyphs(40)
-    config = TrainConfig(search=how, search_images=SEARCHED)
-    with torch.no_grad():
-        (kind,) = search(cache, make_encoder(encoder), config, CPU)
+    if encoder == "small":
+        kind, truth = searched_discs[0], discs[2]
+    else:
+        with torch.no_grad():
+            (kind,) = search(cache, make_encoder(encoder), TrainConfig(search=how, search_images=SEARCHED), CPU)
     rest = unsearched(40, SEARCHED)
     right = box_iou(kind.boxes[:, 0], truth) > 0.5
     assert float(right[rest].float().mean()) >= 0.85, float(right[~rest].float().mean())
@@ -85,25 +110,10 @@ def test_images_that_were_not_searched_are_labelled_as_well(
     assert float(kind.present.float().mean()) > 0.9
 
 
-def test_dense_labels_come_about_as_those_of_the_sample(
-    discs: tuple[Path, Cache, torch.Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dense_labels_come_about_as_those_of_the_sample(searched_discs: tuple[Kind, torch.Tensor]) -> None:
     """The sample's own images, labelled by the rules, get the sample's boxes up to a last round."""
-    from stn_cli.coloc import search as module
-
-    _, cache, _ = discs
-    found = []
-    real = module.label_closely
-
-    def spy(seen, dense, index, taken, out_of):  # type: ignore[no-untyped-def]
-        found.append(real(seen, dense, seen.chosen, taken, out_of))
-        return real(seen, dense, index, taken, out_of)
-
-    monkeypatch.setattr(module, "label_closely", spy)
-    with torch.no_grad():
-        (kind,) = search(cache, make_encoder("small"), TrainConfig(search="region", search_images=SEARCHED), CPU)
-    own = kind.boxes[~unsearched(40, SEARCHED), 0]
-    assert float(box_iou(found[0], own).mean()) > 0.9
+    kind, own = searched_discs
+    assert float(box_iou(own, kind.boxes[~unsearched(40, SEARCHED), 0]).mean()) > 0.9
 
 
 def test_further_objects_are_found_where_nobody_searched() -> None:
@@ -122,15 +132,20 @@ def test_further_objects_are_found_where_nobody_searched() -> None:
 
 
 @pytest.mark.parametrize("transform", ["fixed_attention", "euclidean"])
-def test_a_thing_of_fixed_size_is_found_in_all_when_a_quarter_was_searched(
-    discs: tuple[Path, Cache, torch.Tensor], tmp_path: Path, transform: str
+def test_a_thing_of_fixed_size_is_found_in_all_when_a_third_was_searched(
+    discs: tuple[Path, Cache, torch.Tensor],
+    searched_discs: tuple[Kind, torch.Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transform: str,
 ) -> None:
     """Boxes of zeros for the rest made the one scale that all crops share a tenth of what it is, and the agreement not a number."""
     folder, _, truth = discs
-    config = TrainConfig(**{**QUICK, "imgsz": 128}, transform=transform, search="region", search_images=SEARCHED)
+    monkeypatch.setattr(trainer, "search", lambda *_: [replace(searched_discs[0])])
+    config = TrainConfig(**{**QUICK, "imgsz": 128, "steps": 25}, transform=transform, search_images=SEARCHED)
     result = train(folder / "images", tmp_path / "run", config)
     assert math.isfinite(result.agreement)
-    assert result.agreement > 0.4
+    assert result.agreement > 0.3
     (options,) = [k["options"] for k in checkpoint.load_state(tmp_path / "run")["kinds"]]
     half = float((truth[:, 2:] - truth[:, :2]).mean()) / 2
     assert options["scale"] == pytest.approx(half, rel=0.3)
