@@ -25,7 +25,7 @@ TORCH = RuntimeError(
         (("report", "RUN"), "stn_cli.report.page.write_report"),
         (("pretrain", "IMAGES", "-o", "OUT"), "stn_cli.pretrain.folder.pretrain_folder"),
         (("track", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.track.track_source"),
-        (("evaluate", "TRUTH", "TRUTH"), "stn_cli.evaluate.score_boxes"),
+        (("evaluate", "TRUTH", "TRUTH"), "stn_cli.evaluate.read_truth"),
     ],
 )
 def test_out_of_memory_ends_with_7(
