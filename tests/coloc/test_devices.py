@@ -45,7 +45,7 @@ class NoDouble(TorchDispatchMode):
     "settings",
     [
         {"search": "region"},  # dense features: principal components, Otsu, windows between the cells
-        {"encoder": "gradient", "transform": "affine"},  # words, and crops that turn
+        {"encoder": "gradient", "transform": "affine", "size": (0.3, 0.4)},  # words, and crops that turn
     ],
 )
 def test_a_training_makes_no_float64_but_where_the_cpu_does(
