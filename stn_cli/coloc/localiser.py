@@ -119,6 +119,8 @@ class Localiser:
         try:
             found = self.look(Scene(noise, torch.tensor([[-1.0, -1.0, 1.0, 1.0]])))
         except (RuntimeError, ValueError, IndexError, UsageError) as error:
+            if out_of_memory(error):
+                raise
             raise self._unusable(shown(" ".join(str(error).split()))) from error
         self._check_numbers(found)
 
