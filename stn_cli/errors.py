@@ -77,6 +77,23 @@ class Interrupted(ColocError):
         super().__init__("stopped", why="interrupted" if signum == 2 else "terminated", todo=todo)
 
 
+FULL = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "insufficient memory")
+"""How torch, OpenCV and the system say it, in lower case."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any library means that memory was used up, the machine's or a device's.
+
+    Torch raises a plain RuntimeError where the CPU's allocator fails, OpenCV an error of its own.
+    """
+    if isinstance(error, ColocError):
+        return False
+    named = (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    )  # torch's, which must not be imported here
+    return named or any(words in str(error).lower() for words in FULL)
+
+
 def printable(text: str) -> str:
     r"""Escape what must not reach a terminal or a JSON file raw.
 

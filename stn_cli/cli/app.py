@@ -20,7 +20,7 @@ from stn_cli.cli.pretrain import pretrain
 from stn_cli.cli.report import report
 from stn_cli.cli.track import track
 from stn_cli.cli.train import train
-from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, printable
+from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, out_of_memory, printable
 
 ANYTHING = "stn-coloc"
 """Name of what encodes what a terminal lacks."""
@@ -122,8 +122,7 @@ def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def _of_the_system(error: Exception) -> ColocError | None:
     """What the operating system refused anywhere, as an error that a user can act on; None for all else."""
-    out_of_memory = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-    if out_of_memory or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
     if not isinstance(error, OSError):
         return None

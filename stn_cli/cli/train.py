@@ -54,7 +54,9 @@ def train(
     margin: Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")] = None,
     steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")] = None,
     finetune: Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")] = None,
-    search_images: Annotated[int | None, typer.Option(help="Images that the search looks at.", show_default="160")] = None,
+    search_images: Annotated[
+        int | None, typer.Option(help="Images that the search looks at; it labels them all.", show_default="160")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
     lr: Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")] = None,
     localisation_lr: Annotated[float | None, typer.Option(help="Share of the rate for f_loc.", show_default="0.1")] = None,

@@ -11,12 +11,14 @@ from stn_cli.coloc.judge import Judge, TemplateJudge
 from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.training import predict
+from stn_cli.coloc.training import predict, some
 from stn_cli.geometry import box_area, box_iou
 from stn_cli.media.cache import Cache
 
 PATCHES = 8
 """Random patches per image."""
+CALIBRATED = 1024
+"""Images at most whose margins scores are fitted on."""
 CHUNK = 64
 OBSERVED_CHUNKS = 8
 LEAST_COMMON = 0.37
@@ -48,7 +50,7 @@ class Calibration(nn.Module):
             positive: (N,) margins of crops.
             random: (M,) margins of random patches.
         """
-        x = torch.cat([positive, random]).double().cpu()
+        x = torch.cat([positive, random]).cpu().double()
         scale = x.std().clamp(min=1e-9)
         offset = x.mean()
         x = (x - offset) / scale
@@ -74,32 +76,33 @@ class Calibration(nn.Module):
 
 
 @torch.no_grad()
-def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, seed: int) -> tuple[Calibration, Tensor]:
+def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, seed: int) -> tuple[Calibration, str]:
     """Fit scores on the margins of the first crops against those of random patches that overlap none of the crops.
 
-    A template judge also learns from both what crops and patches look like.
+    Of many images some are drawn. A template judge also learns from both what crops and patches look like.
 
     Returns:
-        The calibration, and the boxes (N, R, 4) of the crops, normalised canvas boxes.
+        The calibration, and what is suspicious about the first crops, see `collapse`.
     """
-    found = predict(finder, cache, device)
+    index = some(len(cache), CALIBRATED, seed)
+    found = predict(finder, cache, device, index)
     boxes = found.boxes()
-    rectangles = cache.rectangles().to(device)
+    rectangles = cache.rectangles()[index].to(device)
     generator = torch.Generator().manual_seed(seed)
     first = boxes[:, 0]
     at = random_boxes(rectangles, PATCHES, first[:, 2:] - first[:, :2], generator)
     clear = (box_iou(at[:, :, None], boxes[:, None]) < 0.2).all(-1)
     crops, patches = found[:, :1], Crops.of_boxes(at)
-    chunks = torch.arange(len(cache)).split(CHUNK)
+    chunks = torch.arange(len(index)).split(CHUNK)
     if isinstance(judge, TemplateJudge):
         seen = chunks[:OBSERVED_CHUNKS]
-        e = [torch.cat([judge.embed(cache.batch(i, device), c[i]) for i in seen]) for c in (crops, patches)]
+        e = [torch.cat([judge.embed(cache.batch(index[i], device), c[i]) for i in seen]) for c in (crops, patches)]
         judge.observe(*e)
-    margins = torch.cat([judge.margins(Scene.of(cache, i, device), crops[i], patches[i]) for i in chunks])
+    margins = torch.cat([judge.margins(Scene.of(cache, index[i], device), crops[i], patches[i]) for i in chunks])
     positive, random = margins[:, 0], margins[:, 1:]
     calibration = Calibration()
     calibration.fit(positive, random[clear] if bool(clear.any()) else random.flatten())
-    return calibration, boxes
+    return calibration, collapse(first, rectangles)
 
 
 def little_in_common(common: Sequence[float | None]) -> list[bool]:

@@ -37,7 +37,7 @@ class TrainConfig:
         margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
         steps: optimiser steps of the regression at most; it ends by itself when it has converged.
         finetune: optimiser steps with the triplet loss through the sampler.
-        search_images: images that the search looks at; the others are labelled with what it found.
+        search_images: images that the search looks at, drawn at random; the others are labelled with what it found, and all are learnt from.
         batch: images per step.
         lr: base learning rate.
         localisation_lr: share of the base rate at which f_loc learns.

@@ -18,6 +18,7 @@ from torch import Tensor
 from stn_cli.coloc.encoders import Appearance, Encoder
 from stn_cli.coloc.features import blur
 from stn_cli.coloc.linear import LinearMargin, Projection, likeness, unlikeness
+from stn_cli.coloc.rule import CENTRE_PRIOR, FADED_PRIOR, SMOOTHING, WindowRule
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.windows import (
     Layout,
@@ -28,11 +29,9 @@ from stn_cli.coloc.windows import (
     contrast_beyond_place,
     exact_windows,
     inside_mask,
-    largest_windows,
     lay_out,
     normalise_cells,
     otsu,
-    surplus_of,
 )
 
 SCALES = (0.75, 1.125, 1.625)
@@ -42,9 +41,6 @@ GRID = 24
 """Cells along a side of the search's maps."""
 ROUNDS = 8
 FIRST_ROUNDS = 3
-CENTRE_PRIOR, FADED_PRIOR = 0.3, 0.1
-"""What the centre is favoured by in the first rounds and afterwards, standard deviations of the margin map."""
-SMOOTHING = 0.7
 HALO = 2.0
 """Cells around an object that is taken in which its own blurred margins would be found again."""
 MEANS_GAIN = 1.3
@@ -82,7 +78,7 @@ class DenseResult:
     Attributes:
         boxes: (N, 4) chosen windows, between the cells; normalised canvas boxes.
         margins: (N, h, w) the last margin map.
-        threshold: of the margin map, at which a cell counts for the object.
+        rule: that made the map, and makes windows of it.
         contrast: (mean margin inside - mean outside) in standard deviations, over the set.
         worth: what it was chosen by.
         variant: number of its variant.
@@ -91,7 +87,7 @@ class DenseResult:
 
     boxes: Tensor
     margins: Tensor
-    threshold: float
+    rule: WindowRule
     contrast: float
     worth: float
     variant: int
@@ -104,13 +100,15 @@ class DenseSearch:
 
     Attributes:
         layout: of the set.
-        views: the features (N, h, w, d), projected for each of `VARIANTS`.
+        projections: of the features, for each of `VARIANTS`.
+        views: the features (N, h, w, d), projected by them.
         unlike: (N, h, w) how unlike a cell is to all images' borders.
         objectness: (N, h, w), or None.
         sides: smallest and largest allowed longer side of a window, shares of the canvas.
     """
 
     layout: Layout
+    projections: list[Projection]
     views: list[Tensor]
     unlike: Tensor
     objectness: Tensor | None
@@ -129,9 +127,10 @@ class DenseSearch:
         layout = lay_out((appearance.cells.shape[-2], appearance.cells.shape[-1]), rectangles)
         every = appearance.cells.movedim(1, -1)[layout.valid]
         layout.close(with_halo(taken))
-        views = [Projection.of(every, variant.whiten)(appearance.cells) for variant in VARIANTS]
+        projections = [Projection.of(every, variant.whiten) for variant in VARIANTS]
+        views = [projection(appearance.cells) for projection in projections]
         unlike = unlikeness(views[-1], layout, SMOOTHING)
-        return cls(layout, views, unlike, appearance.objectness, sides)
+        return cls(layout, projections, views, unlike, appearance.objectness, sides)
 
     def candidates(self) -> list[DenseResult]:
         """Of each variant the result that is worth most of all starts."""
@@ -158,25 +157,21 @@ class DenseSearch:
         for turn in range(ROUNDS):
             above = VARIANTS[variant].above if turn + 1 < ROUNDS else VARIANTS[variant].last_above
             boxes = self.windows(margins, CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR, above)
-            inside = inside_mask(boxes, self.layout.size)
-            margins = self.margins(inside, variant)
-        return self._result(boxes, margins, variant, f"{name}, {VARIANTS[variant].name}")
+            margin, margins = self.margins(inside_mask(boxes, self.layout.size), variant)
+        return self._result(boxes, margin, margins, variant, f"{name}, {VARIANTS[variant].name}")
 
     def again(self, masks: Tensor, found: DenseResult) -> DenseResult:
         """One more round of a result, from masks (N, h, w) of the objects themselves instead of boxes around them."""
-        margins = self.margins(masks, found.variant)
+        margin, margins = self.margins(masks, found.variant)
         windows = self.windows(margins, FADED_PRIOR, VARIANTS[found.variant].last_above)
-        return self._result(windows, margins, found.variant, found.name)
+        return self._result(windows, margin, margins, found.variant, found.name)
 
     def outside(self, result: DenseResult, taken: Tensor) -> DenseResult:
         """The next best windows of a result, outside of boxes (N, K, 4) that are taken."""
         layout = Layout(self.layout.valid.clone(), self.layout.border.clone(), self.layout.off_centre)
         layout.close(with_halo(taken))
-        values = result.margins[self.layout.valid]
-        surplus = surplus_of(result.margins, layout, result.threshold, values.std(), FADED_PRIOR)
-        boxes = exact_windows(largest_windows(surplus, self.sides)[0], surplus, self.sides)
-        closed = result.margins.masked_fill(~layout.valid, float(values.min()))
-        return replace(result, boxes=normalise_cells(boxes, layout.size), margins=closed)
+        closed = result.margins.masked_fill(~layout.valid, float(result.margins[self.layout.valid].min()))
+        return replace(result, boxes=result.rule.windows(result.margins, layout), margins=closed)
 
     def threshold(self, margins: Tensor, above: float) -> Tensor:
         """Otsu's threshold of a margin map, raised by `above` standard deviations."""
@@ -188,20 +183,22 @@ class DenseSearch:
         spread = margins[self.layout.valid].std()
         return choose_windows(margins, self.layout, self.threshold(margins, above), spread, prior, self.sides)
 
-    def margins(self, inside: Tensor, variant: int) -> Tensor:
-        """The margin of each cell, given which are inside (N, h, w)."""
+    def margins(self, inside: Tensor, variant: int) -> tuple[LinearMargin, Tensor]:
+        """The margin, given which cells are inside (N, h, w), and its map (N, h, w)."""
         z = self.views[variant]
-        return LinearMargin.fit(z, inside, self.layout, VARIANTS[variant].shrinkage).map(z, SMOOTHING)
+        margin = LinearMargin.fit(z, inside, self.layout, VARIANTS[variant].shrinkage)
+        return margin, margin.map(z, SMOOTHING)
 
-    def _result(self, boxes: Tensor, margins: Tensor, variant: int, name: str) -> DenseResult:
+    def _result(self, boxes: Tensor, margin: LinearMargin, margins: Tensor, variant: int, name: str) -> DenseResult:
         inside = inside_mask(boxes, self.layout.size)
-        threshold = self.threshold(margins, VARIANTS[variant].last_above)
-        surplus = surplus_of(margins, self.layout, threshold, margins[self.layout.valid].std(), FADED_PRIOR)
-        exact = exact_windows(boxes, surplus, self.sides)
+        threshold = float(self.threshold(margins, VARIANTS[variant].last_above))
+        spread = float(margins[self.layout.valid].std())
+        rule = WindowRule(self.projections[variant], margin, threshold, spread, self.sides)
+        exact = exact_windows(boxes, rule.surplus(margins, self.layout), self.sides)
         return DenseResult(
             normalise_cells(exact, self.layout.size),
             margins,
-            float(threshold),
+            rule,
             contrast(margins, inside, self.layout.valid),
             self.worth(margins, inside),
             variant,

@@ -13,10 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.device import in_double
 from stn_cli.coloc.features import blur
-from stn_cli.coloc.windows import Layout
+from stn_cli.coloc.windows import Layout, quantile
 
 DIMENSIONS = 64
+AT_ONCE = 512 << 20
+"""Bytes of a set's cells that are copied at once: a wide network's cells of a whole set, several times over, fill the memory."""
 BORDER_WEIGHT = 4.0
 """How much more than others a border cell counts as background; it does so inside a crop too."""
 LEAST_OUTSIDE = 4
@@ -39,17 +42,30 @@ class Projection:
     def of(cls, cells: Tensor, whiten: float, dimensions: int = DIMENSIONS) -> Projection:
         """The first `dimensions` components of cells (M, C); `whiten` 1 makes their spreads equal, 0 leaves them."""
         centre = cells.mean(0)
-        x = cells - centre
-        spread, vectors = torch.linalg.eigh((x.T @ x / len(x)).double())
-        order = torch.arange(len(spread) - 1, max(-1, len(spread) - 1 - dimensions), -1, device=cells.device)
-        spread, vectors = spread[order].clamp(min=0), vectors[:, order]
-        vectors = vectors * vectors.sum(0).sign()  # one sign on every machine
-        scale = (spread / spread[0].clamp(min=1e-12) + 1e-3).pow(-whiten / 2)
-        return cls(centre, (vectors * scale).to(cells.dtype))
+        scatter = torch.zeros((cells.shape[1],) * 2, device=cells.device, dtype=cells.dtype)
+        for part in cells.split(rows_at_once(cells[0])):
+            x = part - centre
+            scatter += x.T @ x
+        return cls(centre, in_double(lambda s: principal(s, whiten, dimensions), scatter / len(cells)))
 
     def __call__(self, cells: Tensor) -> Tensor:
         """Maps (B, C, h, w) -> (B, h, w, d)."""
-        return (cells.movedim(1, -1) - self.centre) @ self.basis
+        parts = cells.split(rows_at_once(cells[0])) if len(cells) else (cells,)
+        return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
+
+
+def rows_at_once(row: Tensor) -> int:
+    """How many rows like one are worked on at once, so that what is made of them on the way takes no more than `AT_ONCE`."""
+    return max(1, AT_ONCE // (row.numel() * row.element_size()))
+
+
+def principal(covariance: Tensor, whiten: float, dimensions: int) -> Tensor:
+    """The basis (C, d) of `Projection.of`, from the cells' covariance (C, C)."""
+    spread, vectors = torch.linalg.eigh(covariance)
+    order = torch.arange(len(spread) - 1, max(-1, len(spread) - 1 - dimensions), -1, device=spread.device)
+    spread, vectors = spread[order].clamp(min=0), vectors[:, order]
+    vectors = torch.where(vectors.sum(0) < 0, -vectors, vectors)  # one sign on every machine
+    return vectors * (spread / spread[0].clamp(min=1e-12) + 1e-3).pow(-whiten / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +123,7 @@ def likeness(rows: Tensor, others: Tensor) -> Tensor:
     A row is what a crop holds beyond its surroundings, mean inside less mean outside. The median asks for the likeness of at least half of
     the set, so that a minority of something else stays unlike however alike it is within itself.
     """
-    return (F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T).quantile(0.5, -1)
+    return quantile(F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T, 0.5)
 
 
 def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = 0.05) -> Tensor:

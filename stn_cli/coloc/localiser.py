@@ -24,7 +24,7 @@ from stn_cli.coloc.network import Finder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.reporting import Remarks
 from stn_cli.coloc.scene import Scene
-from stn_cli.errors import CheckpointError, ResourceError, UsageError
+from stn_cli.errors import CheckpointError, ResourceError, UsageError, out_of_memory
 from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
 from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
@@ -119,6 +119,8 @@ class Localiser:
         try:
             found = self.look(Scene(noise, torch.tensor([[-1.0, -1.0, 1.0, 1.0]])))
         except (RuntimeError, ValueError, IndexError, UsageError) as error:
+            if out_of_memory(error):
+                raise
             raise self._unusable(shown(" ".join(str(error).split()))) from error
         self._check_numbers(found)
 
@@ -213,9 +215,11 @@ class Localiser:
                 try:
                     records += self._records(canvases[at : at + batch])
                     at += batch
-                except torch.OutOfMemoryError as error:
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
                     if batch == 1:
-                        raise ResourceError("out of memory on the device", todo="Use --device cpu") from error
+                        raise ResourceError("out of memory", todo="Close other programs; of a GPU, use --device cpu") from error
                     torch.cuda.empty_cache()
                     batch //= 2
                     warn(f"out of memory: going on with batches of {batch}")
@@ -286,11 +290,11 @@ def _objects(canvases: list[Canvas], crops: Crops, scores: Tensor) -> list[list[
     """Records of R crops (B, R, d, k) and scores (B, R) of each canvas; all at once, because small tensors cost more than they compute."""
     frames = [canvas.frame for canvas in canvases]
     sizes = torch.tensor([[f.height, f.width] for f in frames], dtype=torch.float64)[:, None]  # (B, 1, 2)
-    on_canvas = Crops(crops.grid, crops.matrix.double().cpu())
+    on_canvas = Crops(crops.grid, crops.matrix.cpu().double())
     moved = on_canvas.after(torch.stack([f.canvas_to_image() for f in frames])[:, None])
     quads = normalised_to_pixels(moved.quads(), sizes[:, :, None])  # (B, R, 4, 2)
     boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), sizes[:, :, None]).flatten(-2), sizes)
-    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.double().clamp(0, 1).tolist()
+    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.cpu().double().clamp(0, 1).tolist()
     return [
         [
             Localisation(

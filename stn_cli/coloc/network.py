@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.encoders import GradientEncoder
 from stn_cli.coloc.patches import Crops, cut
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.windows import or_middle
 from stn_cli.geometry import index_to_normalised
 from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation
 from stn_cli.stn.grids.attention import diagonal
@@ -102,16 +103,18 @@ class ImageLocalisation(nn.Module):
 
 
 def cells_inside(rectangles: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cells of a map whose centre lies in the image: rectangles (B, 4) -> (B, h, w)."""
+    """Cells of a map whose centre lies in the image, those along its middle where it is thinner than a cell: (B, 4) -> (B, h, w)."""
     h, w = size
     x = index_to_normalised(torch.arange(w, device=rectangles.device, dtype=rectangles.dtype), w)
     y = index_to_normalised(torch.arange(h, device=rectangles.device, dtype=rectangles.dtype), h)
     x1, y1, x2, y2 = (v[:, None, None] for v in rectangles.unbind(-1))
-    return (x >= x1) & (x <= x2) & (y[:, None] >= y1) & (y[:, None] <= y2)
+    y = y[:, None]
+    across = or_middle((x >= x1) & (x <= x2), x - (x1 + x2) / 2, -1)
+    return across & or_middle((y >= y1) & (y <= y2), y - (y1 + y2) / 2, -2)
 
 
 def options_for(transform: str, boxes: Tensor) -> dict[str, float]:
-    """Options of a transformation for objects at boxes (N, R, 4): the scale, where it is fixed, is theirs."""
+    """Options of a transformation for objects at boxes (M, 4): the scale, where it is fixed, is theirs."""
     if transform not in ("fixed_attention", "euclidean"):
         return {}
     half = (boxes[..., 2:] - boxes[..., :2]) / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,24 +9,21 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.alignment import Alignment, learn_alignment, turned_crops
+from stn_cli.coloc.closely import CloseSearch, SearchedSet, label_closely, search_closely
 from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.dense import DenseResult, DenseSearch, believed, look_closely
 from stn_cli.coloc.encoders import Appearance, Encoder, GradientEncoder
 from stn_cli.coloc.judge import DenseJudge, Judge, RegionJudge, TemplateJudge
-from stn_cli.coloc.outline import Outlines, outline
 from stn_cli.coloc.patches import Crops, random_boxes
 from stn_cli.coloc.region import Region, apply_region, search_region
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.template import (
-    LADDER,
     RANDOM_PATCHES,
     STRETCHES,
-    TURNS,
-    UPRIGHT,
     Template,
     apply_template,
     search_template,
 )
+from stn_cli.coloc.windows import quantile
 from stn_cli.media.cache import Cache
 from stn_cli.stn import by_name
 
@@ -39,6 +35,9 @@ STRETCH_GAIN = 0.02
 TIGHTEN = 1 / 1.122
 """The size rule stops where the margin begins to break; the crop that is kept lies one step of the ladder inside."""
 CHUNK = 64
+LABELLED = 16
+"""Images that are looked at closely at once while they are labelled: a chunk takes less than a second."""
+OUTLINED = 4096
 TURNED_IMAGES = 64
 """Images that a search over angles looks at: its windows are sixteen times as many."""
 HOPELESS = 0.1
@@ -57,7 +56,7 @@ class Kind:
         boxes: (N, R, 4) in every image of the set, normalised canvas boxes before they are turned about their centres; R
             is how many of this kind are looked for in each image.
         angles: (N, R) radians.
-        present: (N, R) whether the object is believed to be there, and was looked for.
+        present: (N, R) whether the object is believed to be there.
         curve: (side, triplet loss) of rigid crops of every side that was tried.
         template_objective, contrast: what the choice between rigid and loose was made by.
         common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
@@ -77,44 +76,24 @@ class Kind:
         """The search's crops, R of each image."""
         return turned_crops(self.boxes, self.angles)
 
+    def placed(self, rank: int | None = None) -> Tensor:
+        """Boxes (M, 4) of the objects that are believed to be there, of all where none is: what sizes are taken from.
+
+        Args:
+            rank: of which object in each image; of all of them when left out.
+        """
+        boxes, present = (self.boxes, self.present) if rank is None else (self.boxes[:, rank], self.present[:, rank])
+        return boxes[present] if bool(present.any()) else boxes.reshape(-1, 4)
+
+    def upright(self) -> Tensor:
+        """Upright boxes (N, R, 4) of the search's crops."""
+        return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(OUTLINED)])
+
     def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
         """One more object of this kind in each image."""
         self.boxes = torch.cat([self.boxes, boxes[:, None]], 1)
         self.angles = torch.cat([self.angles, angles[:, None]], 1)
         self.present = torch.cat([self.present, present[:, None]], 1)
-
-
-@dataclass(slots=True)
-class _Set:
-    """What a search works on: the whole set, and the images of it that the search looks at."""
-
-    cache: Cache
-    large: Cache
-    encoder: Encoder
-    config: TrainConfig
-    device: torch.device
-    chosen: Tensor
-    scene: Scene
-    progress: Callable[[str], None]
-
-    @property
-    def sides(self) -> tuple[float, float] | None:
-        """The sides that were asked for."""
-        return None if self.config.size == (0.0, 0.0) else self.config.size
-
-    @property
-    def ladder(self) -> tuple[float, ...]:
-        """Sides that are tried: with a cascade also smaller ones, for the angles only every second."""
-        step = LADDER[1] / LADDER[0]
-        count = round(math.log(2) / math.log(step)) * (self.config.cascade - 1)
-        smaller = tuple(LADDER[0] / step**i for i in range(count, 0, -1))
-        whole = smaller + LADDER
-        return whole if self.angles == UPRIGHT else whole[::2]
-
-    @property
-    def angles(self) -> tuple[float, ...]:
-        """Angles that are tried: all around where the transformation turns."""
-        return UPRIGHT if by_name(self.config.transform).angle is None else TURNS
 
 
 def search(
@@ -127,8 +106,8 @@ def search(
 ) -> list[Kind]:
     """Search a set of images for `config.objects` objects in each.
 
-    The search looks at `config.search_images` of them; the rest are labelled with what it found. A further object is looked for where none was
-    found yet: another one of a kind that is known, where most images hold one, or another kind.
+    The search looks at `config.search_images` of them, drawn at random; the rest are labelled with what it found, some at a time. A further
+    object is looked for where none was found yet: another one of a kind that is known, where most images hold one, or another kind.
 
     Args:
         cache: the images at the size that the transformer looks at.
@@ -141,11 +120,11 @@ def search(
     generator = torch.Generator().manual_seed(config.seed)
     most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
     chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
-    seen = _Set(cache, large or cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
+    seen = SearchedSet(cache, large or cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
     found = [_search_kind(seen, None)]
     for number in range(1, config.objects):
         progress(f"object {number + 1}")
-        taken = torch.cat([f.kind.crops().boxes() for f in found], 1)
+        taken = torch.cat([f.kind.upright() for f in found], 1)
         if not any(_another(seen, f, taken) for f in found):
             found.append(_search_kind(seen, taken))
     return [f.kind for f in found]
@@ -157,16 +136,16 @@ class _Found:
 
     Attributes:
         kind: the kind.
-        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) outside of them, and which images were looked at (N,).
+        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) outside of them, in every image.
         likely: the margin half-way between random patches and the first object.
     """
 
     kind: Kind
-    place: Callable[[Tensor | None], tuple[Tensor, Tensor, Tensor]]
+    place: Callable[[Tensor | None], tuple[Tensor, Tensor]]
     likely: float = 0.0
 
 
-def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
+def _search_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken."""
     config, encoder = seen.config, seen.encoder
     held = None if taken is None else taken[seen.chosen]
@@ -180,7 +159,7 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
         return _rigid(seen, template, None, taken)
     seen.progress("regions")
     if encoder.dense:
-        dense = _search_dense(seen, held)
+        dense = search_closely(seen, held)
         if template is not None and is_rigid(template, dense.first.contrast, RIGID_BELOW_DENSE):
             return _rigid(seen, template, dense.first.contrast, taken)
         return _loose_dense(seen, template, dense, taken)
@@ -192,7 +171,7 @@ def _search_kind(seen: _Set, taken: Tensor | None) -> _Found:
     return _loose_words(seen, template, region, taken)
 
 
-def _rigid(seen: _Set, template: Template, contrast: float | None, taken: Tensor | None) -> _Found:
+def _rigid(seen: SearchedSet, template: Template, contrast: float | None, taken: Tensor | None) -> _Found:
     """The rigid hypothesis: crops of one layout of edges, turned where the transformation turns."""
     held = None if taken is None else taken[seen.chosen]
     judge = TemplateJudge.of(template, seen.encoder)
@@ -207,14 +186,14 @@ def _rigid(seen: _Set, template: Template, contrast: float | None, taken: Tensor
         return (box, angle) if alignment is None else alignment.apply(scene.images, box, angle)
 
     found = _Found(_empty_kind(seen, judge, template, contrast), _everywhere(seen, place))
-    boxes, angles, looked = found.place(taken)
+    boxes, angles = found.place(taken)
     angles = centred(angles)
     crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
     judge.prototype.copy_(judge.embed(seen.scene.images, crops).mean((0, 1)))
-    return _with_first(seen, found, boxes, angles, looked)
+    return _with_first(seen, found, boxes, angles)
 
 
-def _loose_words(seen: _Set, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
+def _loose_words(seen: SearchedSet, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
     """The loose hypothesis where cells are values: margins of words."""
     judge = RegionJudge.of(region, seen.encoder)
 
@@ -227,106 +206,71 @@ def _loose_words(seen: _Set, template: Template | None, region: Region, taken: T
     return _with_first(seen, found, *found.place(taken))
 
 
-@dataclass(frozen=True, slots=True)
-class _Dense:
-    """What was found on a network's features.
-
-    Attributes:
-        search: on the set's features.
-        first: windows.
-        outlines: of the objects in them, in pixels.
-        last: windows once more, from the outlines.
-        outlined: outlines the windows of a result.
-    """
-
-    search: DenseSearch
-    first: DenseResult
-    outlines: Outlines
-    last: DenseResult
-    outlined: Callable[[DenseResult], Outlines]
-
-
-def _search_dense(seen: _Set, held: Tensor | None) -> _Dense:
-    """Windows of both variants, outlined, and once more from the outlines: the one to believe."""
-    large = Scene.of(seen.large, seen.chosen, seen.device)
-    pixels = seen.large.pixels[seen.chosen.numpy()]
-    frames = [seen.large.frames[i] for i in seen.chosen.tolist()]
-
-    def outlined(r: DenseResult) -> Outlines:
-        seen.progress("outlines")
-        return outline(pixels, frames, r.boxes, r.margins, r.threshold, seen.config.workers or None)
-
-    search = DenseSearch.of(look_closely(seen.encoder, large, seen.config.imgsz), large.rectangles, seen.sides, held)
-    firsts = search.candidates()
-    outlines = [outlined(first) for first in firsts]
-    lasts = [search.again(o.masks > 0.5, first) for o, first in zip(outlines, firsts, strict=True)]
-    chosen = believed(lasts)
-    return _Dense(search, firsts[chosen], outlines[chosen], lasts[chosen], outlined)
-
-
-def _loose_dense(seen: _Set, template: Template | None, dense: _Dense, taken: Tensor | None) -> _Found:
+def _loose_dense(seen: SearchedSet, template: Template | None, dense: CloseSearch, taken: Tensor | None) -> _Found:
     """The loose hypothesis on a network's features: the mean of both outlines."""
     first = (dense.outlines.boxes + dense.outlined(dense.last).boxes) / 2
-    looked = torch.zeros(len(seen.cache), dtype=torch.bool, device=seen.device)
-    looked[seen.chosen] = True
+    rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
 
-    def placed(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        every = torch.zeros((len(seen.cache), 4), device=seen.device)
-        every[seen.chosen] = boxes
-        return every, every[:, 0] * 0, looked
+    def every(sample: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
+        boxes = torch.zeros((len(seen.cache), 4), device=seen.device)
+        boxes[seen.chosen] = sample
+        for number, part in enumerate(rest.split(LABELLED) if len(rest) else ()):
+            seen.progress(f"labelled {number * LABELLED} of {len(rest)}")
+            boxes[part] = label_closely(seen, dense, part, taken, out_of)
+        return boxes, boxes[:, 0] * 0
 
-    def place(out_of: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def place(out_of: Tensor | None) -> tuple[Tensor, Tensor]:
         if out_of is None:
-            return placed(first)
+            return every(first, None)
         further = dense.search.outside(dense.last, out_of[seen.chosen])
-        return placed(dense.outlined(further).boxes)
+        return every(dense.outlined(further).boxes, out_of)
 
     parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
     judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
     found = _Found(_empty_kind(seen, judge, template, dense.last.contrast), place)
     found.kind.common = dense.search.common(dense.first.boxes)
-    return _with_first(seen, found, *placed(first))
+    return _with_first(seen, found, *found.place(None))
 
 
-def _empty_kind(seen: _Set, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
+def _empty_kind(seen: SearchedSet, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
     none = torch.zeros((len(seen.cache), 0), device=seen.device)
     curve, objective = (template.curve, template.objective) if template else ([], None)
     return Kind(judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
 
 
-def _with_first(seen: _Set, found: _Found, boxes: Tensor, angles: Tensor, looked: Tensor) -> _Found:
+def _with_first(seen: SearchedSet, found: _Found, boxes: Tensor, angles: Tensor) -> _Found:
     """Give a kind its first object in each image; where the margin says that there is none, there is nothing to learn from."""
-    found.kind.add(boxes, angles, looked)
+    found.kind.add(boxes, angles, torch.ones_like(angles, dtype=torch.bool))
     random, first = _typical_margins(seen, found.kind)
     found.likely = float(random.median() + first.median()) / 2
     if isinstance(found.kind.judge, DenseJudge):
         margins = _margins_of(seen, found.kind, boxes, angles)
-        found.kind.present[:, 0] &= margins > random.flatten().quantile(HOPELESS)
+        found.kind.present[:, 0] &= margins > quantile(random.flatten(), HOPELESS)
     return found
 
 
 def _everywhere(
-    seen: _Set, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
-) -> Callable[[Tensor | None], tuple[Tensor, Tensor, Tensor]]:
+    seen: SearchedSet, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
     """What places objects in some images, as what places them in the whole set outside of boxes (N, K, 4) that are taken."""
 
-    def whole(taken: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        parts = [
-            place(i, None if taken is None else taken[i.to(taken.device)]) for i in torch.arange(len(seen.cache)).split(CHUNK)
-        ]
-        boxes, angles = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-        return boxes, angles, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    def whole(taken: Tensor | None) -> tuple[Tensor, Tensor]:
+        parts = []
+        for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
+            seen.progress(f"labelled {number * CHUNK} of {len(seen.cache)}")
+            parts.append(place(i, None if taken is None else taken[i.to(taken.device)]))
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     return whole
 
 
-def _align(seen: _Set, template: Template, taken: Tensor | None) -> Alignment:
+def _align(seen: SearchedSet, template: Template, taken: Tensor | None) -> Alignment:
     boxes, angles = apply_template(template, seen.encoder, seen.scene.images, seen.scene.rectangles, (1.0,), taken)
     generator = torch.Generator().manual_seed(seen.config.seed)
     return learn_alignment(seen.encoder, seen.scene.images, seen.scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
 
 
-def _typical_margins(seen: _Set, kind: Kind) -> tuple[Tensor, Tensor]:
+def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
     """Margins of random patches (n, R) and of a kind's first objects (n,), in the images that the search looks at."""
     crops = kind.crops()[seen.chosen]
     box = kind.boxes[seen.chosen, 0]
@@ -338,18 +282,21 @@ def _typical_margins(seen: _Set, kind: Kind) -> tuple[Tensor, Tensor]:
     return margins[:, 1:], margins[:, 0]
 
 
-def _margins_of(seen: _Set, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
+def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
     """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
     crops = turned_crops(boxes[:, None], angles[:, None])
-    parts = torch.arange(len(seen.cache)).split(CHUNK)
-    return torch.cat([kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0] for i in parts])
+    parts = []
+    for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
+        seen.progress(f"judged {number * CHUNK} of {len(seen.cache)}")
+        parts.append(kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
+    return torch.cat(parts)
 
 
-def _another(seen: _Set, found: _Found, taken: Tensor) -> bool:
+def _another(seen: SearchedSet, found: _Found, taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
-    boxes, angles, looked = found.place(taken)
-    present = looked & (_margins_of(seen, found.kind, boxes, angles) > found.likely)
-    if float(present.sum()) < SAME_KIND * float(looked.sum()):
+    boxes, angles = found.place(taken)
+    present = _margins_of(seen, found.kind, boxes, angles) > found.likely
+    if float(present.sum()) < SAME_KIND * len(present):
         return False
     found.kind.add(boxes, angles, present)
     return True
@@ -377,7 +324,7 @@ def is_rigid(template: Template, contrast: float, below: float = RIGID_BELOW) ->
     return template.objective + CONTRAST_WEIGHT * contrast < below
 
 
-def choose_stretches(judge: TemplateJudge, template: Template, seen: _Set, taken: Tensor | None) -> tuple[float, ...]:
+def choose_stretches(judge: TemplateJudge, template: Template, seen: SearchedSet, taken: Tensor | None) -> tuple[float, ...]:
     """Whether single images may take crops a little larger or smaller than the common side: only if the objective gains by it."""
     low, high = seen.sides or (0.0, 1.0)
     stretches = tuple(s for s in STRETCHES if low <= s * template.side <= high) or (1.0,)

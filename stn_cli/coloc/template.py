@@ -8,14 +8,15 @@ is computed anew. Many restarts run at once as one matrix product. Its size is t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Encoder, embed_windows
+from stn_cli.coloc.encoders import Encoder, WindowMap, map_windows
+from stn_cli.coloc.linear import AT_ONCE
 from stn_cli.coloc.objective import SIZE_REWARD, triplet_margin_loss
 from stn_cli.stn import Pyramid, Similarity, sample_reduced
 
@@ -38,20 +39,56 @@ class Windows:
     """Every window of one side in every image, upright and at some angles.
 
     Attributes:
-        z: (N, P, D) embeddings, mean squared norm 1 over the data set.
+        maps: of all images, one for each angle.
         centres: (P, 2) normalised canvas coordinates, the same for every image.
         angles: (P,) radians, clockwise as seen on the screen.
         half: half side, a share of the canvas.
         inside: (N, P) whether the window lies on the image.
-        scale: what the embeddings were divided by.
+        scale: what the embeddings are divided by.
     """
 
-    z: Tensor
+    maps: list[WindowMap]
     centres: Tensor
     angles: Tensor
     half: float
     inside: Tensor
     scale: float
+    _whole: Tensor | None = None
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """Embeddings (n, P, D) of some images at a time: of all of them where they fit `AT_ONCE`, and then they are kept."""
+        n, p, d = len(self.inside), len(self.angles), self.maps[0].shape[2]
+        at_once = max(1, AT_ONCE // max(1, p * d * self.maps[0].cells.element_size()))
+        if at_once < n:
+            for start in range(0, n, at_once):
+                part = slice(start, min(n, start + at_once))
+                yield part, self._embed(part)
+            return
+        if self._whole is None:
+            self._whole = self._embed(slice(0, n))
+        yield slice(0, n), self._whole
+
+    def _embed(self, part: slice) -> Tensor:
+        return torch.cat([m.embed(part) for m in self.maps], 1) / self.scale
+
+    def normalise(self) -> None:
+        """Divide the embeddings by what makes their mean squared norm 1 over the set."""
+        self.scale, self._whole = 1.0, None
+        square = torch.cat([z.square().sum(-1) for _, z in self.parts()])[self.inside]
+        self.scale, self._whole = float(square.mean().sqrt().clamp(min=1e-6)) if len(square) else 1.0, None
+
+    def take(self, images: Tensor, windows: Tensor) -> Tensor:
+        """Embeddings (..., D) of single windows of single images, both (...)."""
+        images, windows = torch.broadcast_tensors(images, windows)
+        out: Tensor | None = None
+        for part, z in self.parts():
+            if len(z) == len(self.inside):
+                return z[images, windows]
+            out = z.new_empty((*images.shape, z.shape[-1])) if out is None else out
+            here = (images >= part.start) & (images < part.stop)
+            out[here] = z[images[here] - part.start, windows[here]]
+        assert out is not None
+        return out
 
     def poses(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Windows (N,) -> their boxes before they are turned about their centres (N, 4), and angles (N,)."""
@@ -66,13 +103,19 @@ class Windows:
         covers = (((low + high) / 2 - c).abs() < self.half).all(-1).any(-1)
         self.inside &= ~(in_box | covers)
 
-    def margin_terms(self) -> Tensor:
-        """(N, P) |z|^2 - mean_r |z - r|^2 with r all windows of the same image: the part of the cost that no prototype changes."""
-        share = self.inside.to(self.z) / self.inside.sum(1, keepdim=True).clamp(min=1)
-        mean = torch.einsum("npd,np->nd", self.z, share)
-        square = (self.z.square().sum(-1) * share).sum(1)
-        terms = 2 * torch.einsum("npd,nd->np", self.z, mean) - square[:, None]
-        return terms.masked_fill(~self.inside, math.inf)
+    def margin_terms(self, part: slice, z: Tensor) -> Tensor:
+        """(n, P) |z|^2 - mean_r |z - r|^2 with r all windows of the same image: the part of the cost that no prototype changes.
+
+        Args:
+            part: which images, and
+            z: their embeddings, from `parts`.
+        """
+        inside = self.inside[part]
+        share = inside.to(z) / inside.sum(1, keepdim=True).clamp(min=1)
+        mean = torch.einsum("npd,np->nd", z, share)
+        square = (z.square().sum(-1) * share).sum(1)
+        terms = 2 * torch.einsum("npd,nd->np", z, mean) - square[:, None]
+        return terms.masked_fill(~inside, math.inf)
 
 
 @dataclass(slots=True)
@@ -111,7 +154,7 @@ def windows(
 ) -> Windows:
     """Embed all windows of one side (share of the canvas): the images are scaled so that a window has `patch` pixels, and turned."""
     S = images.shape[-1]
-    z_parts, centre_parts, angle_parts = [], [], []
+    maps, centre_parts, angle_parts = [], [], []
     for angle in angles:
         cos, sin = math.cos(angle), math.sin(angle)
         wide = abs(cos) + abs(sin)  # a turned canvas fits into one this much larger
@@ -123,22 +166,22 @@ def windows(
             else:
                 theta = part.new_tensor([wide * cos, wide * sin, 0, 0]).expand(len(part), 4)
                 turned = sample_reduced(Pyramid(part), Similarity().grid(theta, (L, L))[:, None])[:, 0]
-            z, left = embed_windows(encoder, turned, MOST if angles == UPRIGHT else MOST_TURNED)
-            rows.append(z)
-        z_parts.append(torch.cat(rows))
-        at = wide * ((left + encoder.patch / 2) * (2 / L) - 1)
+            rows.append(map_windows(encoder, turned, MOST if angles == UPRIGHT else MOST_TURNED))
+        maps.append(replace(rows[0], cells=torch.cat([r.cells for r in rows])))
+        at = wide * ((rows[0].left + encoder.patch / 2) * (2 / L) - 1)
         x, y = at.repeat(len(at)), at.repeat_interleave(len(at))
         centre_parts.append(torch.stack([cos * x - sin * y, sin * x + cos * y], -1))
         angle_parts.append(torch.full_like(x, angle))
-    z, centres = torch.cat(z_parts, 1), torch.cat(centre_parts)
+    centres = torch.cat(centre_parts)
     half = encoder.patch / max(encoder.patch, round(encoder.patch / side))
     slack = 2 / S  # a pixel
     # of a turned window the inscribed circle must lie on the image: its corners seldom hold any of the object
     inside = (centres[None] - half >= rectangles[:, None, :2] - slack).all(-1)
     inside &= (centres[None] + half <= rectangles[:, None, 2:] + slack).all(-1)
+    found = Windows(maps, centres, torch.cat(angle_parts), half, inside, scale or 1.0)
     if scale is None:
-        scale = float(z.square().sum(-1)[inside].mean().sqrt().clamp(min=1e-6)) if bool(inside.any()) else 1.0
-    return Windows(z / scale, centres, torch.cat(angle_parts), half, inside, scale)
+        found.normalise()
+    return found
 
 
 def search_side(found: Windows, generator: torch.Generator, restarts: int = RESTARTS) -> tuple[float, Tensor, Tensor]:
@@ -147,23 +190,28 @@ def search_side(found: Windows, generator: torch.Generator, restarts: int = REST
     Returns:
         (loss, chosen windows (N,), prototype (D,)); the restart with the lowest triplet loss.
     """
-    N = len(found.z)
-    terms = found.margin_terms()
+    device = found.inside.device
+    n, windows_each = found.inside.shape
+    rows = torch.arange(n, device=device)[:, None]
     candidates = found.inside.flatten().nonzero().flatten()
-    pick = torch.randint(len(candidates), (restarts,), generator=generator).to(candidates.device)
-    p = found.z.flatten(0, 1)[candidates[pick]]  # (K, D)
-    rows = torch.arange(N, device=found.z.device)[:, None]
-    chosen = torch.full((N, restarts), -1, device=found.z.device)
+    pick = candidates[torch.randint(len(candidates), (restarts,), generator=generator).to(device)]
+    p = found.take(pick // windows_each, pick % windows_each)  # (K, D)
+    chosen = torch.full((n, restarts), -1, device=device)
+    terms = torch.cat([found.margin_terms(part, z) for part, z in found.parts()])
     for _ in range(ROUNDS):
-        cost = terms[..., None] - 2 * (found.z @ p.T)  # (N, P, K), up to |p|^2
-        before, chosen = chosen, cost.argmin(1)
+        before, total, chosen = chosen, torch.zeros_like(p), torch.empty_like(chosen)
+        for part, z in found.parts():
+            cost = terms[part][..., None] - 2 * (z @ p.T)  # (n, P, K), up to |p|^2
+            chosen[part] = cost.argmin(1)
+            total += z[rows[: len(z)], chosen[part]].sum(0)
         if torch.equal(before, chosen):
             break
-        p = found.z[rows, chosen].mean(0)
-    usable = found.inside.to(found.z) + 1e-12
+        p = total / n
+    usable = found.inside.to(p) + 1e-12
     drawn = torch.multinomial(usable.cpu(), RANDOM_PATCHES, replacement=True, generator=generator)
-    random = found.z[rows, drawn.to(rows.device)]  # (N, R, D)
-    losses = torch.stack([triplet_margin_loss(found.z[rows[:, 0], chosen[:, k]], random) for k in range(restarts)])
+    random = found.take(rows, drawn.to(device))  # (N, R, D)
+    picked = found.take(rows, chosen)  # (N, K, D)
+    losses = torch.stack([triplet_margin_loss(picked[:, k], random) for k in range(restarts)])
     best = int(losses.argmin())
     return float(losses[best]), chosen[:, best], p[best]
 
@@ -242,10 +290,11 @@ def apply_template(
         found = windows(encoder, images, rectangles, side, template.scale, template.angles)
         if taken is not None:
             found.close(taken)
-        if found.z.shape[1] == 0:
+        if len(found.angles) == 0:
             continue
-        cost = found.margin_terms() - 2 * found.z @ template.prototype + template.prototype.square().sum()
-        value, at = cost.min(1)
+        square = template.prototype.square().sum()
+        costs = [found.margin_terms(part, z) - 2 * z @ template.prototype + square for part, z in found.parts()]
+        value, at = torch.cat(costs).min(1)
         rewarded = value - SIZE_REWARD * 2 * math.log(stretch)
         better = rewarded < best_cost
         best_cost = torch.where(better, rewarded, best_cost)

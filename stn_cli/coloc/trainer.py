@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import stn_cli
 from stn_cli.bounds import shown
 from stn_cli.coloc import checkpoint
-from stn_cli.coloc.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, collapse, little_in_common
+from stn_cli.coloc.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, little_in_common
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.dense import SCALES
 from stn_cli.coloc.device import pick_device
@@ -29,9 +30,19 @@ from stn_cli.coloc.reporting import Remarks, Reporter, Silent
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import Kind, search
 from stn_cli.coloc.state import check_optimiser, check_state
-from stn_cli.coloc.training import Plan, descend, draw, finetune_loss, match_sizes, predict, regression_loss, step_generator
-from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, printable
-from stn_cli.files import TEMPORARY, write_text
+from stn_cli.coloc.training import (
+    Plan,
+    descend,
+    draw,
+    finetune_loss,
+    match_sizes,
+    predict,
+    regression_loss,
+    some,
+    step_generator,
+)
+from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, out_of_memory, printable
+from stn_cli.files import write_text
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.scan import Scan, places_of, require_images, scan
@@ -43,6 +54,8 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.stn import SpatialTransformer, by_name
 
 CHECK_EVERY = 25
+PROBED = 128
+"""Images at most whose boxes are compared with the search's."""
 PATIENCE = 3
 LATE = 0.75
 """Share of the steps before which the rate is too high for a standstill to mean anything."""
@@ -141,8 +154,11 @@ def train(
                 reporter.warn(note)
             with results.open() as work:
                 return _Training(results, work, config, found, None, reporter, stop, begun).run()
-    except torch.OutOfMemoryError as error:
-        raise ResourceError("out of memory on the device", todo="Lower --batch or --imgsz, or use --device cpu") from error
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
+            raise ResourceError("out of memory", todo=todo) from error
+        raise
 
 
 def _resumed(
@@ -253,12 +269,10 @@ class _Training:
         looked_at = canvas_side(files, self.config.imgsz * finest, multiple=4 * finest)
         closely = self.encoder.dense and self.config.cascade == 1
         side = canvas_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
-        big = len(files) * side * side * 3 > 512 << 20
-        path = self.folder / f"{TEMPORARY}cache.npy" if big else None
         cache = build_cache(
             files,
             side,
-            path,
+            self.folder,
             workers=self.config.workers or default_workers(),
             max_pixels=self.config.max_pixels,
             progress=self._decoded,
@@ -270,8 +284,7 @@ class _Training:
                 "at least 2 usable images are needed",
                 todo=f"{len(cache)} usable, {reasons(cache.skipped)}",
             )
-        pixels = cache.pixels
-        if all(bool((pixels[i] == pixels[0]).all()) for i in range(1, len(cache))):
+        if cache.alike():
             raise InputError("all images are alike", todo="There is nothing to tell the object from its background by")
         kept = set(cache.names)
         write_images(self.folder, [f for f in files if f.name in kept])
@@ -309,7 +322,7 @@ class _Training:
                     "common": kind.common,
                 }
             )
-        self._build([options_for(self.config.transform, kind.boxes) for kind in self.kinds])
+        self._build([options_for(self.config.transform, kind.placed()) for kind in self.kinds])
         self.large = self.cache
         self._warm_start()
         self._next_stage("regression")
@@ -334,7 +347,7 @@ class _Training:
                     half = sample.half_sides[:, 0]
                 else:
                     localisation.standardise(finder.coarse(Scene.of(self.cache, index, self.device)))
-                    boxes = self.kinds[number].boxes[:, 0]
+                    boxes = self.kinds[number].placed(0)
                     half = (boxes[:, 2:] - boxes[:, :2]) / 2
                 localisation.begin_at(half.clamp(min=1e-3).log().mean(0).exp())
 
@@ -417,20 +430,22 @@ class _Training:
 
     @torch.no_grad()
     def _agreement(self, number: int, depth: int | None = None) -> float:
-        """Mean IoU of a finder's boxes with the search's, each of the search's with the nearest."""
-        probe = self._probe()
-        found = predict(self.finders[number], probe, self.device, depth).boxes()  # (n, R, 4)
+        """Mean IoU of a finder's boxes with the search's, each of the search's with the nearest; 0 where no object is believed to be."""
         kind = self.kinds[number]
-        wanted, present = kind.crops()[: len(probe)].boxes(), kind.present[: len(probe)]
+        index = self._probe(kind)
+        found = predict(self.finders[number], self.cache, self.device, index, depth).boxes()  # (n, R, 4)
+        at = index.to(self.device)
+        wanted, present = kind.crops()[at].boxes(), kind.present[at]
         overlap = box_iou(wanted[:, :, None], found[:, None]).amax(-1)
-        return float(overlap[present].mean())
+        return float(overlap[present].mean()) if bool(present.any()) else 0.0
 
-    def _probe(self) -> Cache:
-        """The first images of the set: enough to see whether the network agrees with the search."""
-        most = 128
-        c = self.cache
-        resident = None if c.resident is None else c.resident[:most]
-        return Cache(c.pixels[:most], c.frames[:most], c.names[:most], [], [], resident)
+    def _probe(self, kind: Kind) -> Tensor:
+        """Some images of the set, enough to see whether the network agrees with the search: of many, random ones that hold an object."""
+        if len(self.cache) <= self.config.search_images:
+            return torch.arange(len(self.cache))[:PROBED]
+        held = kind.present.any(1).nonzero()[:, 0].cpu()
+        held = held if len(held) else torch.arange(len(self.cache))
+        return held[some(len(held), PROBED, self.config.seed)]
 
     def _finetune(self) -> None:
         steps = self.config.finetune
@@ -468,7 +483,8 @@ class _Training:
         if not kept:
             transformer.load_state_dict(self.before)
         if isinstance(judge, DenseJudge):
-            match_sizes(self.finders[self.progress.number], self.kinds[self.progress.number], self.cache, self.device)
+            finder, kind = self.finders[self.progress.number], self.kinds[self.progress.number]
+            match_sizes(finder, kind, self.cache, self.device, self.config.seed)
         if self.progress.number + 1 < len(self.finders):
             self.progress.number, self.progress.level = self.progress.number + 1, 0
             self._next_stage("regression")
@@ -477,11 +493,11 @@ class _Training:
 
     @torch.no_grad()
     def _objective(self) -> float:
-        """The triplet objective of a finder's first crops over the first images, with the same random patches every time."""
-        probe = self._probe()
+        """The triplet objective of a finder's first crops over some images, with the same random patches every time."""
         finder, kind = self.finders[self.progress.number], self.kinds[self.progress.number]
-        crops = predict(finder, probe, self.device)[:, :1]
-        scene = Scene.of(probe, torch.arange(len(probe)), self.device)
+        index = self._probe(kind)
+        crops = predict(finder, self.cache, self.device, index)[:, :1]
+        scene = Scene.of(self.cache, index, self.device)
         box = crops.boxes()[:, 0]
         g = torch.Generator().manual_seed(self.config.seed)
         random = Crops.of_boxes(random_boxes(scene.rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
@@ -493,9 +509,9 @@ class _Training:
         self.progress.warnings = []
         doubtful = little_in_common([kind.common for kind in self.kinds])
         for finder, kind, doubt in zip(self.finders, self.kinds, doubtful, strict=True):
-            calibration, boxes = calibrate(finder, kind.judge, self.cache, self.device, self.config.seed)
+            calibration, suspicion = calibrate(finder, kind.judge, self.cache, self.device, self.config.seed)
             calibrations.append(calibration)
-            sayings = [collapse(boxes[:, 0], self.cache.rectangles().to(self.device))]
+            sayings = [suspicion]
             if doubt:
                 calibration.most.fill_(DOUBTFUL)
                 sayings.append(

@@ -33,6 +33,8 @@ ASPECT_JITTER = 0.3
 HIDDEN = 0.5
 """Share of the components of a cell that f_loc does not see, others for each image of a batch: it would know fifty images by heart."""
 RANDOM_PATCHES = 8
+MATCHED = 512
+"""Images at most over which the crops' sizes are compared with the search's."""
 ANCHOR = 0.5
 """Weight of the regression loss while fine-tuning: the triplet loss alone lets crops drift where it is flat."""
 
@@ -122,7 +124,7 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     if plan.fine:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
     if kind.kind != "template":
-        zoom[:, 0] *= uniform(n).sign()
+        zoom[:, 0] *= torch.where(uniform(n) < 0, -1.0, 1.0)
         if plan.grid.log_sides == 2 and plan.grid.angle is None:  # other crops could not follow
             stretch = (uniform(n) * ASPECT_JITTER * jitter).exp()
             zoom[:, 0] *= stretch
@@ -167,7 +169,8 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
 
 def turning(kind: Kind) -> float:
     """How far pictures are turned at random: all around where the search found objects at all angles, else a little."""
-    steady = torch.hypot(kind.angles.cos().mean(), kind.angles.sin().mean())
+    angles = kind.angles[kind.present] if bool(kind.present.any()) else kind.angles
+    steady = torch.hypot(angles.cos().mean(), angles.sin().mean())
     return math.pi if float(steady) < 0.7 else SMALL_TURN
 
 
@@ -267,24 +270,35 @@ def descend(
     return value, length
 
 
+def some(count: int, most: int, seed: int) -> Tensor:
+    """Indices of a set of `count`: all of them, or `most` drawn at random, in their order: figures about a set need no more of it."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
+
+
 @torch.no_grad()
-def predict(finder: Finder, cache: Cache, device: torch.device, depth: int | None = None, chunk: int = 64) -> Crops:
-    """The crops (N, R) of every image, by the first `depth` levels."""
-    parts = [finder(Scene.of(cache, i, device), depth) for i in torch.arange(len(cache)).split(chunk)]
+def predict(
+    finder: Finder, cache: Cache, device: torch.device, index: Tensor, depth: int | None = None, chunk: int = 64
+) -> Crops:
+    """The crops (B, R) of some images (B,), by the first `depth` levels."""
+    parts = [finder(Scene.of(cache, i, device), depth) for i in index.split(chunk)]
     return Crops(parts[0].grid, torch.cat([p.matrix for p in parts]))
 
 
 @torch.no_grad()
-def match_sizes(finder: Finder, kind: Kind, cache: Cache, device: torch.device) -> None:
-    """Make the crops as large as the search's on average.
+def match_sizes(finder: Finder, kind: Kind, cache: Cache, device: torch.device, seed: int = 0) -> None:
+    """Make the crops as large as the search's on average, over the images that hold an object.
 
     A size that is regressed as a logarithm is a geometric mean where the network is not sure: it comes out too small.
     """
     body = finder.localisation().body
-    learnt = kind.present[:, 0]
+    index = some(len(cache), MATCHED, seed)
+    at = index.to(kind.boxes.device)
+    learnt = kind.present[at, 0]
     if not body.grid.log_sides or not bool(learnt.any()):
         return
-    wanted, found = (boxes[learnt, 0] for boxes in (kind.crops().boxes(), predict(finder, cache, device).boxes()))
+    wanted, found = (boxes[learnt, 0] for boxes in (kind.crops()[at].boxes(), predict(finder, cache, device, index).boxes()))
     ratio = ((wanted[:, 2:] - wanted[:, :2]).mean(0) / (found[:, 2:] - found[:, :2]).mean(0).clamp(min=1e-6)).log()
     count = body.grid.log_sides
     body.start[:count] += ratio if count == len(ratio) else ratio.mean()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.device import in_double
 from stn_cli.geometry import index_to_normalised
 
 BORDER = 0.08
@@ -32,7 +33,8 @@ class Layout:
     """Where a set's images lie on a grid of cells.
 
     Attributes:
-        valid: (N, h, w) whether the cell's centre lies on the image, and not on an object that was found before.
+        valid: (N, h, w) whether the cell's centre lies on the image, and not on an object that was found before; of an image
+            that is thinner than a cell, the cells along its middle.
         border: (N, h, w) whether it lies in the band along the image's border.
         off_centre: (N, h, w) squared distance from the image's middle, 1 at the middle of a side.
     """
@@ -64,20 +66,51 @@ def lay_out(size: tuple[int, int], rectangles: Tensor) -> Layout:
     xs = index_to_normalised(torch.arange(w, device=rectangles.device, dtype=rectangles.dtype), w)[None, None]
     ys = index_to_normalised(torch.arange(h, device=rectangles.device, dtype=rectangles.dtype), h)[None, :, None]
     shape = (len(rectangles), h, w)
-    u, v = ((xs - x1) / (x2 - x1)).expand(shape), ((ys - y1) / (y2 - y1)).expand(shape)
+    u, v = (xs - x1) / (x2 - x1), (ys - y1) / (y2 - y1)
+    valid = or_middle((u > 0) & (u < 1), u - 0.5, -1) & or_middle((v > 0) & (v < 1), v - 0.5, -2)
+    u, v = u.expand(shape), v.expand(shape)
     inner = torch.minimum(torch.minimum(u, 1 - u), torch.minimum(v, 1 - v))  # distance to the border, share of the side
-    valid = inner > 0
-    return Layout(valid, valid & (inner < BORDER), 4 * ((u - 0.5).square() + (v - 0.5).square()))
+    off_centre = (u.clamp(0, 1) - 0.5).square() + (v.clamp(0, 1) - 0.5).square()
+    return Layout(valid, valid & (inner < BORDER), 4 * off_centre)
+
+
+def or_middle(inside: Tensor, offset: Tensor, dim: int) -> Tensor:
+    """Cells along one axis that lie on an image, or the nearest to its middle where none does: panoramas are thinner than a cell.
+
+    Args:
+        inside: (N, ...) whether a cell's centre lies on the image.
+        offset: (N, ...) of the cell's centre from the image's middle.
+        dim: the axis.
+    """
+    off = offset.abs()
+    return inside | ((off <= off.amin(dim, keepdim=True)) & ~inside.any(dim, keepdim=True))
 
 
 def otsu(values: Tensor) -> Tensor:
     """The threshold that splits values (M,) into two groups of least variance."""
     v = values.sort().values
-    v = v[:: max(1, len(v) // 4096)].double()
+    return in_double(_least_variance, v[:: max(1, len(v) // 4096)])
+
+
+def _least_variance(v: Tensor) -> Tensor:
+    """`otsu` of sorted values."""
     n, c = len(v), v.cumsum(0)
+    if n < 2:
+        return v.sum()
     i = torch.arange(1, n, device=v.device)
     low, high = c[:-1] / i, (c[-1] - c[:-1]) / (n - i)
-    return v[((i * (n - i)) * (high - low).square()).argmax()].to(values.dtype)
+    return v[((i * (n - i)) * (high - low).square()).argmax()]
+
+
+def quantile(values: Tensor, share: float) -> Tensor:
+    """The value (...) below which a share of values (..., M) lies, between two of them where none is there.
+
+    `torch.quantile` reckons in float64, and takes no more than 16 million values.
+    """
+    ordered = values.sort(-1).values
+    at = share * (values.shape[-1] - 1)
+    low = int(at)
+    return torch.lerp(ordered[..., low], ordered[..., min(low + 1, values.shape[-1] - 1)], at - low)
 
 
 def largest_windows(surplus: Tensor, sides: Sides = None) -> tuple[Tensor, Tensor]:
@@ -158,11 +191,19 @@ def exact_windows(boxes: Tensor, surplus: Tensor, sides: Sides) -> Tensor:
     The ladder of `largest_windows` misses a side by up to a tenth. No window becomes smaller than two cells; one that would take a form that
     is not allowed stays as it is.
     """
-    fine = F.interpolate(surplus[:, None], scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0].double()
+    fine = F.interpolate(surplus[:, None], scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0]
+    found = in_double(_slid, fine, (boxes * FINER).long()) / FINER
+    h, w = surplus.shape[1:]
+    shares = (found[:, 2:] - found[:, :2]) / found.new_tensor([w, h])
+    return torch.where(_allowed(shares.amax(1), shares.amin(1), sides)[:, None], found, boxes.to(found))
+
+
+def _slid(fine: Tensor, boxes: Tensor) -> Tensor:
+    """Windows (N, 4) of whole cells of a map (N, h, w), each side moved in turn to where the sum is largest."""
     table = F.pad(fine.cumsum(1).cumsum(2), (1, 0, 1, 0))
     rows = torch.arange(len(boxes), device=boxes.device)
     across, down = (torch.arange(n, device=boxes.device)[None] for n in (table.shape[2], table.shape[1]))
-    x1, y1, x2, y2 = (boxes * FINER).long()[..., None].unbind(1)  # (N, 1) each
+    x1, y1, x2, y2 = boxes[..., None].unbind(1)  # (N, 1) each
     for _ in range(SWEEPS):
         columns = table[rows, y2[:, 0]] - table[rows, y1[:, 0]]  # the sum of what is left of each x, between the two rows
         x1 = _least(columns, across <= x2 - 2 * FINER)
@@ -170,10 +211,7 @@ def exact_windows(boxes: Tensor, surplus: Tensor, sides: Sides) -> Tensor:
         lines = table[rows, :, x2[:, 0]] - table[rows, :, x1[:, 0]]
         y1 = _least(lines, down <= y2 - 2 * FINER)
         y2 = _least(-lines, down >= y1 + 2 * FINER)
-    found = torch.cat([x1, y1, x2, y2], 1).to(surplus.dtype) / FINER
-    h, w = surplus.shape[1:]
-    shares = (found[:, 2:] - found[:, :2]) / found.new_tensor([w, h])
-    return torch.where(_allowed(shares.amax(1), shares.amin(1), sides)[:, None], found, boxes.to(found))
+    return torch.cat([x1, y1, x2, y2], 1)
 
 
 def _least(values: Tensor, where: Tensor) -> Tensor:

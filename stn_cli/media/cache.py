@@ -1,4 +1,4 @@
-"""Images on the canvas: decoded once, kept as one uint8 array."""
+"""Images on the canvas: decoded once, kept as one uint8 array or, where they are many, in a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +18,15 @@ from torch import Tensor
 
 from stn_cli.geometry import Frame
 from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decoded, opened, read_header
+from stn_cli.media.rows import Rows, make_rows
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Skipped
 
 A = TypeVar("A")
 B = TypeVar("B")
 
+SETTLED = 256
+"""Images that are moved to an accelerator at once."""
 AHEAD = 4
 """Items per worker that may be under way before the first result is taken: memory stays flat."""
 
@@ -109,18 +111,21 @@ class Cache:
     """A set of images on canvases of one side.
 
     Attributes:
-        pixels: (N, S, S, 3) uint8, an array or a memory map.
+        pixels: (N, S, S, 3) uint8, an array or, of many images, a file.
         frames: N frames.
         names: N names.
         skipped: what was left out.
         notes: (name, remark) of images that were kept with a remark.
+        scratch: folder for the file of many images; None keeps any number in memory.
+        resident: all of them on an accelerator, see `settle`.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8] | Rows
     frames: list[Frame]
     names: list[str]
     skipped: list[Skipped]
     notes: list[tuple[str, str]]
+    scratch: Path | None = None
     resident: Tensor | None = None
     _rectangles: Tensor | None = None
 
@@ -136,11 +141,11 @@ class Cache:
         """The same images on canvases of a smaller side; itself where they are no larger."""
         if side >= self.canvas:
             return self
-        pixels = np.empty((len(self), side, side, 3), np.uint8)
-        for row, canvas in zip(pixels, self.pixels, strict=True):
-            cv2.resize(canvas, (side, side), dst=row, interpolation=cv2.INTER_AREA)
+        pixels = make_rows(self.scratch, (len(self), side, side, 3))
+        for i in range(len(self)):
+            pixels[i] = np.asarray(cv2.resize(self.pixels[i], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         frames = [Frame(f.width, f.height, side) for f in self.frames]
-        return Cache(pixels, frames, self.names, self.skipped, self.notes)
+        return Cache(pixels, frames, self.names, self.skipped, self.notes, self.scratch)
 
     def settle(self, device: torch.device) -> None:
         """Move the whole array onto an accelerator when it takes at most a quarter of its free memory."""
@@ -148,7 +153,14 @@ class Cache:
             return
         free, _ = torch.cuda.mem_get_info(device)
         if self.pixels.nbytes <= free // 4:
-            self.resident = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
+            self.resident = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
+            for part in torch.arange(len(self)).split(SETTLED):
+                self.resident[part.to(device)] = torch.from_numpy(self.pixels[part.numpy()]).to(device)
+
+    def alike(self) -> bool:
+        """Whether all images are the same."""
+        first = self.pixels[0]
+        return all(bool((self.pixels[i] == first).all()) for i in range(1, len(self)))
 
     def batch(self, index: Tensor, device: torch.device) -> Tensor:
         """Images (B, 3, S, S) float in [0, 1] on `device`."""
@@ -168,7 +180,7 @@ class Cache:
 def build_cache(
     files: Sequence[ImageFile],
     canvas: int,
-    path: Path | None = None,
+    scratch: Path | None = None,
     *,
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -179,22 +191,19 @@ def build_cache(
     Args:
         files: the images.
         canvas: side of the canvas, pixels.
-        path: a file for the memory map, without a name as soon as it is open, so that it goes away however the process ends; the array is in
-            memory when left out.
+        scratch: folder for the file that many images are kept in; any number is in memory when left out.
         workers: decoding threads.
         max_pixels: images with more are skipped.
         progress: called with 1 after each file.
 
     Returns:
         The images that could be decoded, in the order of `files`.
+
+    Raises:
+        OutputError: the folder's disk has no room for them.
     """
-    shape = (max(1, len(files)), canvas, canvas, 3)
-    pixels: npt.NDArray[np.uint8]
-    pixels = np.empty(shape, np.uint8) if path is None else np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    if path is not None:
-        with suppress(PermissionError):  # Windows: it goes with its folder there
-            path.unlink()
-    cache = Cache(pixels, [], [], [], [])
+    pixels = make_rows(scratch, (len(files), canvas, canvas, 3))
+    cache = Cache(pixels, [], [], [], [], scratch)
     for item in ordered_map(lambda f: load_canvas(f, canvas, max_pixels), files, workers or default_workers()):
         progress(1)
         if isinstance(item, Skipped):
@@ -205,5 +214,6 @@ def build_cache(
         cache.names.append(item.file.name)
         if item.note:
             cache.notes.append((item.file.name, item.note))
-    cache.pixels = pixels[: len(cache.frames)]
+    count = len(cache.frames)
+    cache.pixels = pixels.shortened(count) if isinstance(pixels, Rows) else pixels[:count]
     return cache

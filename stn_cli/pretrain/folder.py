@@ -9,14 +9,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
 import stn_cli
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.coloc.reporting import Reporter, Silent
-from stn_cli.errors import CheckpointError, InputError, ResourceError
-from stn_cli.files import TEMPORARY
+from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_memory
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import Scan, places_of, require_images, scan
@@ -110,8 +107,10 @@ def pretrain_folder(
                     **asdict(recipe),
                 }
                 write_encoder(work / FILE, network, None, facts)
-    except torch.OutOfMemoryError as error:
-        raise ResourceError("out of memory on the device", todo="Lower --batch or --view, or use --device cpu") from error
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise ResourceError("out of memory", todo="Lower --batch or --view; of a GPU, use --device cpu") from error
+        raise
     return PretrainResult(folder, len(cache), cache.skipped, loss, time.monotonic() - begun)
 
 
@@ -133,9 +132,8 @@ def _take_up(folder: Path, work: Path) -> None:
 def _decode(found: Scan, work: Path, imgsz: int, workers: int | None, max_pixels: int, reporter: Reporter) -> Cache:
     reporter.stage("decode", len(found.images))
     side = canvas_side(found.images, imgsz)
-    path = work / f"{TEMPORARY}cache.npy" if len(found.images) * side * side * 3 > 512 << 20 else None
     cache = build_cache(
-        found.images, side, path, workers=workers or default_workers(), max_pixels=max_pixels, progress=reporter.advance
+        found.images, side, work, workers=workers or default_workers(), max_pixels=max_pixels, progress=reporter.advance
     )
     cache.skipped[:0] = found.skipped
     write_skipped(work, cache.skipped)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stn_cli.coloc.calibration import Calibration
-from stn_cli.coloc.encoders import GradientEncoder, embed_crops, embed_windows
+from stn_cli.coloc.encoders import GradientEncoder, embed_crops, map_windows
 from stn_cli.coloc.features import blur, lab, opponent, orientation_bins, orientation_harmonics
 from stn_cli.coloc.objective import triplet_margin_loss
 
@@ -66,8 +66,9 @@ def test_windows_are_embedded_like_crops() -> None:
     torch.manual_seed(0)
     encoder = GradientEncoder()
     image = blur(torch.rand(1, 3, 64, 64), 2.0)
-    z, left = embed_windows(encoder, image)
-    assert z.shape == (1, 81, 12 * 16)
+    seen = map_windows(encoder, image)
+    z, left = seen.embed(), seen.left
+    assert z.shape == seen.shape == (1, 81, 12 * 16)
     at = 4 * 9 + 4
     crop = image[..., int(left[4]) : int(left[4]) + 32, int(left[4]) : int(left[4]) + 32]
     e = embed_crops(encoder, crop)

@@ -154,7 +154,7 @@ def test_crops_become_as_large_as_the_searchs(tmp_path: Path) -> None:
     judge = make_judge("dense", [256, 1, 64, 6], make_encoder("small"))
     kind = Kind("dense", judge, boxes, none, none == 0, [], None, None)
     match_sizes(finder, kind, cache, CPU)
-    found = predict(finder, cache, CPU).boxes()[:, 0]
+    found = predict(finder, cache, CPU, torch.arange(6)).boxes()[:, 0]
     torch.testing.assert_close((found[:, 2:] - found[:, :2]).mean(0), torch.tensor([0.8, 0.8]), rtol=1e-3, atol=0)
 
 

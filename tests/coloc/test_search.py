@@ -14,7 +14,7 @@ from stn_cli.coloc.patches import cut, random_boxes
 from stn_cli.coloc.region import search_region
 from stn_cli.coloc.search import search, tighten, turned_crops
 from stn_cli.coloc.template import search_template, windows
-from stn_cli.coloc.windows import inside_mask, largest_windows, lay_out, otsu
+from stn_cli.coloc.windows import inside_mask, largest_windows, lay_out, otsu, quantile
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import Cache, build_cache, canvas_side
 from stn_cli.media.scan import scan
@@ -107,7 +107,7 @@ def test_turned_windows_embed_as_turned_crops() -> None:
     boxes, angles = found.poses(chosen)
     crops = turned_crops(boxes[None], angles[None])
     plain = embed_crops(encoder, cut(image, crops, encoder.patch)[0])
-    match = torch.cosine_similarity(plain, found.z[0, chosen])
+    match = torch.cosine_similarity(plain, found.take(torch.zeros_like(chosen), chosen))
     assert float(match.min()) > 0.97
 
 
@@ -134,6 +134,13 @@ def test_otsu_splits_two_groups() -> None:
     values = torch.cat([torch.randn(500) * 0.1, torch.randn(300) * 0.1 + 3])
     threshold = float(otsu(values))
     assert 0.2 < threshold < 2.8
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("count", [1, 7, 12])
+def test_quantiles_are_torchs(share: float, count: int) -> None:
+    values = torch.randn((3, count), generator=torch.Generator().manual_seed(count))
+    torch.testing.assert_close(quantile(values, share), values.quantile(share, -1))
 
 
 def test_border_band_and_validity() -> None:

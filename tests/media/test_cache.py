@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from stn_cli.geometry import Frame
+from stn_cli.media import rows
 from stn_cli.media.cache import build_cache, canvas_side, load_canvas, ordered_map, place
 from stn_cli.media.scan import ImageFile, scan
 from stn_cli.records import Skipped
@@ -59,12 +60,13 @@ def test_small_sets_are_not_enlarged(tmp_path: Path) -> None:
     assert canvas_side(files, 40) == 40
 
 
-@pytest.mark.parametrize("mapped", [False, True])
-def test_cache_holds_what_could_be_decoded(tmp_path: Path, mapped: bool) -> None:
+@pytest.mark.parametrize("kept", [False, True])
+def test_cache_holds_what_could_be_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     make_folder(tmp_path, 4)
     (tmp_path / "images/001.png").write_bytes(b"")
     files = scan(tmp_path / "images").images
-    cache = build_cache(files, 48, tmp_path / "cache.npy" if mapped else None, workers=2)
+    monkeypatch.setattr(rows, "IN_MEMORY", 0)
+    cache = build_cache(files, 48, tmp_path if kept else None, workers=2)
     assert cache.names == ["000.png", "002.png", "003.png"]
     assert [(s.file, s.reason) for s in cache.skipped] == [("001.png", "empty")]
     batch = cache.batch(torch.tensor([2, 0]), torch.device("cpu"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stn_cli.bounds import shown
 from stn_cli.coloc.encoders.gradient import GradientEncoder
-from stn_cli.coloc.encoders.interface import GRID, Appearance, Encoder, embed_crops, embed_windows
+from stn_cli.coloc.encoders.interface import GRID, Appearance, Encoder, WindowMap, embed_crops, map_windows
 from stn_cli.coloc.encoders.pretrained import PretrainedEncoder, known_network
 from stn_cli.coloc.encoders.small import BUILDS, FILE, SmallEncoder
 from stn_cli.errors import UsageError
@@ -20,9 +20,10 @@ __all__ = [
     "GradientEncoder",
     "PretrainedEncoder",
     "SmallEncoder",
+    "WindowMap",
     "embed_crops",
-    "embed_windows",
     "make_encoder",
+    "map_windows",
 ]
 
 

@@ -74,21 +74,45 @@ def embed_crops(encoder: Encoder, crops: Tensor) -> Tensor:
     return cells[..., :GRID, :GRID].flatten(1)
 
 
-def embed_windows(encoder: Encoder, images: Tensor, most: int = 40) -> tuple[Tensor, Tensor]:
-    """e of every window of `patch` pixels.
+@dataclass(frozen=True, slots=True)
+class WindowMap:
+    """e of every window of `patch` pixels, before the windows are laid out one by one: sixteen times smaller.
+
+    Attributes:
+        cells: (B, C, h, w) structure.
+        spread: cells between neighbouring cells of a window.
+        step: cells between neighbouring windows.
+        left: the windows' left edges along a side, pixels (sqrt P,).
+    """
+
+    cells: Tensor
+    spread: int
+    step: int
+    left: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, P, D) of the embeddings."""
+        return len(self.cells), len(self.left) ** 2, self.cells.shape[1] * GRID * GRID
+
+    def embed(self, part: slice = slice(None)) -> Tensor:
+        """Embeddings (B, P, D) of some of the images, row by row."""
+        n, p, d = self.shape
+        if p == 0:
+            return self.cells.new_zeros((n, 0, d))[part]
+        return F.unfold(self.cells[part], GRID, dilation=self.spread, stride=self.step).transpose(1, 2)
+
+
+def map_windows(encoder: Encoder, images: Tensor, most: int = 40) -> WindowMap:
+    """Look at every window of `patch` pixels.
 
     Args:
         encoder: gives the structure.
         images: (B, 3, L, L).
         most: windows along a side; where there would be more, every second (third, ...) is taken.
-
-    Returns:
-        (B, P, D) row by row, and the windows' left edges along a side in pixels (sqrt P,).
     """
     cells = encoder.structure(images)
-    along = cells.shape[-1] - (GRID - 1) * encoder.spread
-    if along < 1:
-        return cells.new_zeros((len(images), 0, cells.shape[1] * GRID * GRID)), cells.new_zeros(0)
+    along = max(0, cells.shape[-1] - (GRID - 1) * encoder.spread)
     step = 1 + along // (most + 1)
-    windows = F.unfold(cells, GRID, dilation=encoder.spread, stride=step)  # (B, C * 16, P)
-    return windows.transpose(1, 2), torch.arange(0, along, step, device=images.device) * float(encoder.stride)
+    left = torch.arange(0, along, step, device=images.device) * float(encoder.stride)
+    return WindowMap(cells, encoder.spread, step, left)

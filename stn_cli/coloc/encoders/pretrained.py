@@ -17,6 +17,8 @@ from stn_cli.errors import ResourceError, UsageError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's: what most published networks are trained with."""
+PIXELS_AT_ONCE = 2 << 20
+"""What a network reads at once: its first stages hold some hundred numbers for each pixel on the way through."""
 
 
 class PretrainedEncoder(nn.Module):
@@ -72,6 +74,11 @@ class PretrainedEncoder(nn.Module):
         size = (self.fixed_side,) * 2 if self.fixed_side else (_multiple(h), _multiple(w))
         if size != (h, w):
             images = F.interpolate(images, size, mode="bilinear", antialias=size[0] < h, align_corners=False)
+        at_once = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
+        return torch.cat([self._read(part, size) for part in images.split(at_once)])
+
+    def _read(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """`maps` of as many images as the network reads at once."""
         self._taken.clear()
         out = self.network((images - self.mean) / self.std)  # type: ignore[operator]
         if isinstance(self.network, VisionTransformer):
