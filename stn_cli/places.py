@@ -23,6 +23,7 @@ class Place:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Place:
+        """The place of a path, which need not be there."""
         real = os.path.realpath(path)
         above, at = set(), real
         while True:
