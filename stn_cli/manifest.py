@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_cli.files import atomic, escape, is_inside, unescape
+from stn_cli.reading import read_plain
 
 MANIFEST = ".stn-coloc"
 """Lists what this tool wrote into the folder that it lies in."""
@@ -33,9 +34,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            return Manifest()
-        first, *lines = path.read_bytes().split(b"\n")
+        first, *lines = read_plain(path, _LARGEST).split(b"\n")
         head = json.loads(first)
         if not (isinstance(head, dict) and head.get("tool") == "stn-coloc" and head.get("manifest") == 1):
             return Manifest()

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stn_cli.bounds import shown
 from stn_cli.errors import InputError, printable
 from stn_cli.evaluate.names import Pairs, pair_names
 from stn_cli.evaluate.precision import Counts, average_precision, count
 from stn_cli.evaluate.predicted import Predicted, Scored, from_json, from_records, read_predicted
 from stn_cli.files import atomic
 from stn_cli.formats.csv import neutral
-from stn_cli.formats.json_file import many, shown
+from stn_cli.formats.json_file import many
 from stn_cli.formats.truth import Truth, plain_truth, read_truth
 from stn_cli.geometry import overlap
 from stn_cli.records import Box, ImageRecord, TrueObject

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stn_cli.bounds import shown
 from stn_cli.errors import InputError
 from stn_cli.formats.coco_file import CocoBox, CocoFile, CocoImage, parse_coco, parse_results
-from stn_cli.formats.json_file import many, read_json, shown
+from stn_cli.formats.json_file import many, read_json
 from stn_cli.formats.truth import Truth, orphans
 from stn_cli.records import Box, ImageRecord
 

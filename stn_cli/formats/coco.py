@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from stn_cli.bounds import shown
 from stn_cli.errors import OutputError, printable
 from stn_cli.files import atomic
 from stn_cli.formats.coco_file import CocoBox, CocoImage, Id, fault, parse_coco
-from stn_cli.formats.json_file import number, read_json, shown
+from stn_cli.formats.json_file import number, read_json
 from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import Box, ImageRecord, Localisation, Point, corners
 

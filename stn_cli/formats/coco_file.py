@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stn_cli.bounds import shown
 from stn_cli.errors import InputError
-from stn_cli.formats.json_file import identity, number, shown, side_box, whole
+from stn_cli.formats.json_file import identity, number, side_box, whole
 from stn_cli.records import Box
 
 Id = int | str

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
+from stn_cli.bounds import shown
 from stn_cli.errors import InputError, ResourceError
+from stn_cli.reading import read_plain
 from stn_cli.records import Box
 
 LARGEST_FILE = 2 << 30
 """Bytes; the annotations of a million images take a third of it."""
 LARGEST_NUMBER = 1e9
 """Pixels, frames and ids: no picture is that wide, and areas stay far from overflow."""
-LONGEST_NAME = 120
-"""Characters of a name that a message shows."""
 
 
 def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
@@ -32,15 +30,9 @@ def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
         ResourceError: memory does not hold it.
     """
     try:
-        facts = os.stat(path)
-        if not stat.S_ISREG(facts.st_mode):
-            kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe or device"
-            raise InputError(f"cannot read {what}", path, f"{kind}, not a file")
-        if facts.st_size > limit:
-            raise InputError(f"{what} is too large", path, f"{facts.st_size:,} bytes, at most {limit:,}")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {what}", path, getattr(error, "strerror", None) or error) from error
+        return read_plain(path, limit)
+    except OSError as error:
+        raise InputError(f"cannot read {what}", path, error.strerror or error) from error
     except MemoryError as error:
         raise _too_little_memory(what, path) from error
 
@@ -70,12 +62,6 @@ def read_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
 
 def _too_little_memory(what: str, path: Path) -> ResourceError:
     return ResourceError(f"memory does not hold {what}", path, todo="Use a smaller file, or a machine with more memory")
-
-
-def shown(value: object) -> str:
-    """A name or value as a message shows it: cut where it is long."""
-    text = str(value)
-    return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "..."
 
 
 def many(count: int, noun: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stn_cli.bounds import shown
 from stn_cli.errors import InputError, UsageError
 from stn_cli.files import is_inside
 from stn_cli.formats.coco_file import CocoFile, Id, is_coco, parse_coco
-from stn_cli.formats.json_file import corner_box, many, read_json, shown
+from stn_cli.formats.json_file import corner_box, many, read_json
 from stn_cli.formats.voc import read_voc
 from stn_cli.records import Box, TrueObject
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 
 from stn_cli.media import sniff
 from stn_cli.media.signatures import HEAD, HEIC, JXL, JXL_CONTAINER, foreign_by_content, pointer
+from stn_cli.reading import open_plain
 
 MAX_PIXELS = 250_000_000
 LEAST_SIDE = 10
@@ -91,24 +92,15 @@ def opened(path: str, most: int | None = None) -> Iterator[tuple[BinaryIO, int]]
         Unusable: it vanished, is no plain file, is empty, is too large or cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(handle, "rb", buffering=BUFFER) as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise Unusable("not a regular file")
-            if not found.st_size:
+        with open_plain(path, most_bytes() if most is None else most, BUFFER) as (file, size):
+            if not size:
                 raise Unusable("empty")
-            if found.st_size > (most_bytes() if most is None else most):
-                raise Unusable(f"too large: {found.st_size} bytes")
-            yield file, found.st_size
+            yield file, size
     except FileNotFoundError:
         raise Unusable("link to nowhere" if os.path.islink(path) else "vanished") from None
-    except ValueError:
-        if "\0" not in path:
-            raise
-        raise Unusable("not a file name: it holds a NUL byte") from None
     except OSError as error:
-        raise Unusable(f"unreadable: {error.strerror or error}") from None
+        own = error.errno in (errno.EINVAL, errno.EFBIG) and error.strerror
+        raise Unusable(own or f"unreadable: {error.strerror or error}") from None
 
 
 def read_bytes(path: str, most: int | None = None) -> bytes:

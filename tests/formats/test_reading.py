@@ -187,7 +187,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(place: Path, cli: Call, w
 def test_a_file_of_50_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with open(tmp_path / "sparse.json", "wb") as file:
         file.truncate(50 << 30)
-    with pytest.raises(InputError, match="truth is too large"):
+    with pytest.raises(InputError, match=r"cannot read truth.*too large"):
         read_json(tmp_path / "sparse.json", "truth")
     (tmp_path / "small.json").write_text("[1]")
     with pytest.raises(InputError, match="3 bytes, at most 2"):

@@ -6,6 +6,7 @@ import io
 import os
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from stn_cli.media import budget, decode
 from stn_cli.media.budget import Budget
 from stn_cli.media.cache import load_canvas
 from stn_cli.media.decode import Unusable, decoded, load, read_bytes, read_header, working_bytes
+from stn_cli.media.header import most_bytes
 from stn_cli.media.scan import ImageFile, scan
 from stn_cli.records import Skipped
 from tests.conftest import make_image, write_image
@@ -148,30 +150,31 @@ def test_a_sparse_file_of_50_gb_is_skipped_at_once(tmp_path: Path) -> None:
         with open(tmp_path / name, "wb") as file:
             file.write(b"\xff\xd8\xff\xe0")
             file.truncate(50 << 30)
-    begun = time.perf_counter()
     found = scan(tmp_path)
     assert len(found.images) == 2
     out = load_canvas(found.images[0], 48)
     assert isinstance(out, Skipped)
-    assert out.reason == f"too large: {50 << 30} bytes"
+    assert out.reason == f"too large: {50 << 30:,} bytes, at most {most_bytes():,}"
     with pytest.raises(Unusable, match="too large"):
         load(tmp_path / "no_extension")
-    assert time.perf_counter() - begun < 1
 
 
 def test_a_sparse_file_below_the_bound_is_not_read_when_it_is_no_image(tmp_path: Path) -> None:
     with open(tmp_path / "a.jpg", "wb") as file:
         file.truncate(1 << 30)
-    begun = time.perf_counter()
-    with pytest.raises(Unusable, match="not an image"):
-        load(tmp_path / "a.jpg")
-    assert time.perf_counter() - begun < 0.2
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unusable, match="not an image"):
+            load(tmp_path / "a.jpg")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_fewer_pixels_allow_smaller_files(tmp_path: Path) -> None:
     with open(tmp_path / "a.jpg", "wb") as file:
         file.truncate(300 << 20)
-    with pytest.raises(Unusable, match=r"too large: \d+ bytes"):
+    with pytest.raises(Unusable, match=r"too large: [\d,]+ bytes"):
         load(tmp_path / "a.jpg", max_pixels=1_000_000)
 
 

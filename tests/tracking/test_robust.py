@@ -160,11 +160,9 @@ def two(folder: Path) -> Path:
 @posix
 @pytest.mark.parametrize("options", [{}, {"objects": 2}, {"objects": 2, "init": (11, 16, 39, 44)}])
 def test_a_signal_while_the_objects_are_learnt(options: dict[str, object], tmp_path: Path) -> None:
-    begun = time.monotonic()
     with pytest.raises(Interrupted, match="Nothing was tracked yet") as caught:
         track_source(two(tmp_path / "f"), tmp_path / "o", TrackOptions(**options), reporter=Signals("learn", 1))  # type: ignore[arg-type]
     assert caught.value.exit_code == 130
-    assert time.monotonic() - begun < 10  # all of it takes longer
     assert not (tmp_path / "o").exists()
 
 
@@ -258,10 +256,8 @@ def test_a_stalled_camera_ends_with_the_first_signal(given: int, number: int, co
     assert process.stdout is not None
     assert process.stdout.readline() == "stalled\n"
     time.sleep(1.0)  # whoever follows the frames has those that came, and waits
-    begun = time.monotonic()
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 3
+    _, said = process.communicate(timeout=30)  # it never ends by itself
     assert process.returncode == code, said
     assert said.startswith("error: stopped")
     assert "already executing" not in said
@@ -295,9 +291,8 @@ def test_whoever_leaves_a_stalled_source_leaves_at_once() -> None:
 
     items = ahead(stalls(), 2)
     assert next(items) == 1
-    begun = time.monotonic()
     items.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - begun < 1.5
+    assert not ended.is_set()  # nobody waited for the source
     released.set()
     assert ended.wait(5)  # the thread itself ended what it had begun
 
