@@ -18,7 +18,7 @@ from stn_cli.coloc.localiser import BATCH, Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
 from stn_cli.files import safe_name
-from stn_cli.formats.coco import CocoWriter
+from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
 from stn_cli.formats.writer import FORMATS, Writer
 from stn_cli.media.cache import default_workers, ordered_map
@@ -27,7 +27,7 @@ from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
 from stn_cli.records import ImageRecord, Skipped, reasons
 from stn_cli.report.figures import draw, write_picture
 from stn_cli.results import JOURNAL, Results
-from stn_cli.runfolder import SKIPPED, read_images, write_skipped
+from stn_cli.runfolder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.stopping import StopRequest
 
 BOXES = "boxes.json"
@@ -131,20 +131,45 @@ def localise_source(
         found = Scan(read_images(Path(run)), []) if source is None else scan(source)
         folders, beside = places_of(source, found)
         results = Results(folder, "localise", NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
+        if resume and not results.has_begun():
+            return _nothing_left(results, begun)
         require_images(found, source if source is not None else run)
         for note in found.notes:
             reporter.warn(note)
         with results.open() as work:
             job = _Localising(localiser, found, work, options, reporter, stop)
-            summary = job.run(results, _head(Path(run), options), resume)
+            summary = job.run(results, _head(Path(run), options, found), resume)
     summary.out, summary.seconds = folder, time.monotonic() - begun
     return summary
 
 
-def _head(run: Path, options: LocaliseOptions) -> dict[str, Any]:
+def _nothing_left(results: Results, begun: float) -> LocaliseSummary:
+    """What came of a call that was stopped in its last step, which is done now.
+
+    Raises:
+        CheckpointError: there was no such call.
+    """
+    if not results.finished:
+        why = "its results are whole" if results.replaces else "nothing was begun"
+        raise CheckpointError("nothing to resume", results.folder, why, "Start without --resume")
+    records = read_coco(results.folder / BOXES)
+    scores = [found.score for record in records for found in record.objects]
+    return LocaliseSummary(
+        results.folder,
+        read_skipped(results.folder),
+        len(records),
+        len(scores),
+        sum(score < 0.5 for score in scores),
+        len(records),
+        time.monotonic() - begun,
+    )
+
+
+def _head(run: Path, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
     """What records depend on."""
     model = hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
-    return {"version": stn_cli.__version__, "model": model, **options.of_records()}
+    names = hashlib.sha256("\0".join(f.name for f in found.images).encode("utf-8", "surrogateescape")).hexdigest()
+    return {"version": stn_cli.__version__, "model": model, "images": names, **options.of_records()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +226,8 @@ class _Localising:
             journal.close()
             what = "the images are not those of the unfinished results"
             raise CheckpointError(what, out, None, "Name the same SOURCE, or use --overwrite")
+        for name in (BOXES, *(name for name, _ in FORMATS.values()), SKIPPED):
+            (self.work / name).unlink(missing_ok=True)  # of what was found so far, and perhaps not asked for any more
         return journal
 
     def _write(self, journal: Journal, resumed: int) -> LocaliseSummary:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stn_cli.files import atomic, escape, is_inside, unescape
@@ -16,15 +18,57 @@ MANIFEST = ".stn-coloc"
 """Lists what this tool wrote into the folder that it lies in."""
 STAGING = "unfinished"
 STAGING_MARKER = ".stn-coloc-unfinished"
+VERSION = 2
 _LARGEST = 1 << 30
+
+
+PICTURES = frozenset([".png", ".jpg", ".mp4", ".webm"])
+HEAD = 1 << 16
+"""Bytes of a picture that tell whether it is still the same; other files are read whole, as a person may change a letter of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file was when it was written: its size in bytes and a hash of its content; times change when a folder is copied."""
+
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> Facts:
+        """The facts of a file that is there."""
+        return cls(path.lstat().st_size, _digest(path))
+
+    def hold(self, path: Path) -> bool:
+        """Whether a file is still what it was."""
+        try:
+            found = path.lstat()
+            return stat.S_ISREG(found.st_mode) and found.st_size == self.size and _digest(path) == self.digest
+        except OSError:
+            return False
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        if path.suffix.lower() in PICTURES:
+            return hashlib.blake2b(file.read(HEAD), digest_size=8).hexdigest()
+        total = hashlib.blake2b(digest_size=8)
+        while part := file.read(1 << 20):
+            total.update(part)
+        return total.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest says: the command that wrote, and the relative names of the files, with `/`."""
+    """What a manifest says: the command that wrote, and the files by their relative names, with `/`."""
 
     command: str = ""
-    names: frozenset[str] = frozenset()
+    files: dict[str, Facts] = field(default_factory=dict)
+
+    def is_own(self, folder: Path, name: str) -> bool:
+        """Whether a file of the folder is what this tool wrote there."""
+        facts = self.files.get(name)
+        return facts is not None and facts.hold(folder / name)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -32,55 +76,57 @@ def read_manifest(folder: Path) -> Manifest:
 
     Names that would lead out of the folder are left out: a folder may come from a stranger.
     """
-    path = folder / MANIFEST
     try:
-        first, *lines = read_plain(path, _LARGEST).split(b"\n")
+        first, *lines = read_plain(folder / MANIFEST, _LARGEST).split(b"\n")
         head = json.loads(first)
-        if not (isinstance(head, dict) and head.get("tool") == "stn-coloc" and head.get("manifest") == 1):
+        if not (isinstance(head, dict) and head.get("tool") == "stn-coloc" and head.get("manifest") == VERSION):
             return Manifest()
+        files = {}
+        for line in filter(None, lines):
+            size, digest, escaped = line.split(b" ", 2)
+            if is_inside(name := unescape(escaped)):
+                files[name] = Facts(int(size), digest.decode("ascii"))
     except (OSError, ValueError, RecursionError):
         return Manifest()
-    names = frozenset(name for line in lines if line and is_inside(name := unescape(line)))
-    return Manifest(str(head.get("command", "")), names)
+    return Manifest(str(head.get("command", "")), files)
 
 
-def written_by_tool(folder: str | os.PathLike[str]) -> frozenset[str]:
-    """The files, relative to `folder` and with `/`, that this tool wrote into it; none where it holds no manifest."""
-    return read_manifest(Path(folder)).names
+def written_by_tool(folder: str | os.PathLike[str]) -> dict[str, int]:
+    """The files, relative to `folder` and with `/`, that this tool wrote into it, and their sizes in bytes; none where it holds no manifest."""
+    return {name: facts.size for name, facts in read_manifest(Path(folder)).files.items()}
 
 
 def is_staging(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is one in which a call of this tool works, or was stopped."""
-    return os.path.basename(folder) == STAGING and os.path.isfile(os.path.join(folder, STAGING_MARKER))
+    named = os.path.basename(folder) == STAGING and not os.path.islink(folder)
+    return named and os.path.isfile(os.path.join(folder, STAGING_MARKER))
 
 
 def note_written(folder: Path, name: str) -> None:
     """Add a file that was written later to the manifest of its folder, where it has one."""
     manifest = read_manifest(folder)
-    if manifest.command and name not in manifest.names:
-        write_manifest(folder / MANIFEST, manifest.command, [*manifest.names, name])
+    if manifest.command:
+        write_manifest(folder / MANIFEST, manifest.command, manifest.files | {name: Facts.of(folder / name)})
 
 
-def write_manifest(path: Path, command: str, names: Iterable[str]) -> None:
-    """Write a manifest: the command, and the relative names of what it wrote, with `/`."""
+def write_manifest(path: Path, command: str, files: Mapping[str, Facts]) -> None:
+    """Write a manifest: the command, and what it wrote by relative names, with `/`."""
     with atomic(path) as file:
-        file.write(json.dumps({"tool": "stn-coloc", "manifest": 1, "command": command}).encode() + b"\n")
-        for name in sorted(names):
-            file.write(escape(name) + b"\n")
+        file.write(json.dumps({"tool": "stn-coloc", "manifest": VERSION, "command": command}).encode() + b"\n")
+        for name, facts in sorted(files.items()):
+            file.write(f"{facts.size} {facts.digest} ".encode() + escape(name) + b"\n")
 
 
-def remove_written(folder: Path, names: Iterable[str]) -> None:
-    """Remove files by their relative names, and folders that are empty then; nothing is reached through a link."""
+def remove_written(folder: Path, manifest: Manifest) -> None:
+    """Remove what a manifest lists and what is still as it was written, and folders that are empty then; nothing is reached through a link."""
     emptied: set[str] = set()
     real: dict[str, bool] = {"": True}
-    for name in names:
+    for name in manifest.files:
         parent = name.rpartition("/")[0]
-        if not _is_plain(folder, parent, real):
+        if not _is_plain(folder, parent, real) or not manifest.is_own(folder, name):
             continue
-        path = folder / name
-        with suppress(FileNotFoundError, IsADirectoryError):
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
+        with suppress(FileNotFoundError):
+            (folder / name).unlink()
         while parent:
             emptied.add(parent)
             parent = parent.rpartition("/")[0]

@@ -28,13 +28,13 @@ class Place:
         above, at = set(), real
         while True:
             with suppress(OSError, ValueError):
-                above.add(_identity(at))
+                above.add(identity(at))
             if at == os.path.dirname(at):
                 break
             at = os.path.dirname(at)
         own = None
         with suppress(OSError, ValueError):
-            own = _identity(real)
+            own = identity(real)
         return cls(real, own, frozenset(above))
 
     def is_below(self, other: Place) -> bool:
@@ -44,6 +44,7 @@ class Place:
         return self.path == other.path or self.path.startswith(other.path + os.sep)
 
 
-def _identity(path: str) -> tuple[int, int]:
+def identity(path: str) -> tuple[int, int]:
+    """What tells a file or folder from all others: its device and its number there."""
     found = os.stat(path)
     return found.st_dev, found.st_ino

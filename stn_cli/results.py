@@ -8,7 +8,9 @@ they were; if it is killed between the two last steps the next call finishes the
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typing import IO
 
 from stn_cli.errors import OutputError, printable
 from stn_cli.files import TEMPORARY
-from stn_cli.manifest import MANIFEST, STAGING, STAGING_MARKER, is_staging, read_manifest, remove_written, write_manifest
+from stn_cli.manifest import MANIFEST, STAGING, STAGING_MARKER, Facts, is_staging, read_manifest, remove_written, write_manifest
 from stn_cli.places import Place
 from stn_cli.runtime.stopping import finishing
 
@@ -41,6 +43,8 @@ class Results:
         resume: the call goes on with what lies in `staging`.
         keep: what was written so far is worth keeping if the call fails; set by whoever writes.
         beginnings: names that are worth nothing by themselves: a stopped call that left no others is as good as none.
+        finished: an earlier call was stopped while it put whole results in their place, which was finished now.
+        replaces: there are earlier results.
 
     Raises:
         OutputError: a file is in the way, the folder is not empty, a source lies in it or it in a source, another command's results are there,
@@ -56,15 +60,19 @@ class Results:
     resume: bool = False
     keep: bool = False
     beginnings: frozenset[str] = frozenset()
+    finished: bool = field(default=False, init=False)
+    replaces: bool = field(default=False, init=False)
     _lock: IO[str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if not os.path.lexists(self.folder):
-            self.folder = Path(os.path.normpath(self.folder))  # `new/..` is a folder that is there
+        if ".." in self.folder.parts and not os.path.lexists(self.folder):
+            self.folder = Path(os.path.realpath(self.folder))  # `new/..` is a folder that is there
         self._check_apart()
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise OutputError("cannot write into", self.folder, "a file is in the way", "Choose another --out")
         try:
+            if self._is_moving():
+                self._finish_moving()
             self._check_content()
         except OSError as error:
             raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
@@ -96,20 +104,38 @@ class Results:
                 raise OutputError(
                     "cannot write into", self.staging, "a folder of that name is in the way", "Choose another --out"
                 )
-            if self.has_begun() and not (self.overwrite or self.resume):
-                todo = "Use --resume or --overwrite" if self.command in RESUMABLE else "Use --overwrite"
-                what = f"an unfinished {_made_by(self.staging)} is there"
-                raise OutputError(what, self.staging, None, f"{todo}, or another --out")
+            made_by = _made_by(self.staging)
+            if self.has_begun() and not (made_by == self.command and (self.overwrite or self.resume)):
+                todo = "Use --resume or --overwrite, or" if self.command in RESUMABLE else "Use --overwrite, or"
+                todo = f"{todo} another --out" if made_by == self.command else "Choose another --out"
+                raise OutputError(f"an unfinished {made_by} is there", self.staging, None, todo)
+            if self.resume:
+                _check_plain(self.staging)
         if entries and not (self.overwrite or self.resume):
             raise OutputError("output folder is not empty", self.folder, None, "Use --overwrite, or another --out")
-        if manifest.names and manifest.command != self.command:
+        self.replaces = bool(manifest.files)
+        if manifest.files and manifest.command != self.command:
             what = f"the folder holds results of {manifest.command}, not of {self.command}"
             raise OutputError(what, self.folder, None, "Choose another --out")
         for name in self.names:
             for found in _files_below(self.folder, name):
-                if found not in manifest.names:
-                    why = f"this tool did not write it; {self.command} needs the name"
+                if not manifest.is_own(self.folder, found):
+                    changed = found in manifest.files
+                    why = "it was changed since this tool wrote it" if changed else "this tool did not write it"
+                    why += f"; {self.command} needs the name"
                     raise OutputError("a file is in the way", self.folder / found, why, "Move it away, or choose another --out")
+
+    def _is_moving(self) -> bool:
+        """Whether a call was stopped while it put whole results in their place."""
+        return is_staging(self.staging) and any((self.staging / step).is_file() for step in (_WHOLE, _CLEARED))
+
+    def _finish_moving(self) -> None:
+        self._lock_it()
+        try:
+            _go_on_moving(self.folder)
+            self.finished = True
+        finally:
+            self._unlock()
 
     def has_begun(self) -> bool:
         """Whether a stopped call left anything that is worth going on with."""
@@ -151,18 +177,19 @@ class Results:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for stale in self.folder.glob(TEMPORARY + "*"):  # of a run that was killed while it wrote
-                stale.unlink(missing_ok=True)
-            if is_staging(self.staging):
+                shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+            if is_staging(self.staging) and not (self.resume and self.has_begun()):
                 self._lock_it()
-                _go_on_moving(self.folder)
-                if not self.resume and self.staging.is_dir():
-                    self._unlock()
-                    shutil.rmtree(self.staging)
+                aside = self.folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+                os.replace(self.staging, aside)  # whoever comes now finds none
+                self._unlock()
+                shutil.rmtree(aside)
             if not self.staging.is_dir():
-                self.staging.mkdir()
-                (self.staging / STAGING_MARKER).write_text(self.command + "\n", "utf-8")
-            if self._lock is None:
-                self._lock_it()
+                new = self.folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+                new.mkdir()
+                (new / STAGING_MARKER).write_text(self.command + "\n", "utf-8")
+                os.replace(new, self.staging)  # it never lacks its marker
+            self._lock_it()
         except OSError as error:
             raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
         return made
@@ -195,30 +222,58 @@ class Results:
                     os.unlink(os.path.join(root, stale))
             names += [f"{below}/{n}" if below != "." else n for n in files if not n.startswith(TEMPORARY)]
             _sync_folder(root)
-        own = {STAGING_MARKER, MANIFEST, JOURNAL}
-        write_manifest(self.staging / MANIFEST, self.command, (n for n in names if n not in own))
+        new = {name: Facts.of(self.staging / name) for name in names if name not in _OWN}
+        old = read_manifest(self.folder)
+        for name in new:
+            if os.path.lexists(self.folder / name) and not old.is_own(self.folder, name):
+                raise FileExistsError(17, f"'{printable(name)}' has come in the way")
+        write_manifest(self.staging / MANIFEST, self.command, new)
         (self.staging / _WHOLE).touch()
         _go_on_moving(self.folder)
+
+
+_OWN = frozenset([STAGING_MARKER, MANIFEST, JOURNAL, _WHOLE, _CLEARED])
 
 
 def _go_on_moving(folder: Path) -> None:
     """Put whole results in their place, from whichever step a call was stopped at."""
     staging = folder / STAGING
     if (staging / _WHOLE).is_file():
-        remove_written(folder, read_manifest(folder).names)
+        remove_written(folder, read_manifest(folder))
         os.replace(staging / _WHOLE, staging / _CLEARED)
-    if not (staging / _CLEARED).is_file():
-        return
-    own = (STAGING_MARKER, MANIFEST, _CLEARED, JOURNAL)
-    entries = [n for n in sorted(os.listdir(staging)) if n not in own and not n.startswith(TEMPORARY)]
-    for name in entries:
-        if os.path.lexists(folder / name):
-            raise FileExistsError(17, f"{name} has come in the way")
-        os.replace(staging / name, folder / name)
+    _move_into(staging, folder, _OWN)
     if (staging / MANIFEST).is_file():
         os.replace(staging / MANIFEST, folder / MANIFEST)
     _sync_folder(folder)
     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move_into(source: Path, target: Path, left: frozenset[str] = frozenset()) -> None:
+    """Move what is in a folder into another one, folder by folder where they are there: somebody else's files stay beside them."""
+    for name in sorted(os.listdir(source)):
+        if name in left or name.startswith(TEMPORARY):
+            continue
+        here, there = source / name, target / name
+        if not os.path.lexists(there):
+            os.replace(here, there)
+        elif here.is_dir() and there.is_dir() and not there.is_symlink():
+            _move_into(here, there)
+        else:
+            raise FileExistsError(17, f"'{printable(name)}' has come in the way")
+
+
+def _check_plain(staging: Path) -> None:
+    """See that a folder that is gone on with holds plain files and folders only: it may come from a stranger.
+
+    Raises:
+        OutputError: it holds a link, a pipe or a device.
+    """
+    for root, folders, files in os.walk(staging):
+        for path in (os.path.join(root, n) for n in [*folders, *files]):
+            if not stat.S_ISDIR(mode := os.lstat(path).st_mode) and not stat.S_ISREG(mode):
+                raise OutputError(
+                    "cannot go on in", staging, f"{printable(path)} is no plain file", "Remove it, or use --overwrite"
+                )
 
 
 def _files_below(folder: Path, name: str) -> Iterator[str]:

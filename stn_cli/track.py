@@ -89,7 +89,7 @@ def track_source(
         OutputError: the results cannot be written.
         CheckpointError: the run has no usable model.
         ResourceError: no such device, no screen to show the video on, or no `trackers` library.
-        Interrupted: a signal came; the results hold what was seen, if anything was.
+        Interrupted: a signal came; the results hold what was seen, if anything was, or `unfinished` in them where there are earlier ones.
     """
     options, reporter, folder, begun = options or TrackOptions(), reporter or Silent(), Path(out), time.monotonic()
     with StopRequest("Nothing was tracked yet") as stop:
@@ -105,6 +105,9 @@ def track_source(
             raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
         with _half_the_threads(), results.open() as work, closing(session):
             summary = job.run(work)
+            if results.replaces:  # which stay: a part is no substitute for them
+                results.keep = True
+                stop.check(f"{summary.frames} frames are in {work / TRACKS}; the earlier results are as they were")
         stop.check(f"{summary.frames} frames are in {folder / TRACKS}")
     summary.seconds = time.monotonic() - begun
     summary.notes[:0] = video.notes

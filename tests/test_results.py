@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stn_cli import places
 from stn_cli import results as module
-from stn_cli.errors import OutputError
+from stn_cli.errors import Interrupted, OutputError
 from stn_cli.files import TEMPORARY, atomic, is_inside, safe_name
-from stn_cli.manifest import MANIFEST, STAGING, STAGING_MARKER, is_staging, note_written, read_manifest, written_by_tool
+from stn_cli.manifest import (
+    MANIFEST,
+    STAGING,
+    STAGING_MARKER,
+    Facts,
+    is_staging,
+    note_written,
+    read_manifest,
+    write_manifest,
+    written_by_tool,
+)
 from stn_cli.results import Results
+from stn_cli.runtime.stopping import GRACE, StopRequest
 from tests.conftest import Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
@@ -41,7 +55,7 @@ def write(folder: Path, text: str, crops: tuple[str, ...] = ("a.png",), **option
 
 def test_new_results_take_the_place_of_the_old_ones_and_of_nothing_else(tmp_path: Path) -> None:
     write(tmp_path / "o", "one", ("a.png", "deep/b.png"))
-    assert written_by_tool(tmp_path / "o") == {"boxes.json", "crops/a.png", "crops/deep/b.png"}
+    assert written_by_tool(tmp_path / "o") == {"boxes.json": 3, "crops/a.png": 3, "crops/deep/b.png": 3}
     (tmp_path / "o/notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="not empty"):
         write(tmp_path / "o", "two")
@@ -99,6 +113,129 @@ def test_a_name_that_leads_back_is_the_folder_that_it_leads_to(tmp_path: Path) -
         Results(tmp_path / "new" / "..", "localise", NAMES)
 
 
+# what a person does to results that this tool wrote: it is theirs then
+CHANGES = [
+    ("corrects boxes by hand", lambda o: (o / "boxes.json").write_text("oNe"), "changed since"),
+    ("puts a picture in the place of a crop", lambda o: write_image(o / "crops/a.png", make_image(0)[0]), "changed since"),
+    (
+        "empties the folder and leaves the hidden list",
+        lambda o: [(o / "boxes.json").unlink(), (o / "boxes.json").write_text("mine")],
+        "changed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
+def test_what_a_person_changed_is_theirs(tmp_path: Path, change: Callable[[Path], object], words: str) -> None:
+    write(tmp_path / "o", "one")
+    change(tmp_path / "o")
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=words):
+        write(tmp_path / "o", "two", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_copied_folder_is_still_this_tools(tmp_path: Path) -> None:
+    write(tmp_path / "o", "one")
+    shutil.copytree(tmp_path / "o", tmp_path / "copy", copy_function=shutil.copyfile)  # other times, the same content
+    write(tmp_path / "copy", "two", overwrite=True)
+    assert (tmp_path / "copy/crops/a.png").read_text() == "two"
+
+
+def test_a_persons_folders_among_the_results_stay(tmp_path: Path) -> None:
+    write(tmp_path / "o", "one")
+    (tmp_path / "o/crops/mine").mkdir()
+    write(tmp_path / "o", "two", overwrite=True)
+    assert (tmp_path / "o/crops/mine").is_dir()
+    assert (tmp_path / "o/crops/a.png").read_text() == "two"
+
+
+def test_a_file_that_comes_while_a_call_works_is_in_the_way_of_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path / "o", "one")
+    results = Results(tmp_path / "o", "localise", NAMES, overwrite=True)
+    with pytest.raises(OutputError, match="has come in the way"), results.open() as work:
+        (work / "boxes.json").write_text("two")
+        (tmp_path / "o/boxes.json").write_text("mine")
+    assert (tmp_path / "o/boxes.json").read_text() == "mine"
+    assert (tmp_path / "o/crops/a.png").read_text() == "one"  # nothing was removed
+
+
+def test_another_commands_unfinished_work_is_neither_replaced_nor_gone_on_with(tmp_path: Path) -> None:
+    results = Results(tmp_path / "o", "train", ("state.pt",))
+    with pytest.raises(ValueError, match="killed"), results.open() as work:
+        (work / "state.pt").write_text("hours")
+        results.keep = True
+        raise ValueError("killed")
+    for flags in ({"overwrite": True}, {"resume": True}, {}):
+        with pytest.raises(OutputError, match="an unfinished train is there"):
+            Results(tmp_path / "o", "localise", NAMES, **flags)
+    assert (tmp_path / "o" / STAGING / "state.pt").read_text() == "hours"
+
+
+# what a stranger put into an unfinished folder
+STRANGE = [
+    ("a link to a folder", lambda s, v: (s / "crops").symlink_to(v)),
+    ("a link to a file", lambda s, v: (s / "boxes.json").symlink_to(v / "a.png")),
+    ("a pipe", lambda s, v: os.mkfifo(s / "records.jsonl")),
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names")
+@pytest.mark.parametrize("put", [row[1] for row in STRANGE], ids=[row[0] for row in STRANGE])
+def test_an_unfinished_folder_of_a_stranger_leads_nowhere(tmp_path: Path, put: Callable[[Path, Path], object]) -> None:
+    staging, victim = tmp_path / "o" / STAGING, tmp_path / "victim"
+    staging.mkdir(parents=True)
+    victim.mkdir()
+    (victim / "a.png").write_text("mine")
+    (staging / STAGING_MARKER).write_text("localise\n")
+    put(staging, victim)
+    with pytest.raises(OutputError, match="no plain file"):
+        Results(tmp_path / "o", "localise", NAMES, resume=True)
+    assert contents(victim) == {"a.png": b"mine"}
+
+
+def test_an_unfinished_folder_that_is_a_link_is_somebody_elses(tmp_path: Path) -> None:
+    (tmp_path / "real" / STAGING).mkdir(parents=True)
+    (tmp_path / "real" / STAGING / STAGING_MARKER).write_text("localise\n")
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / STAGING).symlink_to(tmp_path / "real" / STAGING)
+    with pytest.raises(OutputError, match="of that name is in the way"):
+        Results(tmp_path / "o", "localise", NAMES, overwrite=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to oneself")
+def test_a_signal_does_not_cut_the_last_step_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is slower here than anybody waits for a look whether to stop."""
+    real = module.remove_written
+
+    def slow(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        end = time.monotonic() + GRACE + 0.4
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "remove_written", slow)
+    with pytest.raises(Interrupted), StopRequest():
+        write(tmp_path / "o", "one")
+    assert (tmp_path / "o/boxes.json").read_text() == "one"
+    assert sorted(os.listdir(tmp_path / "o")) == [MANIFEST, "boxes.json", "crops"]
+
+
+def test_folders_are_known_whatever_they_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is mounted twice, or spelt otherwise where case does not count: two names, one identity."""
+    (tmp_path / "photos/deep").mkdir(parents=True)
+    (tmp_path / "Photos").mkdir()
+    real = places.identity
+
+    def same(path: str) -> tuple[int, int]:
+        return real(path.replace(str(tmp_path / "Photos"), str(tmp_path / "photos")))
+
+    monkeypatch.setattr(places, "identity", same)
+    with pytest.raises(OutputError, match="made from"):
+        Results(tmp_path / "Photos", "localise", NAMES, [tmp_path / "photos/deep"], overwrite=True)
+
+
 def test_another_commands_results_are_not_replaced(tmp_path: Path) -> None:
     write(tmp_path / "o", "one")
     with pytest.raises(OutputError, match="holds results of localise, not of track"):
@@ -140,13 +277,13 @@ def test_a_call_that_is_cut_off_leaves_old_or_new_results_whole(
         assert (out / "boxes.json").read_text() == "one"
         assert not (out / STAGING).exists()
         return
-    with pytest.raises(OutputError, match="unfinished localise"):
-        Results(out, "localise", NAMES)
-    with Results(out, "localise", NAMES, resume=True).open() as work:
-        assert (out / "boxes.json").read_text() == "two"
+    with pytest.raises(OutputError, match="holds results of localise"):
+        Results(out, "track", ("tracks.json",), overwrite=True)  # whose command it was is known
+    assert (out / "boxes.json").read_text() == "two"  # whoever came next finished it
+    with Results(out, "localise", NAMES, overwrite=True).open() as work:
         assert contents(out / "crops") == {"b.png": b"two"}
         (work / "boxes.json").write_text("three")
-    assert written_by_tool(out) == {"boxes.json"}
+    assert written_by_tool(out) == {"boxes.json": 5}
 
 
 def test_a_failed_call_leaves_no_trace_unless_there_is_something_to_keep(tmp_path: Path) -> None:
@@ -196,15 +333,15 @@ def test_a_strangers_manifest_reaches_nothing_outside(tmp_path: Path) -> None:
     (tmp_path / "photos/a.png").write_text("mine")
     shutil.rmtree(out / "crops")
     (out / "link").symlink_to(tmp_path / "photos")
-    lines = [
+    leading = [
         "../precious.txt",
         str(tmp_path / "precious.txt"),
         "..\\precious.txt",
         "C:\\precious.txt",
-        "link/a.png",
         "x/../../precious.txt",
     ]
-    (out / MANIFEST).write_bytes((out / MANIFEST).read_bytes() + "".join(line + "\n" for line in lines).encode())
+    facts = {"link/a.png": Facts.of(tmp_path / "photos/a.png")} | dict.fromkeys(leading, Facts.of(tmp_path / "precious.txt"))
+    write_manifest(out / MANIFEST, "localise", read_manifest(out).files | facts)
     write(out, "two", overwrite=True)
     assert (tmp_path / "precious.txt").read_text() == "mine"
     assert (tmp_path / "photos/a.png").read_text() == "mine"
@@ -217,11 +354,12 @@ NO_MANIFEST = [b"", b"\xff\xfe", b"[1]\na", b'{"tool": "stn-coloc"}\na', b"[" * 
 @pytest.mark.parametrize("content", NO_MANIFEST)
 def test_a_manifest_that_is_none_lists_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
-    assert read_manifest(tmp_path).names == frozenset()
+    assert read_manifest(tmp_path).files == {}
 
 
 def test_a_file_that_comes_later_is_listed(tmp_path: Path) -> None:
     write(tmp_path / "o", "one")
+    (tmp_path / "o" / "r\u00e9port\n.html").write_text("page")
     note_written(tmp_path / "o", "r\u00e9port\n.html")
     assert "r\u00e9port\n.html" in written_by_tool(tmp_path / "o")
     note_written(tmp_path, "x")
@@ -484,10 +622,51 @@ def test_a_resume_does_only_what_is_missing(
     assert seen == [f"{n:03d}.png" for n in range(8, 17)]  # whole batches of four were kept
 
 
+@pytest.mark.parametrize("phase", [".whole", "crops", MANIFEST])
+def test_a_call_that_was_killed_in_its_last_step_is_finished_by_resume(
+    cli: Call, many: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    real = os.replace
+
+    def replace(source: object, target: object) -> None:
+        if os.path.basename(str(source)) == phase and STAGING in str(source):
+            raise KeyboardInterrupt
+        real(source, target)  # type: ignore[type-var]
+
+    out = tmp_path / "o"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        assert cli("localise", many, "-m", trained.run, "-o", out, *FLAGS)[0] == 130
+    code, said, err = cli("localise", many, "-m", trained.run, "-o", out, "--resume", "--json", *FLAGS)
+    assert code == 0, err
+    assert json.loads(said)["images"] == 16
+    assert cli("localise", many, "-m", trained.run, "-o", tmp_path / "whole", *FLAGS)[0] == 0
+    assert contents(out) == contents(tmp_path / "whole")
+    code, _, err = cli("localise", many, "-m", trained.run, "-o", out, "--resume", *FLAGS)
+    assert code == 5
+    assert "its results are whole" in err
+
+
+def test_formats_of_the_part_that_was_found_first_do_not_stay(
+    killed: Start, cli: Call, many: Path, trained: Trained, tmp_path: Path
+) -> None:
+    killed(9, "SIGINT")
+    assert (tmp_path / "o" / STAGING / "boxes.csv").is_file()
+    flags = [flag for flag in FLAGS if flag not in ("--format", "csv")]
+    assert cli("localise", many, "-m", trained.run, "-o", tmp_path / "o", "--resume", *flags)[0] == 0
+    assert not (tmp_path / "o/boxes.csv").exists()
+
+
 # what is different in the second call, and what is said
 OTHERWISE = [
     ("another batch", lambda d, flags: [*flags, "--batch", "8"], 5, "made otherwise"),
-    ("an image is gone", lambda d, flags: ((d / "images/001.png").unlink(), flags)[1], 5, "not those of the unfinished"),
+    ("an image is gone", lambda d, flags: ((d / "images/001.png").unlink(), flags)[1], 5, "made otherwise"),
+    (
+        "an image has come",
+        lambda d, flags: (shutil.copy(d / "images/001.png", d / "images/zzz.png"), flags)[1],
+        5,
+        "made otherwise",
+    ),
     ("nothing to resume", lambda d, flags: (shutil.rmtree(d / "o"), flags)[1], 5, "nothing to resume"),
     ("garbage", lambda d, flags: ((d / "o" / STAGING / "records.jsonl").write_text("x\n"), flags)[1], 5, "damaged records"),
     ("both", lambda d, flags: [*flags, "--overwrite"], 2, "--resume goes on with"),

@@ -44,6 +44,7 @@ from stn_cli.coloc.training import (
 from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, out_of_memory, printable
 from stn_cli.files import write_text
 from stn_cli.geometry import box_iou
+from stn_cli.manifest import is_staging
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.reading import is_plain
@@ -170,6 +171,10 @@ def _resumed(
 ) -> TrainResult:
     """Go on with what a stopped training left; a finished one is finished again, which rebuilds its model."""
     results = Results(folder, "train", NAMES, resume=True, beginnings=BEGINNINGS)
+    if is_staging(results.staging) and not is_plain(results.staging / checkpoint.STATE):
+        raise CheckpointError(
+            "nothing to resume", results.staging, "it was stopped before its first state", "Start without --resume"
+        )
     with results.open() as work:
         if not (work / checkpoint.STATE).is_file():
             checkpoint.load_state(folder)

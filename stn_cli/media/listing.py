@@ -86,20 +86,25 @@ class Folder:
     Attributes:
         path: where it is.
         prefix: of its files' names, relative to where the walk began; ends with `/`, or is empty.
-        own: of it and those above, how long the prefix is and what this tool wrote there.
+        own: of it and those above, how long the prefix is and what this tool wrote there, with its size.
     """
 
     path: str
     prefix: str = ""
-    own: tuple[tuple[int, frozenset[str]], ...] = ()
+    own: tuple[tuple[int, dict[str, int]], ...] = ()
 
     def below(self, entry: os.DirEntry[str]) -> Folder:
         """A folder in it."""
         return Folder(entry.path, f"{self.prefix}{entry.name}/", self.own)
 
-    def is_own(self, name: str) -> bool:
-        """Whether this tool wrote the file of this name."""
-        return any(name[start:] in names for start, names in self.own)
+    def is_own(self, name: str, path: str) -> bool:
+        """Whether this tool wrote the file of this name; one of another size is a person's that came in its place."""
+        sizes = [names[name[start:]] for start, names in self.own if name[start:] in names]
+        if not sizes:
+            return False
+        with suppress(OSError):
+            return os.lstat(path).st_size in sizes
+        return False
 
     def marked(self) -> Folder:
         """The same, knowing what its own manifest lists."""
@@ -173,7 +178,7 @@ def _take_folder(entry: os.DirEntry[str], folder: Folder, found: Found, out: Ent
 def _take_file(entry: os.DirEntry[str], name: str, folder: Folder, found: Found, out: Entries) -> None:
     if _is_leftover_file(entry):
         found.leftovers["._*" if entry.name.startswith("._") else entry.name] += 1
-    elif folder.own and folder.is_own(name):
+    elif folder.own and folder.is_own(name, entry.path):
         found.own += os.path.splitext(name)[1].lower() in EXTENSIONS
     else:
         out.files.append((entry.path, name, entry.is_file()))
@@ -256,7 +261,7 @@ def _match(folder: Folder, parts: list[str], found: Found) -> Iterator[str]:
         if rest and os.path.isdir(path):
             yield from _match(Folder(path, name + "/", folder.own), rest, found)
         elif not rest and os.path.lexists(path) and not os.path.isdir(path):
-            if folder.is_own(name):
+            if folder.is_own(name, path):
                 found.own += 1
             else:
                 yield path

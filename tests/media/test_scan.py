@@ -161,7 +161,7 @@ def test_a_marker_among_a_persons_own_pictures_hides_none(tree: Path) -> None:
     for content in (
         b"",
         b"Made by stn-coloc: scans for images leave this folder out.\n",
-        b'{"tool": "stn-coloc", "manifest": 1}\n\xff',
+        b'{"tool": "stn-coloc", "manifest": 2}\n\xff',
     ):
         for folder in (tree, tree / "sub"):
             (folder / MANIFEST).write_bytes(content)
@@ -169,8 +169,15 @@ def test_a_marker_among_a_persons_own_pictures_hides_none(tree: Path) -> None:
 
 
 def test_what_a_manifest_lists_is_left_out_and_said(tree: Path) -> None:
-    head = b'{"tool": "stn-coloc", "manifest": 1, "command": "localise"}\n'
-    (tree / "sub" / MANIFEST).write_bytes(head + b"c.jpg\n../b.png\n/a.JPG\ndeep/%6eo_extension\n")
+    lines = [b'{"tool": "stn-coloc", "manifest": 2, "command": "localise"}\n']
+    for name, path in (
+        ("c.jpg", "sub/c.jpg"),
+        ("../b.png", "b.png"),
+        ("/a.JPG", "a.JPG"),
+        ("deep/%6eo_extension", "sub/deep/no_extension"),
+    ):
+        lines.append(f"{(tree / path).stat().st_size} 0 {name}\n".encode())
+    (tree / "sub" / MANIFEST).write_bytes(b"".join(lines))
     found = scan(tree)
     assert [f.name for f in found.images] == ["a.JPG", "b.png", "looks.jpg"]
     assert found.notes == ["1 file left out: results of stn-coloc, listed in .stn-coloc"]  # the other has no image's extension
@@ -178,6 +185,8 @@ def test_what_a_manifest_lists_is_left_out_and_said(tree: Path) -> None:
     (tree / "list.txt").write_text("sub\nb.png\n")
     assert names(tree / "list.txt") == ["b.png"]
     assert names(tree / "sub/c.jpg") == ["c.jpg"]  # named itself
+    write_image(tree / "sub/c.jpg", make_image(7, size=(90, 90))[0])
+    assert "sub/c.jpg" in names(tree)  # a person's own picture came in its place
 
 
 # ---- several sources and their names

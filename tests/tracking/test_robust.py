@@ -170,12 +170,18 @@ def test_a_signal_while_the_objects_are_learnt(options: dict[str, object], tmp_p
 def test_a_signal_while_frames_are_followed_keeps_them(
     film: Path, box: tuple[float, float, float, float], tmp_path: Path
 ) -> None:
-    track_source(film, tmp_path / "o", TrackOptions(init=box, crops=True))
+    out, options = tmp_path / "o", TrackOptions(init=box, crops=True)
     with pytest.raises(Interrupted, match="frames are in"):
-        track_source(film, tmp_path / "o", TrackOptions(init=box, crops=True), overwrite=True, reporter=Signals("track", 5))
-    assert 5 <= len(read_tracks(tmp_path / "o" / "tracks.json").frames) < COUNT
-    assert len(read_mot(tmp_path / "o" / "tracks.txt")) >= 5
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == [".stn-coloc", "tracks.json", "tracks.txt"]
+        track_source(film, out, options, reporter=Signals("track", 5))
+    assert 5 <= len(read_tracks(out / "tracks.json").frames) < COUNT
+    assert len(read_mot(out / "tracks.txt")) >= 5
+    assert sorted(p.name for p in out.iterdir()) == [".stn-coloc", "tracks.json", "tracks.txt"]
+    track_source(film, out, options, overwrite=True)
+    whole = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    with pytest.raises(Interrupted, match="the earlier results are as they were"):  # a part is no substitute for the whole
+        track_source(film, out, options, overwrite=True, reporter=Signals("track", 5))
+    assert 5 <= len(read_tracks(out / "unfinished" / "tracks.json").frames) < COUNT
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and "unfinished" not in p.parts} == whole
 
 
 @posix
@@ -255,7 +261,10 @@ def test_a_stalled_camera_ends_with_the_first_signal(given: int, number: int, co
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "stalled\n"
-    time.sleep(1.0)  # whoever follows the frames has those that came, and waits
+    written, end = tmp_path / "o/unfinished/tracks.json", time.monotonic() + 60
+    while given and time.monotonic() < end and not (written.is_file() and f'"frame": {given - 1},' in written.read_text()):
+        time.sleep(0.05)
+    time.sleep(0.2)  # whoever follows the frames has those that came, and waits
     process.send_signal(number)
     _, said = process.communicate(timeout=30)  # it never ends by itself
     assert process.returncode == code, said
