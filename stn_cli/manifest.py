@@ -117,6 +117,14 @@ def write_manifest(path: Path, command: str, files: Mapping[str, Facts]) -> None
             file.write(f"{facts.size} {facts.digest} ".encode() + escape(name) + b"\n")
 
 
+def renew_manifest(folder: Path) -> None:
+    """Take what a folder's manifest lists as it is now."""
+    manifest = read_manifest(folder)
+    if manifest.command:
+        there = {n: Facts.of(folder / n) for n in manifest.files if (folder / n).is_file() and not (folder / n).is_symlink()}
+        write_manifest(folder / MANIFEST, manifest.command, manifest.files | there)
+
+
 def remove_written(folder: Path, manifest: Manifest) -> None:
     """Remove what a manifest lists and what is still as it was written, and folders that are empty then; nothing is reached through a link."""
     emptied: set[str] = set()

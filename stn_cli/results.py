@@ -19,7 +19,17 @@ from typing import IO
 
 from stn_cli.errors import OutputError, printable
 from stn_cli.files import TEMPORARY
-from stn_cli.manifest import MANIFEST, STAGING, STAGING_MARKER, Facts, is_staging, read_manifest, remove_written, write_manifest
+from stn_cli.manifest import (
+    MANIFEST,
+    STAGING,
+    STAGING_MARKER,
+    Facts,
+    is_staging,
+    read_manifest,
+    remove_written,
+    renew_manifest,
+    write_manifest,
+)
 from stn_cli.places import Place
 from stn_cli.runtime.stopping import finishing
 
@@ -43,6 +53,7 @@ class Results:
         resume: the call goes on with what lies in `staging`.
         keep: what was written so far is worth keeping if the call fails; set by whoever writes.
         beginnings: names that are worth nothing by themselves: a stopped call that left no others is as good as none.
+        repairs: what this tool wrote may be replaced though it is not any more what it was: a damaged model is built again.
         finished: an earlier call was stopped while it put whole results in their place, which was finished now.
         replaces: there are earlier results.
 
@@ -60,6 +71,7 @@ class Results:
     resume: bool = False
     keep: bool = False
     beginnings: frozenset[str] = frozenset()
+    repairs: bool = False
     finished: bool = field(default=False, init=False)
     replaces: bool = field(default=False, init=False)
     _lock: IO[str] | None = field(default=None, init=False)
@@ -119,8 +131,8 @@ class Results:
             raise OutputError(what, self.folder, None, "Choose another --out")
         for name in self.names:
             for found in _files_below(self.folder, name):
-                if not manifest.is_own(self.folder, found):
-                    changed = found in manifest.files
+                changed = found in manifest.files
+                if not manifest.is_own(self.folder, found) and not (changed and self.repairs):
                     why = "it was changed since this tool wrote it" if changed else "this tool did not write it"
                     why += f"; {self.command} needs the name"
                     raise OutputError("a file is in the way", self.folder / found, why, "Move it away, or choose another --out")
@@ -190,6 +202,8 @@ class Results:
                 (new / STAGING_MARKER).write_text(self.command + "\n", "utf-8")
                 os.replace(new, self.staging)  # it never lacks its marker
             self._lock_it()
+            if self.repairs:
+                renew_manifest(self.folder)
         except OSError as error:
             raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
         return made

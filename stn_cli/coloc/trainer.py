@@ -170,7 +170,7 @@ def _resumed(
     begun: float,
 ) -> TrainResult:
     """Go on with what a stopped training left; a finished one is finished again, which rebuilds its model."""
-    results = Results(folder, "train", NAMES, resume=True, beginnings=BEGINNINGS)
+    results = Results(folder, "train", NAMES, resume=True, beginnings=BEGINNINGS, repairs=True)
     if is_staging(results.staging) and not is_plain(results.staging / checkpoint.STATE):
         raise CheckpointError(
             "nothing to resume", results.staging, "it was stopped before its first state", "Start without --resume"
