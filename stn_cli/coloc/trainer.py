@@ -377,6 +377,7 @@ class _Training:
         self.progress.stale, self.progress.best = 0, -1.0
         self._optimiser = None
         self._save()
+        self._say_how_to_go_on()
 
     def _optimise_with(self, share: float) -> torch.optim.Optimizer:
         if self._optimiser is None:
@@ -564,7 +565,8 @@ class _Training:
     def _say_how_to_go_on(self) -> None:
         """There is a state now: a stopped training can be resumed."""
         self.results.keep = True
-        self.stop.todo = f"Go on with stn-coloc train --resume -o {self.results.folder}"
+        again = "; the search begins anew" if self.progress.stage == "search" else ""
+        self.stop.todo = f"Go on with stn-coloc train --resume -o {self.results.folder}{again}"
 
     def _checkpoint(self) -> None:
         stopping = bool(self.stop.signum)
