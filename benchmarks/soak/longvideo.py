@@ -1,7 +1,7 @@
-"""An hour of video out of some seconds: an MP4 whose index names the same frames again and again.
+"""An hour of video out of three seconds: an MP4 whose index names the same frames again and again.
 
-A track in an MP4 is a table of where each frame lies in the file. Seconds that end where they began are encoded once, and the
-table is written as if they came many times: the file stays small, and whoever reads it decodes every frame.
+A track in an MP4 is a table of where each frame lies in the file. Some seconds are encoded once, and the table is written as if they came
+many times: the file stays small, and whoever reads it decodes every frame.
 """
 
 from __future__ import annotations
@@ -10,31 +10,24 @@ import struct
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 FPS = 25.0
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 
 
-def write_loop(path: Path, size: tuple[int, int], frames: int, object_side: int = 90) -> tuple[int, int, int, int]:
-    """Some seconds of a textured square on a gradient that end where they begin; the square's x, y, w, h in the first frame."""
-    h, w = size
-    rng = np.random.default_rng(0)
-    ramp = np.linspace(40, 190, w, dtype=np.float32)[None, :, None] * np.ones((h, 1, 3), np.float32)
-    ground = (ramp + cv2.resize(rng.normal(0, 9, (h // 8, w // 8, 3)).astype(np.float32), (w, h))).clip(0, 255).astype(np.uint8)
-    cells = rng.integers(0, 255, (object_side // 10, object_side // 10, 3), np.uint8)
-    thing = cells.repeat(10, 0).repeat(10, 1)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (w, h))
-    first = (0, 0)
-    for n in range(frames):
-        angle = 2 * np.pi * n / frames
-        x, y = round(w / 2 + w / 4 * np.cos(angle)), round(h / 2 + h / 4 * np.sin(2 * angle))
-        first = (x, y) if n == 0 else first
-        frame = ground.copy()
-        frame[y : y + thing.shape[0], x : x + thing.shape[1]] = thing
-        writer.write(frame)
+def enlarge(clip: Path, target: Path, size: tuple[int, int]) -> int:
+    """A clip at a size (height, width); its number of frames."""
+    reader = cv2.VideoCapture(str(clip))
+    writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), FPS, size[::-1])
+    count = 0
+    while True:
+        done, frame = reader.read()
+        if not done:
+            break
+        writer.write(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC))
+        count += 1
     writer.release()
-    return (*first, thing.shape[1], thing.shape[0])
+    return count
 
 
 def repeat(source: Path, target: Path, times: int) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.soak.longvideo import FPS, repeat, write_loop
+from benchmarks.soak.longvideo import FPS, enlarge, repeat
 from benchmarks.soak.process import median_between, watched
 from benchmarks.soak.record import Outcome, Soak
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.identity import settle
 
 SIZE = (1080, 1920)
-LOOP = 1500
+CLIP = Path(__file__).parents[2] / "sample_data" / "clip"
+CLIP_SIZE = (240, 320)
+TIMES = 1200
+"""The clip has 75 frames; the cup leaves the picture and comes back each time."""
 GROWTH = 1.10
 """Memory at the end as a multiple of that after warming up, at most."""
 LINEAR = 2.8
@@ -26,13 +30,16 @@ SETTLED = 60.0
 def run(soak: Soak, outcome: Outcome) -> None:
     """Follow one object for an hour; then settle three."""
     again = f"python -m benchmarks.soak video{' --quick' if soak.quick else ''}"
-    loop, times = (100, 3) if soak.quick else (LOOP, 60)
-    frames = outcome.count = loop * times
+    times = 4 if soak.quick else TIMES
     short, long, out = soak.work / "loop.mp4", soak.work / "hour.mp4", soak.work / "out"
-    x, y, w, h = write_loop(short, SIZE, loop)
+    frames = outcome.count = times * enlarge(CLIP / "cup.mp4", short, SIZE)
     repeat(short, long, times)
+    across, down = SIZE[1] / CLIP_SIZE[1], SIZE[0] / CLIP_SIZE[0]
+    x1, y1, x2, y2 = (v * s for v, s in zip(json.loads((CLIP / "boxes.json").read_text())[0], (across, down) * 2, strict=True))
     print(f"  made {frames:,} frames, {long.stat().st_size / 1e6:.0f} MB", flush=True)
-    done, samples = watched("track", long, "-o", out, "-q", "--init", f"{x},{y},{w},{h}", every=1.0 if times > 3 else 0.1)
+    done, samples = watched(
+        "track", long, "-o", out, "-q", "--init", f"{x1},{y1},{x2 - x1},{y2 - y1}", every=0.1 if soak.quick else 1.0
+    )
     warm, end = median_between(samples, 0.1, 0.2), median_between(samples, 0.85, 0.95)
     most = max(size for _, size in samples)
     found = 0
