@@ -15,7 +15,7 @@ from benchmarks.soak.inputs import QUICK, trained, write_set
 from benchmarks.soak.process import Done, half_written, hashes, keep, program, start
 from benchmarks.soak.record import Outcome, Soak
 from stn_cli.coloc.checkpoint import STATE, load_model, load_state
-from stn_cli.manifest import STAGING
+from stn_cli.manifest import STAGING, renew_manifest
 
 FRAMES, FRAME = 60, (180, 240)
 MOVING = (".whole", ".cleared")
@@ -99,6 +99,7 @@ def run(soak: Soak, outcome: Outcome) -> None:
         if earlier:
             shutil.copytree(reference, out)
             _make_old(out)
+            renew_manifest(out)
         delay = float(np.random.default_rng([soak.seed, number]).uniform(0.1, 1.05)) * seconds
         wrong = _killed(job, out, temporary, delay, hashes(out) if earlier else {}, hashes(reference))
         wrong += [*_after(job, out, temporary, hashes(reference))] if not wrong else []
