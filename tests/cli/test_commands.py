@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,7 +121,7 @@ def test_configuration_round_trip(cli: Call, tmp_path: Path) -> None:
         (["train", "x", "--device", "cuda:99"], 7, ["no such device", "doctor"]),
         (["train", "x", "--device", "gpu"], 2, ["unknown --device"]),
         (["train", "--resume", "-o", "nowhere"], 5, ["nothing to resume"]),
-        (["train", "--resume", "--steps", "3"], 2, ["--resume takes the run's own settings"]),
+        (["train", "--resume", "--steps", "3"], 5, ["nothing to resume"]),
         (["localise", "-m", "nowhere"], 5, ["no trained model"]),
         (["localise", "--format", "cubism"], 2, ["unknown --format"]),
         (["localise", "--min-score", "7"], 2, ["--min-score"]),
@@ -157,6 +158,48 @@ def test_wrong_setting_in_a_file_names_the_nearest(cli: Call, tmp_path: Path) ->
     assert "must be a int" in cli("train", "x", "--config", tmp_path / "c.toml")[2]
     (tmp_path / "c.toml").write_text("steps = = 3\n")
     assert cli("train", "x", "--config", tmp_path / "c.toml")[0] == 3
+
+
+def test_the_same_command_and_resume_goes_on(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    (run / "model.safetensors").unlink()
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    same = ["train", trained.images, "--out", run, "--resume", "--no-report", "-q", *QUICK_FLAGS]
+    (tmp_path / "c.toml").write_text("steps = 41\nlr = 0.03\n")
+    for flags, words in [
+        (["--steps", "41"], ["steps: 40 in the run, 41 given"]),
+        (["--seed", "1", "--size", "0.2-0.5"], ["seed: 0 in the run, 1 given", "size: (0.0, 0.0) in the run"]),
+        (["--encoder", "gradient"], ["encoder: 'small' in the run, 'gradient' given"]),
+    ]:
+        code, _, err = cli(*same, *flags)
+        assert code == 2
+        assert all(word in err for word in words), err
+    code, _, err = cli("train", "--out", run, "--resume", "--config", tmp_path / "c.toml")
+    assert code == 2
+    assert "steps: 40 in the run" in err
+    assert "lr" not in err
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+    (run / "unfinished").mkdir()  # settings of the call that was stopped, not those of the run before
+    (run / "unfinished/.stn-coloc-unfinished").write_text("train\n")
+    shutil.copyfile(run / "state.pt", run / "unfinished/state.pt")
+    (run / "unfinished/config.toml").write_text("steps = 7\n")
+    code, _, err = cli(*same)
+    assert code == 2
+    assert "steps: 7 in the run, 40 given" in err
+    shutil.rmtree(run / "unfinished")
+    assert cli(*same, "--config", run / "config.toml")[0] == 0
+    assert (run / "model.safetensors").is_file()
+
+
+def test_settings_are_not_read_from_the_run_that_is_replaced(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    code, _, err = cli("train", trained.images, "--config", run / "config.toml", "-o", run, "--overwrite", *QUICK_FLAGS)
+    assert code == 4
+    assert "config.toml" in err
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
 
 
 def test_strict_ends_with_three_when_something_was_skipped(cli: Call, trained: Trained, tmp_path: Path) -> None:
