@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from stn_cli.errors import OutputError, UsageError
 from stn_cli.targets import names_a_folder
@@ -66,10 +67,18 @@ def _path(text: str, flag: str) -> Path:
     return Path(text)
 
 
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=False),
-]
+RUN, BOXES, TRACKS, ENCODER = "stn-coloc-run", "stn-coloc-boxes", "stn-coloc-tracks", "stn-coloc-encoder"
+"""Where results go unless `--out` says otherwise."""
+
+
+def out_folder(default: str) -> OptionInfo:
+    """`--out` of a command that writes a folder, `default` when left out."""
+    option: OptionInfo = typer.Option(
+        "--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=default
+    )
+    return option
+
+
 OutFile = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="<path>", parser=parse_page, help="The page.", show_default="report.html in the run"),

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, OutFile, Quiet
+from stn_cli.cli.options import RUN, Debug, Device, OutFile, Quiet
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder.")] = Path("stn-coloc-run"),
+    run: Annotated[Path, typer.Argument(help="Run folder.")] = Path(RUN),
     out: OutFile = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="--out may replace an earlier page of this command, and nothing else.")

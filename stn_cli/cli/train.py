@@ -9,8 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
-from stn_cli.errors import OutputError, UsageError
+from stn_cli.cli.options import (
+    RUN,
+    Debug,
+    Device,
+    Json,
+    MaxPixels,
+    Overwrite,
+    Quiet,
+    Strict,
+    Verbose,
+    Workers,
+    one_or_all,
+    out_folder,
+)
+from stn_cli.errors import OutputError, UsageError, counted
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
@@ -28,7 +41,7 @@ def train(
         list[str] | None,
         typer.Argument(help="Folders, images, globs, .txt lists of paths, or - for paths on stdin.", show_default=False),
     ] = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_folder(RUN)] = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, with its own settings.")] = False,
     encoder: Annotated[
@@ -100,7 +113,7 @@ def train(
     from stn_cli.errors import InputError
 
     progress = Progress(quiet=quiet, verbose=verbose)
-    folder = out or Path("stn-coloc-run")
+    folder = out or Path(RUN)
     if resume:
         _check_settings(settings, values, folder)
     elif config:
@@ -113,7 +126,7 @@ def train(
         progress.close()
     progress.skipped(result.skipped)
     progress.say(
-        f"{result.images} images, {result.kind}, agreement {result.agreement:.2f}, {result.seconds:.0f} s"
+        f"{counted(result.images, 'image')}, {result.kind}, agreement {result.agreement:.2f}, {result.seconds:.0f} s"
         + (f"; look at {folder / 'report.html'}" if report else "")
     )
     if json:
@@ -131,7 +144,7 @@ def train(
     else:
         print(folder)
     if strict and result.skipped:
-        raise InputError(f"{len(result.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")
+        raise InputError(f"{counted(len(result.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
 
 
 def _check_settings(settings: TrainConfig, named: Iterable[str], folder: Path) -> None:

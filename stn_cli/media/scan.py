@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stn_cli.errors import InputError
+from stn_cli.errors import InputError, counted
 from stn_cli.files import unescape
 from stn_cli.media.header import Unusable, read_bytes
 from stn_cli.media.listing import Found, matching, read_head, walk
@@ -236,9 +236,9 @@ def require_images(found: Scan, source: object, least: int = 1) -> None:
     """
     if len(found.images) < least:
         counts = (
-            f"{len(found.images)} images, {reasons(found.skipped)}"
+            f"{counted(len(found.images), 'image')}, {reasons(found.skipped)}"
             if found.skipped
-            else f"{len(found.images)} images, 0 skipped"
+            else f"{counted(len(found.images), 'image')}, 0 skipped"
         )
         subject = source if isinstance(source, str | Path) else "source"
         what = f"at least {least} images are needed" if least > 1 else "no image found"

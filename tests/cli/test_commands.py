@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from stn_cli.cli.train import parse_size
-from stn_cli.errors import UsageError
-from tests.conftest import QUICK_FLAGS, ROOT, Trained, make_folder
+from stn_cli.errors import UsageError, counted
+from tests.conftest import QUICK_FLAGS, ROOT, Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -40,6 +40,45 @@ def test_every_command_has_help(cli: Call) -> None:
         code, out, _ = cli(command, "--help")
         assert code == 0
         assert "Usage: stn-coloc " + command in out
+
+
+# what the help of a command says of where results go
+DEFAULTS = {
+    "train": "stn-coloc-run",
+    "localise": "stn-coloc-boxes",
+    "track": "stn-coloc-tracks",
+    "pretrain": "stn-coloc-encoder",
+    "report": "report.html in the run",
+}
+
+
+@pytest.mark.parametrize("command", DEFAULTS)
+def test_help_says_where_results_go(cli: Call, command: str) -> None:
+    text = "".join(cli(command, "--help")[1].split())
+    out = text[text.index("--out") :]
+    assert f"[default:({DEFAULTS[command]})]".replace(" ", "") in out[: out.index("]") + 1]
+
+
+def test_help_of_track_says_how_objects_are_counted(cli: Call) -> None:
+    assert "at the same time, at most" in " ".join(cli("track", "--help")[1].split())
+
+
+def test_one_is_said_in_the_singular(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    make_folder(tmp_path, 1)
+    (tmp_path / "images/bad.jpg").write_text("no image")
+    code, _, err = cli("localise", tmp_path / "images", "-m", trained.run, "-o", tmp_path / "a", "--strict")
+    assert code == 3
+    assert "1 image, 1 object, " in err
+    assert "error: 1 file skipped: " in err
+    for n in range(2):
+        write_image(tmp_path / f"frames/{n}.png", make_image(3)[0])
+    flags = ["--init", "30,20,18,18", "--encoder", "gradient", "-o", tmp_path / "t"]
+    code, _, err = cli("track", tmp_path / "frames", *flags, "--vid-stride", "2")
+    assert code == 0, err
+    assert "1 frame, 1 track, an object in 1 frame, 0 boxes put into gaps" in err
+    (tmp_path / "frames/1.png").unlink()
+    assert "(1 frame read)" in cli("track", tmp_path / "frames", "--init", "1,1,18,18@7", "-o", tmp_path / "u")[2]
+    assert [counted(n, what) for n, what in ((0, "file"), (1, "box"), (2, "box"))] == ["0 files", "1 box", "2 boxes"]
 
 
 def test_train_localise_evaluate_in_defaults(cli: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
