@@ -94,6 +94,11 @@ def out_of_memory(error: BaseException) -> bool:
     return named or any(words in str(error).lower() for words in FULL)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 image`, `2 images`, `2 boxes`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}{'es' if what.endswith('x') else 's'}"
+
+
 def printable(text: str) -> str:
     r"""Escape what must not reach a terminal or a JSON file raw.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,17 @@ def test_every_python_block_of_the_readme_runs(place: Path, monkeypatch: pytest.
     assert blocks
     real = stn_cli.train
 
-    def quick(source: str, out: str, **options: object) -> object:
-        return real(source, out, stn_cli.TrainConfig(steps=20, finetune=2, imgsz=48, batch=8))
+    encoders = []
+
+    def quick(source: str, out: str, config: stn_cli.TrainConfig | None = None) -> object:
+        config = replace(config or stn_cli.TrainConfig(), steps=20, finetune=2, imgsz=48, batch=8)
+        encoders.append(config.encoder)
+        return real(source, out, config)
 
     monkeypatch.setattr(stn_cli, "train", quick)
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+    assert encoders == ["small", "gradient"]  # settings are shown, too
 
 
 def test_the_two_commands_of_a_fresh_machine_are_targets_of_make() -> None:

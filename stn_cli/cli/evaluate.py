@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Json
+from stn_cli.cli.options import Debug, Json, parse_csv
 from stn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +34,13 @@ def evaluate(
     category: Annotated[
         str | None, typer.Option(help="Only objects of this category of the truth: name or id.", show_default="all")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a row per image, or frame, here.", show_default=False)] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="--csv may replace a file that is none of its own.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="<path>", parser=parse_csv, help="Write a row per image, or frame, here.", show_default=False),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="--csv may replace an earlier --csv, and nothing else.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -48,8 +53,9 @@ def evaluate(
     from stn_cli.cli.console import Progress, print_json, print_table
     from stn_cli.evaluate.predicted import read_predicted
     from stn_cli.evaluate_tracks import is_text
-    from stn_cli.formats.csv import check_target
+    from stn_cli.formats.csv import csv_kind
     from stn_cli.formats.tracks import is_tracks, parse_tracks
+    from stn_cli.targets import check_target
 
     data = None if is_text(predicted) else read_predicted(predicted)
     if is_text(predicted) or is_tracks(data):
@@ -59,7 +65,7 @@ def evaluate(
         _evaluate_tracks(predicted, frames, truth, csv, overwrite, json)
         return
     if csv is not None:
-        check_target(csv, scoring.HEADER, [predicted, truth], overwrite=overwrite)
+        check_target(csv, csv_kind(scoring.HEADER), [predicted, truth], overwrite=overwrite)
     result = scoring.score_json(data, predicted, scoring.read_truth(truth, category), iou, score=score)
     if csv is not None:
         scoring.write_per_image(csv, result)
@@ -128,11 +134,12 @@ def _evaluate_tracks(
 ) -> None:
     from stn_cli import evaluate_tracks as scoring
     from stn_cli.cli.console import print_json, print_table
-    from stn_cli.formats.csv import check_target
+    from stn_cli.formats.csv import csv_kind
     from stn_cli.records import TrackedFrame
+    from stn_cli.targets import check_target
 
     if csv is not None:
-        check_target(csv, scoring.FRAME_HEADER, [predicted, truth], overwrite=overwrite)
+        check_target(csv, csv_kind(scoring.FRAME_HEADER), [predicted, truth], overwrite=overwrite)
     found = scoring.read_any_tracks(predicted) if frames is None else frames
     true = scoring.read_track_truth(truth)
     several = [frame for frame in true if isinstance(frame, TrackedFrame)]

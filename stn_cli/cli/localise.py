@@ -8,8 +8,22 @@ from typing import Annotated
 import typer
 
 from stn_cli.bounds import check_shared
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
-from stn_cli.errors import UsageError
+from stn_cli.cli.options import (
+    BOXES,
+    RUN,
+    Debug,
+    Device,
+    Json,
+    MaxPixels,
+    Overwrite,
+    Quiet,
+    Strict,
+    Verbose,
+    Workers,
+    one_or_all,
+    out_folder,
+)
+from stn_cli.errors import UsageError, counted
 
 
 def localise(
@@ -17,8 +31,8 @@ def localise(
         list[str] | None,
         typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
     ] = None,
-    model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path("stn-coloc-run"),
-    out: Out = None,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path(RUN),
+    out: Annotated[Path | None, out_folder(BOXES)] = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")] = False,
     min_score: Annotated[float, typer.Option(help="Leave out objects below this score.")] = 0.0,
@@ -56,7 +70,7 @@ def localise(
         workers=workers,
         max_pixels=max_pixels,
     )
-    folder = out or Path("stn-coloc-boxes")
+    folder = out or Path(BOXES)
     try:
         summary = localise_source(
             one_or_all(source),
@@ -72,7 +86,7 @@ def localise(
         progress.close()
     progress.skipped(summary.skipped)
     progress.say(
-        f"{summary.images} images, {summary.objects} objects, {summary.doubtful} of them below 0.5, "
+        f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
         f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
     )
     if json:
@@ -89,4 +103,4 @@ def localise(
     else:
         print(folder / "boxes.json")
     if strict and summary.skipped:
-        raise InputError(f"{len(summary.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")
+        raise InputError(f"{counted(len(summary.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
-from stn_cli.errors import UsageError
+from stn_cli.errors import OutputError, UsageError
+from stn_cli.targets import names_a_folder
 
 FILE_SUFFIXES = frozenset((
     ".avi", ".csv", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".m4v", ".mkv", ".mov", ".mp4", ".png", ".pt",
@@ -23,7 +25,7 @@ def parse_out(text: str) -> Path:
     Raises:
         UsageError: empty (the present folder would be taken), or a file's name.
     """
-    path = parse_path(text)
+    path = _path(text, "--out")
     if not os.path.lexists(path):
         path = Path(os.path.normpath(path))  # `new/..` is a folder that is there
     if path.suffix.lower() in FILE_SUFFIXES and not os.path.isdir(path):
@@ -31,24 +33,55 @@ def parse_out(text: str) -> Path:
     return path
 
 
-def parse_path(text: str) -> Path:
+def parse_page(text: str) -> Path:
+    """`--out` of `report`, a file; raises as `_file` does."""
+    return _file(text, "--out")
+
+
+def parse_csv(text: str) -> Path:
+    """`--csv` of `evaluate`; raises as `_file` does."""
+    return _file(text, "--csv")
+
+
+def _file(text: str, flag: str) -> Path:
+    """The path of a file that is going to be written.
+
+    Raises:
+        UsageError: it is empty.
+        OutputError: it can only be a folder.
+    """
+    path = _path(text, flag)
+    if names_a_folder(text):
+        raise OutputError(f"{flag} is a file, and this is a folder's name", text, None, "Name the file in it")
+    return path
+
+
+def _path(text: str, flag: str) -> Path:
     """A path that may not be empty.
 
     Raises:
         UsageError: it is.
     """
     if not text.strip():
-        raise UsageError("--out must not be empty", text, None, "Leave it out, or name what is to be written")
+        raise UsageError(f"{flag} must not be empty", text, None, "Leave it out, or name what is to be written")
     return Path(text)
 
 
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=False),
-]
+RUN, BOXES, TRACKS, ENCODER = "stn-coloc-run", "stn-coloc-boxes", "stn-coloc-tracks", "stn-coloc-encoder"
+"""Where results go unless `--out` says otherwise."""
+
+
+def out_folder(default: str) -> OptionInfo:
+    """`--out` of a command that writes a folder, `default` when left out."""
+    option: OptionInfo = typer.Option(
+        "--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=default
+    )
+    return option
+
+
 OutFile = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="<path>", parser=parse_path, help="Where the page goes, exactly.", show_default=False),
+    typer.Option("--out", "-o", metavar="<path>", parser=parse_page, help="The page.", show_default="report.html in the run"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]

@@ -8,8 +8,21 @@ from typing import Annotated
 import typer
 
 from stn_cli.bounds import check_shared, check_within
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
-from stn_cli.errors import UsageError
+from stn_cli.cli.options import (
+    ENCODER,
+    Debug,
+    Device,
+    Json,
+    MaxPixels,
+    Overwrite,
+    Quiet,
+    Strict,
+    Verbose,
+    Workers,
+    one_or_all,
+    out_folder,
+)
+from stn_cli.errors import UsageError, counted
 
 
 def pretrain(
@@ -20,7 +33,7 @@ def pretrain(
             show_default=False,
         ),
     ],
-    out: Out = None,
+    out: Annotated[Path | None, out_folder(ENCODER)] = None,
     overwrite: Overwrite = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a pretraining that was stopped; the same settings.")
@@ -56,7 +69,7 @@ def pretrain(
     from stn_cli.pretrain.selfsupervised import Recipe
 
     progress = Progress(quiet=quiet, verbose=verbose)
-    folder = out or Path("stn-coloc-encoder")
+    folder = out or Path(ENCODER)
     recipe = Recipe(steps, batch, view, lr=lr, seed=seed)
     if view > imgsz:
         raise UsageError("--view must be no larger than --imgsz", view)
@@ -69,7 +82,7 @@ def pretrain(
         progress.close()
     progress.skipped(result.skipped)
     progress.say(
-        f"{result.images} images, loss {result.loss:.2f}, {result.seconds:.0f} s; stn-coloc train ... --encoder {folder}"
+        f"{counted(result.images, 'image')}, loss {result.loss:.2f}, {result.seconds:.0f} s; stn-coloc train ... --encoder {folder}"
     )
     if json:
         print_json(
@@ -84,4 +97,4 @@ def pretrain(
     else:
         print(folder)
     if strict and result.skipped:
-        raise InputError(f"{len(result.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")
+        raise InputError(f"{counted(len(result.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, OutFile, Overwrite, Quiet
+from stn_cli.cli.options import RUN, Debug, Device, OutFile, Quiet
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder.")] = Path("stn-coloc-run"),
+    run: Annotated[Path, typer.Argument(help="Run folder.")] = Path(RUN),
     out: OutFile = None,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="--out may replace an earlier page of this command, and nothing else.")
+    ] = False,
     device: Device = None,
     quiet: Quiet = False,
     debug: Debug = False,

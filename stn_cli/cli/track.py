@@ -9,8 +9,17 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Json, Out, Overwrite, Quiet, Verbose
-from stn_cli.errors import UsageError
+from stn_cli.cli.options import (
+    TRACKS,
+    Debug,
+    Device,
+    Json,
+    Overwrite,
+    Quiet,
+    Verbose,
+    out_folder,
+)
+from stn_cli.errors import UsageError, counted
 
 
 def track(
@@ -22,13 +31,13 @@ def track(
         Path | None,
         typer.Option("--model", "-m", help="Run folder; without one the object is learnt from the video.", show_default=False),
     ] = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_folder(TRACKS)] = None,
     overwrite: Overwrite = False,
     init: Annotated[
         str | None,
         typer.Option(help="x,y,w,h[@frame]: the object's box in pixels, in the first frame or that one.", show_default=False),
     ] = None,
-    objects: Annotated[int, typer.Option(help="Objects to follow at most.")] = 1,
+    objects: Annotated[int, typer.Option(help="Objects to follow at the same time, at most.")] = 1,
     encoder: Annotated[str, typer.Option(help="Where there is no run: small, gradient, a torchvision network, ...")] = "small",
     vid_stride: Annotated[int, typer.Option("--vid-stride", help="Take every so manyeth frame.")] = 1,
     start: Annotated[float, typer.Option(help="Seconds to begin at.")] = 0.0,
@@ -73,7 +82,7 @@ def track(
         seed=seed,
     )
     progress = Progress(quiet=quiet, verbose=verbose)
-    folder = out or Path("stn-coloc-tracks")
+    folder = out or Path(TRACKS)
     try:
         summary = track_source(source, folder, options, overwrite=overwrite, reporter=progress)
     finally:
@@ -81,7 +90,8 @@ def track(
     for note in summary.notes:
         progress.warn(note)
     progress.say(
-        f"{summary.frames} frames, {summary.tracks} tracks, an object in {summary.seen} frames, {summary.filled} boxes put into gaps, "
+        f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')}, an object in {counted(summary.seen, 'frame')}, "
+        f"{counted(summary.filled, 'box')} put into gaps, "
         f"{summary.frames / max(summary.tracking_seconds, 1e-9):.0f} frames/s"
     )
     if json:

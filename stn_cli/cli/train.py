@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stn_cli.cli.options import Debug, Device, Json, MaxPixels, Out, Overwrite, Quiet, Strict, Verbose, Workers, one_or_all
-from stn_cli.errors import UsageError
+from stn_cli.cli.options import (
+    RUN,
+    Debug,
+    Device,
+    Json,
+    MaxPixels,
+    Overwrite,
+    Quiet,
+    Strict,
+    Verbose,
+    Workers,
+    one_or_all,
+    out_folder,
+)
+from stn_cli.errors import OutputError, UsageError, counted
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
+    from stn_cli.coloc.config import TrainConfig
 
 TRANSFORMS = (
     "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
@@ -26,9 +41,9 @@ def train(
         list[str] | None,
         typer.Argument(help="Folders, images, globs, .txt lists of paths, or - for paths on stdin.", show_default=False),
     ] = None,
-    out: Out = None,
+    out: Annotated[Path | None, out_folder(RUN)] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, with its own settings.")] = False,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -82,13 +97,11 @@ def train(
         "localisation_lr": localisation_lr, "seed": seed, "device": device, "workers": workers, "max_pixels": max_pixels,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
-    if resume and (given or config):
-        raise UsageError("--resume takes the run's own settings", ", ".join(given) or "config", None, "Leave them out")
 
     from stn_cli.coloc.config import TrainConfig, read_toml
 
-    values = read_toml(config) if config else {}
-    settings = TrainConfig.read(values | given, str(config) if config else "the command line")
+    values = (read_toml(config) if config else {}) | given
+    settings = TrainConfig.read(values, str(config) if config else "the command line")
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
@@ -100,7 +113,11 @@ def train(
     from stn_cli.errors import InputError
 
     progress = Progress(quiet=quiet, verbose=verbose)
-    folder = out or Path("stn-coloc-run")
+    folder = out or Path(RUN)
+    if resume:
+        _check_settings(settings, values, folder)
+    elif config:
+        _check_apart(config, folder)
     try:
         result = trainer.train(one_or_all(source), folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
         if report:
@@ -109,7 +126,7 @@ def train(
         progress.close()
     progress.skipped(result.skipped)
     progress.say(
-        f"{result.images} images, {result.kind}, agreement {result.agreement:.2f}, {result.seconds:.0f} s"
+        f"{counted(result.images, 'image')}, {result.kind}, agreement {result.agreement:.2f}, {result.seconds:.0f} s"
         + (f"; look at {folder / 'report.html'}" if report else "")
     )
     if json:
@@ -127,7 +144,42 @@ def train(
     else:
         print(folder)
     if strict and result.skipped:
-        raise InputError(f"{len(result.skipped)} files were skipped", folder / "skipped.jsonl", "--strict")
+        raise InputError(f"{counted(len(result.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
+
+
+def _check_settings(settings: TrainConfig, named: Iterable[str], folder: Path) -> None:
+    """See that settings that are named with --resume are those that the run began with.
+
+    Raises:
+        UsageError: they are not.
+        CheckpointError: the run's are damaged.
+    """
+    from stn_cli.coloc.checkpoint import STATE
+    from stn_cli.coloc.config import TrainConfig
+    from stn_cli.manifest import STAGING
+
+    begun = next((place for place in (folder / STAGING, folder) if (place / STATE).is_file()), None)
+    names = list(named)
+    if begun is None or not names:  # where there is nothing to resume the training says so
+        return
+    own = TrainConfig.of_run(begun)
+    pairs = [(name, getattr(own, name), getattr(settings, name)) for name in names]
+    others = [f"{name}: {value!r} in the run, {wanted!r} given" for name, value, wanted in pairs if value != wanted]
+    if others:
+        raise UsageError("--resume takes the run's own settings", folder, "; ".join(others), "Leave them out")
+
+
+def _check_apart(config: Path, folder: Path) -> None:
+    """See that settings are not read from the folder whose results are going to be replaced.
+
+    Raises:
+        OutputError: they are.
+    """
+    from stn_cli.places import Place
+
+    if Place.of(config).is_below(Place.of(folder)):
+        what = "results would take the place of the settings that they are made with"
+        raise OutputError(what, config, f"it lies in {folder}", "Choose another --out, or copy it elsewhere")
 
 
 def _report(folder: Path, device: str, progress: Progress) -> None:

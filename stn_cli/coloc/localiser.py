@@ -157,7 +157,7 @@ class Localiser:
             file: name for the record; the path's when left out.
 
         Raises:
-            Unusable: the file cannot be decoded.
+            InputError: the file cannot be used.
             UsageError: something else than a picture was given.
         """
         return self.localise_all(image, file).objects[0]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from stn_cli.errors import OutputError, printable
+from stn_cli.errors import printable
 from stn_cli.files import atomic
 from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import ImageRecord, TrackedFrame
+from stn_cli.targets import Kind
 
 TRACK_HEADER = ("frame", "time", "id", "x1", "y1", "x2", "y2", "score", "interpolated")
 HEADER = ("file", "width", "height", "x1", "y1", "x2", "y2", "score")
@@ -62,37 +61,7 @@ def write_track_rows(path: Path, frames: Iterable[TrackedFrame]) -> None:
                 )
 
 
-def check_target(path: Path, header: Sequence[str], inputs: Iterable[Path], *, overwrite: bool = False) -> None:
-    """See that a CSV can go to a path that a person named, before anything is computed.
-
-    Args:
-        path: the target. A file that this tool wrote there, with the same header, may be replaced.
-        header: of the CSV.
-        inputs: files and folders that are read; they and what lies in them are never replaced.
-        overwrite: another file may be replaced.
-
-    Raises:
-        OutputError: something else stands there, or the folder does not exist.
-    """
-    todo = "Choose another --csv"
-    if not path.parent.is_dir():
-        raise OutputError("cannot write", path, "its folder does not exist", todo)
-    if not os.path.lexists(path):
-        return
-    if path.is_symlink() or not path.is_file():
-        raise OutputError("cannot write over", path, "a link" if path.is_symlink() else "not a file", todo)
-    for source in inputs:
-        with suppress(OSError):
-            if os.path.samefile(path, source) or Path(os.path.realpath(source)) in Path(os.path.realpath(path)).parents:
-                raise OutputError("cannot write over", path, "it is read by this call", todo)
-    if not overwrite and not _has_header(path, header):
-        raise OutputError("cannot write over", path, "not a CSV of this command", "Use --overwrite, or another --csv")
-
-
-def _has_header(path: Path, header: Sequence[str]) -> bool:
+def csv_kind(header: Sequence[str]) -> Kind:
+    """A CSV with this header, as the target that `--csv` names."""
     first = ",".join(header).encode()
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(first) + 1).strip() == first
-    except OSError as error:
-        raise OutputError("cannot write over", path, error.strerror, "Choose another --csv") from error
+    return Kind("a CSV of this command", "--csv", lambda head: b"\0" not in head and head.splitlines()[:1] == [first])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from stn_cli.errors import counted
 from stn_cli.manifest import MANIFEST, STAGING, is_staging, written_by_tool
 from stn_cli.media.header import Unusable, opened
 from stn_cli.media.signatures import APPLE_DOUBLE, EXTENSIONS, HEAD, Foreign, foreign, has_foreign_extension, looks_like_image
@@ -60,23 +61,19 @@ class Found:
         """What the user should hear of it, with counts."""
         out = []
         if self.own:
-            out.append(f"{_count(self.own, 'file')} left out: results of stn-coloc, listed in {MANIFEST}")
+            out.append(f"{counted(self.own, 'file')} left out: results of stn-coloc, listed in {MANIFEST}")
         if self.unfinished:
-            out.append(f"{_count(self.unfinished, 'folder')} left out: unfinished results of stn-coloc, named {STAGING}")
+            out.append(f"{counted(self.unfinished, 'folder')} left out: unfinished results of stn-coloc, named {STAGING}")
         if self.leftovers:
             names = ", ".join(name for name, _ in self.leftovers.most_common(5))
-            out.append(f"{_count(self.leftovers.total(), 'leftover')} of other systems left out: {names}")
-        out += [f"{_count(n, kind.name + ' file')} left out: {kind.todo}" for kind, n in self.foreign.most_common()]
+            out.append(f"{counted(self.leftovers.total(), 'leftover')} of other systems left out: {names}")
+        out += [f"{counted(n, kind.name + ' file')} left out: {kind.todo}" for kind, n in self.foreign.most_common()]
         return out
 
     def skip_foreign(self, name: str, kind: Foreign) -> None:
         """Note a file of a format that cannot be decoded."""
         self.foreign[kind] += 1
         self.skipped.append(Skipped(name, kind.reason))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stn_cli.errors import InputError
+from stn_cli.errors import InputError, counted
 from stn_cli.files import unescape
 from stn_cli.media.header import Unusable, read_bytes
 from stn_cli.media.listing import Found, matching, read_head, walk
@@ -35,6 +35,7 @@ LARGEST_LIST = 1 << 30
 RUN_LIST = b"# relative to "
 """What the list of a run begins with: `images.txt`, whose lines are percent-escaped."""
 _UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_COMMENT = re.compile(r"\s*#(\s|#|$)")
 _URL = re.compile(r"(https?|ftp|s3|gs|file)://", re.IGNORECASE)
 
 Path_ = str | os.PathLike[str]
@@ -99,7 +100,7 @@ def _in_folder(root: str, found: Found) -> list[tuple[str, str]]:
 def _paths_of(text: str, several: bool, found: Found) -> list[str]:
     """The files of one source."""
     if text == "-":
-        return _usable(_lines(sys.stdin.buffer.read(), "standard input"), "", found)
+        return _listed(_lines(sys.stdin.buffer.read(), "standard input"), "", found)
     if os.path.isdir(text):
         return [path for path, _ in _in_folder(text, found)]
     extension = os.path.splitext(text)[1].lower()
@@ -126,7 +127,7 @@ def _from_list(path: str, found: Found) -> list[str]:
         if str(reason) == "empty":
             return []
         raise InputError("cannot read list", path, reason) from None
-    return _usable(_lines(data, path), os.path.dirname(path), found)
+    return _listed(_lines(data, path), os.path.dirname(path), found)
 
 
 def _lines(data: bytes, where: str) -> list[str]:
@@ -149,6 +150,12 @@ def _lines(data: bytes, where: str) -> list[str]:
     if where != "standard input":
         raise InputError("list is not text", where, "it holds NUL bytes", "Save it as UTF-8, a path per line")
     return [os.fsdecode(line) for line in data.split(b"\0") if line.strip()]
+
+
+def _listed(lines: list[str], base: str, found: Found) -> list[str]:
+    """The files that the lines of a list name, without its comments: `# ` at the start of what names nothing."""
+    comments = {line for line in lines if _COMMENT.match(line) and not os.path.lexists(_look(base, line)[0])}
+    return _usable([line for line in lines if line not in comments] if comments else lines, base, found)
 
 
 def _usable(lines: list[str], base: str, found: Found) -> list[str]:
@@ -229,9 +236,9 @@ def require_images(found: Scan, source: object, least: int = 1) -> None:
     """
     if len(found.images) < least:
         counts = (
-            f"{len(found.images)} images, {reasons(found.skipped)}"
+            f"{counted(len(found.images), 'image')}, {reasons(found.skipped)}"
             if found.skipped
-            else f"{len(found.images)} images, 0 skipped"
+            else f"{counted(len(found.images), 'image')}, 0 skipped"
         )
         subject = source if isinstance(source, str | Path) else "source"
         what = f"at least {least} images are needed" if least > 1 else "no image found"

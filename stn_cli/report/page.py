@@ -24,12 +24,15 @@ from stn_cli.manifest import note_written, written_by_tool
 from stn_cli.media.cache import default_workers, load_canvas, ordered_map
 from stn_cli.media.decode import Pixels
 from stn_cli.media.scan import ImageFile
+from stn_cli.places import Place
 from stn_cli.records import Localisation, Skipped
 from stn_cli.report import figures
 from stn_cli.report.figures import Series
 from stn_cli.runfolder import read_images, read_skipped
+from stn_cli.targets import Kind, check_target
 
 REPORT = "report.html"
+BEGINNING, TITLE = b"<!doctype html>", b"<title>stn-coloc report</title>"
 THUMB = 224
 CROP = 112
 MOST_IMAGES = 240
@@ -37,6 +40,7 @@ MOST_LINES = 500_000
 """Of a run's log."""
 MOST_LINES_DRAWN = 64
 """Of a chart."""
+PAGE = Kind("a page of stn-coloc report", "--out", lambda head: head.startswith(BEGINNING) and TITLE in head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def write_report(
     Args:
         run: the run folder.
         out: the page; `report.html` in the run folder when left out, where an earlier one is replaced.
-        overwrite: a file that is there may be replaced.
+        overwrite: a page of an earlier call may be replaced; nothing else ever is.
         device: for the model.
         reporter: hears of progress.
 
@@ -69,11 +73,10 @@ def write_report(
         InputError: none of its images can be read any more.
         OutputError: another file is there, or the page cannot be written.
     """
-    target = out or run / REPORT
-    if not overwrite and os.path.lexists(target) and not (out is None and REPORT in written_by_tool(run)):
-        raise OutputError("the page is there already", target, None, "Use --overwrite, or another --out")
+    target = run / REPORT if out is None else Path(out)
     localiser = Localiser.load(run, device)
     files = read_images(run)
+    own = _check_page(target, run, files, overwrite)
     reporter = reporter or Silent()
     chosen = files[:: max(1, -(-len(files) // MOST_IMAGES))]
     reporter.stage("report", len(chosen))
@@ -89,9 +92,25 @@ def write_report(
         raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
     skipped = read_skipped(run) + lost
     write_text(target, _render(run, localiser, shown, skipped, len(files)))
-    if target == run / REPORT:
+    if own:
         note_written(run, REPORT)
     return target
+
+
+def _check_page(target: Path, run: Path, files: list[ImageFile], overwrite: bool) -> bool:
+    """Whether the page is the run's own `report.html`; other places are checked.
+
+    Raises:
+        OutputError: something is there that is not to be replaced, or the page would lie among the run's other files.
+    """
+    own = target.name == REPORT and target.parent.is_dir() and os.path.samefile(target.parent, run)
+    if own and REPORT in written_by_tool(run) and target.is_file() and not target.is_symlink():
+        return True
+    if not own and Place.of(target).is_below(Place.of(run)):
+        why = f"of the run's folder only {REPORT} is the page's"
+        raise OutputError("cannot write into", target, why, "Choose another --out, or leave it out")
+    check_target(target, PAGE, [file.path for file in files], overwrite=overwrite)
+    return own
 
 
 def _show(localiser: Localiser, file: ImageFile) -> Shown | Skipped:

@@ -13,7 +13,7 @@ import torch
 from stn_cli.coloc.device import pick_device
 from stn_cli.coloc.encoders import Encoder, make_encoder
 from stn_cli.coloc.reporting import Reporter
-from stn_cli.errors import InputError, UsageError
+from stn_cli.errors import InputError, UsageError, counted
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import Video, VideoFrame
 from stn_cli.records import Box, TrackedFrame
@@ -124,4 +124,4 @@ def nothing_in(frame: VideoFrame) -> Shown:
 
 def no_such_frame(index: int, count: int) -> InputError:
     """`--init` names a frame that does not come."""
-    return InputError("--init names a frame that the video does not have", index, f"{count} frames were read")
+    return InputError("--init names a frame that the video does not have", index, f"{counted(count, 'frame')} read")

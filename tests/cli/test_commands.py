@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 from stn_cli.cli.train import parse_size
-from stn_cli.errors import UsageError
-from tests.conftest import QUICK_FLAGS, ROOT, Trained, make_folder
+from stn_cli.errors import UsageError, counted
+from tests.conftest import QUICK_FLAGS, ROOT, Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -39,6 +40,45 @@ def test_every_command_has_help(cli: Call) -> None:
         code, out, _ = cli(command, "--help")
         assert code == 0
         assert "Usage: stn-coloc " + command in out
+
+
+# what the help of a command says of where results go
+DEFAULTS = {
+    "train": "stn-coloc-run",
+    "localise": "stn-coloc-boxes",
+    "track": "stn-coloc-tracks",
+    "pretrain": "stn-coloc-encoder",
+    "report": "report.html in the run",
+}
+
+
+@pytest.mark.parametrize("command", DEFAULTS)
+def test_help_says_where_results_go(cli: Call, command: str) -> None:
+    text = "".join(cli(command, "--help")[1].split())
+    out = text[text.index("--out") :]
+    assert f"[default:({DEFAULTS[command]})]".replace(" ", "") in out[: out.index("]") + 1]
+
+
+def test_help_of_track_says_how_objects_are_counted(cli: Call) -> None:
+    assert "at the same time, at most" in " ".join(cli("track", "--help")[1].split())
+
+
+def test_one_is_said_in_the_singular(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    make_folder(tmp_path, 1)
+    (tmp_path / "images/bad.jpg").write_text("no image")
+    code, _, err = cli("localise", tmp_path / "images", "-m", trained.run, "-o", tmp_path / "a", "--strict")
+    assert code == 3
+    assert "1 image, 1 object, " in err
+    assert "error: 1 file skipped: " in err
+    for n in range(2):
+        write_image(tmp_path / f"frames/{n}.png", make_image(3)[0])
+    flags = ["--init", "30,20,18,18", "--encoder", "gradient", "-o", tmp_path / "t"]
+    code, _, err = cli("track", tmp_path / "frames", *flags, "--vid-stride", "2")
+    assert code == 0, err
+    assert "1 frame, 1 track, an object in 1 frame, 0 boxes put into gaps" in err
+    (tmp_path / "frames/1.png").unlink()
+    assert "(1 frame read)" in cli("track", tmp_path / "frames", "--init", "1,1,18,18@7", "-o", tmp_path / "u")[2]
+    assert [counted(n, what) for n, what in ((0, "file"), (1, "box"), (2, "box"))] == ["0 files", "1 box", "2 boxes"]
 
 
 def test_train_localise_evaluate_in_defaults(cli: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +160,7 @@ def test_configuration_round_trip(cli: Call, tmp_path: Path) -> None:
         (["train", "x", "--device", "cuda:99"], 7, ["no such device", "doctor"]),
         (["train", "x", "--device", "gpu"], 2, ["unknown --device"]),
         (["train", "--resume", "-o", "nowhere"], 5, ["nothing to resume"]),
-        (["train", "--resume", "--steps", "3"], 2, ["--resume takes the run's own settings"]),
+        (["train", "--resume", "--steps", "3"], 5, ["nothing to resume"]),
         (["localise", "-m", "nowhere"], 5, ["no trained model"]),
         (["localise", "--format", "cubism"], 2, ["unknown --format"]),
         (["localise", "--min-score", "7"], 2, ["--min-score"]),
@@ -157,6 +197,48 @@ def test_wrong_setting_in_a_file_names_the_nearest(cli: Call, tmp_path: Path) ->
     assert "must be a int" in cli("train", "x", "--config", tmp_path / "c.toml")[2]
     (tmp_path / "c.toml").write_text("steps = = 3\n")
     assert cli("train", "x", "--config", tmp_path / "c.toml")[0] == 3
+
+
+def test_the_same_command_and_resume_goes_on(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    (run / "model.safetensors").unlink()
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    same = ["train", trained.images, "--out", run, "--resume", "--no-report", "-q", *QUICK_FLAGS]
+    (tmp_path / "c.toml").write_text("steps = 41\nlr = 0.03\n")
+    for flags, words in [
+        (["--steps", "41"], ["steps: 40 in the run, 41 given"]),
+        (["--seed", "1", "--size", "0.2-0.5"], ["seed: 0 in the run, 1 given", "size: (0.0, 0.0) in the run"]),
+        (["--encoder", "gradient"], ["encoder: 'small' in the run, 'gradient' given"]),
+    ]:
+        code, _, err = cli(*same, *flags)
+        assert code == 2
+        assert all(word in err for word in words), err
+    code, _, err = cli("train", "--out", run, "--resume", "--config", tmp_path / "c.toml")
+    assert code == 2
+    assert "steps: 40 in the run" in err
+    assert "lr" not in err
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+    (run / "unfinished").mkdir()  # settings of the call that was stopped, not those of the run before
+    (run / "unfinished/.stn-coloc-unfinished").write_text("train\n")
+    shutil.copyfile(run / "state.pt", run / "unfinished/state.pt")
+    (run / "unfinished/config.toml").write_text("steps = 7\n")
+    code, _, err = cli(*same)
+    assert code == 2
+    assert "steps: 7 in the run, 40 given" in err
+    shutil.rmtree(run / "unfinished")
+    assert cli(*same, "--config", run / "config.toml")[0] == 0
+    assert (run / "model.safetensors").is_file()
+
+
+def test_settings_are_not_read_from_the_run_that_is_replaced(cli: Call, trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    code, _, err = cli("train", trained.images, "--config", run / "config.toml", "-o", run, "--overwrite", *QUICK_FLAGS)
+    assert code == 4
+    assert "config.toml" in err
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
 
 
 def test_strict_ends_with_three_when_something_was_skipped(cli: Call, trained: Trained, tmp_path: Path) -> None:

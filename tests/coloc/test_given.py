@@ -13,7 +13,7 @@ from PIL import Image
 
 import stn_cli
 from stn_cli.coloc.localiser import Localiser
-from stn_cli.errors import UsageError
+from stn_cli.errors import InputError, UsageError
 from stn_cli.media.decode import load
 from tests.conftest import QUICK, ROOT, Trained, make_folder
 
@@ -37,6 +37,19 @@ def test_case_Z_a_pillow_image_is_as_good_as_its_file(trained: Trained, localise
     assert localiser.localise(Image.open(tmp_path / "turned.png"), "x") == wanted
     assert localiser.localise_batch([load(path), Image.open(path)])[1].objects[0].box == pytest.approx(wanted.box, abs=1e-3)
     assert localiser.localise_batch([]) == []
+
+
+def test_a_file_that_cannot_be_used_is_named(localiser: Localiser, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no image")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder").mkdir()
+    for name, why in [("nope.jpg", "no such file"), ("bad.jpg", "not an image"), ("empty.jpg", "empty"), ("folder", "folder")]:
+        for call in (localiser.localise, localiser.localise_all, lambda path: localiser.localise_batch([path])):
+            with pytest.raises(InputError, match=why) as caught:
+                call(tmp_path / name)
+            assert f"image cannot be used: '{tmp_path / name}'" in str(caught.value)
+    with pytest.raises(InputError, match="NUL"):
+        localiser.localise(f"{tmp_path}/a\0b.jpg")
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])

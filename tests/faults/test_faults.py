@@ -220,7 +220,7 @@ def test_24_long_names_are_cut_and_stay_apart() -> None:
 # 25 and the training's own bad input: what is in the folder, and words that must be in the one line
 FOLDERS = [
     ("empty", lambda d: None, ["at least 2 images", "0 images"]),
-    ("one image", lambda d: write_image(d / "a.png", make_image(0)[0]), ["at least 2 images", "1 images"]),
+    ("one image", lambda d: write_image(d / "a.png", make_image(0)[0]), ["at least 2 images", "1 image,"]),
     (
         "nothing usable",
         lambda d: [(d / f"{i}.jpg").write_text("text") for i in range(3)],

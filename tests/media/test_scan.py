@@ -3,6 +3,7 @@ from __future__ import annotations
 import glob
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from stn_cli.errors import InputError
 from stn_cli.manifest import MANIFEST
-from stn_cli.media.scan import scan
+from stn_cli.media.scan import ImageFile, Scan, scan
+from stn_cli.records import Skipped
 from stn_cli.results import Results
 from tests.conftest import make_image, write_image
 
@@ -166,6 +168,20 @@ def test_a_marker_among_a_persons_own_pictures_hides_none(tree: Path) -> None:
         for folder in (tree, tree / "sub"):
             (folder / MANIFEST).write_bytes(content)
         assert names(tree) == before
+
+
+def test_a_comment_in_a_list_is_no_missing_file(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copyfile(tree / "b.png", tree / "# mine.png")
+    shutil.copyfile(tree / "b.png", tree / "#1.png")
+    lines = ["# my pictures", "#", "## of June", "  # b.png", "# mine.png", "#1.png", "b.png", "#2.png", "# gone/x.png"]
+    text = "\n".join(lines) + "\n"
+    (tree / "list.txt").write_text(text)
+    found = scan(tree / "list.txt")
+    assert sorted(i.name for i in found.images) == ["# mine.png", "#1.png", "b.png"]  # a file's name may begin so
+    assert [os.path.basename(row.file) for row in found.skipped] == ["#2.png"]
+    monkeypatch.chdir(tree)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert scan("-") == Scan([ImageFile(i.name, i.name) for i in found.images], [Skipped("#2.png", found.skipped[0].reason)])
 
 
 def test_what_a_manifest_lists_is_left_out_and_said(tree: Path) -> None:
