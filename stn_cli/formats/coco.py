@@ -67,14 +67,16 @@ class CocoWriter:
 
     def close(self) -> None:
         """Join the spools into the target."""
-        with atomic(self.path, "w") as out:
-            out.write('{"info": ' + json.dumps(self.info, allow_nan=False) + ',\n"images": [\n')
-            _copy(self._images, out)
-            categories = [{"id": 1, "name": self.category, "supercategory": self.category}]
-            out.write('\n],\n"categories": ' + json.dumps(categories) + ',\n"annotations": [\n')
-            _copy(self._annotations, out)
-            out.write("\n]}\n")
-        self.abandon()
+        try:
+            with atomic(self.path, "w") as out:
+                out.write('{"info": ' + json.dumps(self.info, allow_nan=False) + ',\n"images": [\n')
+                _copy(self._images, out)
+                categories = [{"id": 1, "name": self.category, "supercategory": self.category}]
+                out.write('\n],\n"categories": ' + json.dumps(categories) + ',\n"annotations": [\n')
+                _copy(self._annotations, out)
+                out.write("\n]}\n")
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Drop the spools."""
