@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 
@@ -79,6 +80,8 @@ class Interrupted(ColocError):
 
 FULL = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "insufficient memory")
 """How torch, OpenCV and the system say it, in lower case."""
+UNMAPPED = re.compile(r"failed to map segment from shared object(?!: operation not permitted)")
+"""How the loader says that a library did not fit, in lower case; it is not permitted where the file system is one of no programs."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -91,7 +94,8 @@ def out_of_memory(error: BaseException) -> bool:
     named = (
         isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     )  # torch's, which must not be imported here
-    return named or any(words in str(error).lower() for words in FULL)
+    said = str(error).lower()
+    return named or any(words in said for words in FULL) or UNMAPPED.search(said) is not None
 
 
 def counted(number: int, what: str) -> str:

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from stn_cli.errors import OutputError
+from stn_cli.errors import OutputError, printable
 
 TEMPORARY = ".tmp-stn-"
 _PLAIN = bytes(range(32, 127)).replace(b"%", b"").decode()
+_LIKE_AN_ESCAPE = re.compile(r"%(?=(?:25)*[89A-F][0-9A-F])|\\(?=[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+_ESCAPED = re.compile(r"%25(?=(?:25)*[89A-F][0-9A-F])|%[89A-F][0-9A-F]|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of characters, which names on Windows can have; the others are bytes that are not UTF-8."""
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -77,6 +81,30 @@ def escape(path: str) -> bytes:
 def unescape(line: bytes) -> str:
     """What `escape` was given."""
     return os.fsdecode(unquote_to_bytes(line))
+
+
+def name_in_results(name: str) -> str:
+    r"""An image's name as results have it: printable, and never that of another image.
+
+    What is not printable is escaped as `printable` does it. What reads as such an escape but stands in the name itself gets `%25` for its
+    `%` and `\x5c` for its backslash; all other names stay as they are.
+    """
+    name = _LIKE_AN_ESCAPE.sub(lambda found: "%25" if found[0] == "%" else "\\x5c", name)
+    return printable(_LONE.sub(lambda half: f"\\u{ord(half[0]):04x}", name))
+
+
+def name_from_results(name: str) -> str:
+    """The name that `name_in_results` was given."""
+    return _ESCAPED.sub(lambda found: _meant(found[0]), name)
+
+
+def _meant(escape: str) -> str:
+    if escape[0] == "%":
+        return "%" if escape == "%25" else chr(0xDC00 + int(escape[1:], 16))
+    if escape[1] in "nrt":
+        return {"n": "\n", "r": "\r", "t": "\t"}[escape[1]]
+    code = int(escape[2:], 16)
+    return chr(code) if code < 0x110000 else escape
 
 
 def is_inside(name: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import CheckpointError, printable
-from stn_cli.files import atomic, escape, unescape
+from stn_cli.files import atomic, escape, name_from_results, name_in_results, unescape
 from stn_cli.media.scan import ImageFile
 from stn_cli.reading import read_plain
 from stn_cli.records import Skipped
@@ -75,7 +75,7 @@ def write_skipped(folder: Path, skipped: Iterable[Skipped]) -> None:
     """`skipped.jsonl`: {"file", "reason"} per line."""
     with atomic(folder / SKIPPED, "w") as file:
         for row in skipped:
-            file.write(json.dumps({"file": printable(row.file), "reason": printable(row.reason)}) + "\n")
+            file.write(json.dumps({"file": name_in_results(row.file), "reason": printable(row.reason)}) + "\n")
 
 
 def read_skipped(folder: Path) -> list[Skipped]:
@@ -86,7 +86,7 @@ def read_skipped(folder: Path) -> list[Skipped]:
         return []
     rows = [row for row in map(read_row, data.splitlines()) if row is not None]
     return [
-        Skipped(printable(row["file"]), printable(row["reason"]))
+        Skipped(name_from_results(row["file"]), printable(row["reason"]))
         for row in rows
         if isinstance(row.get("file"), str) and isinstance(row.get("reason"), str)
     ]

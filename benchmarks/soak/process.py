@@ -105,21 +105,8 @@ def hashes(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and name.parts[0] != STAGING:
-            out[name.as_posix()] = hashlib.sha256(_content(path)).hexdigest()
+            out[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return out
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes; of a safetensors file, whose writer puts the facts of the header into any order, with the header in one order."""
-    data = path.read_bytes()
-    if path.suffix != ".safetensors":
-        return data
-    size = int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(data[8 : 8 + size])
-    except ValueError:
-        return data
-    return json.dumps(header, sort_keys=True).encode() + data[8 + size :]
 
 
 def half_written(folder: Path, temporary: Path) -> list[str]:

@@ -20,7 +20,17 @@ def pack(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
     """Tensors by name and JSON facts as the bytes of a safetensors file."""
     ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     text = json.dumps(facts, sort_keys=True)
-    return safetensors.torch.save(ready, metadata={KEY: text, "sha256": _digest(ready, text)})
+    return _in_order(safetensors.torch.save(ready, metadata={KEY: text, "sha256": _digest(ready, text)}))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in another order each time, and equal models are to be equal files."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]))
 
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -41,7 +41,7 @@ from stn_cli.coloc.training import (
     some,
     step_generator,
 )
-from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, out_of_memory, printable
+from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, out_of_memory
 from stn_cli.files import write_text
 from stn_cli.geometry import box_iou
 from stn_cli.manifest import is_staging
@@ -201,7 +201,7 @@ def _check_same(given: Scan, known: Scan, folder: Path) -> None:
     paths = {os.path.abspath(f.path): f.name for f in given.images}
     own = {f.path for f in known.images}
     left_out = {row.file for row in known.skipped}
-    others = [name for path, name in paths.items() if path not in own and printable(name) not in left_out]
+    others = [name for path, name in paths.items() if path not in own and name not in left_out]
     if others or own - paths.keys():
         missing = sorted(own - paths.keys())[:1]
         why = f"it has '{others[0]}' besides" if others else f"it lacks '{missing[0]}'"

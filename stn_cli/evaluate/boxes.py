@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import shown
-from stn_cli.errors import InputError, printable
+from stn_cli.errors import InputError
 from stn_cli.evaluate.names import Pairs, pair_names
 from stn_cli.evaluate.precision import Counts, average_precision, count
 from stn_cli.evaluate.predicted import Predicted, Scored, from_json, from_records, read_predicted
-from stn_cli.files import atomic
+from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.csv import neutral
 from stn_cli.formats.json_file import many
 from stn_cli.formats.truth import Truth, plain_truth, read_truth
@@ -203,4 +203,4 @@ def write_per_image(path: Path, result: Evaluation) -> None:
         for i in (*result.images, *result.empty):
             score = "" if i.score is None else f"{i.score:.4f}"
             fit = ["", ""] if i.iou is None else [f"{i.iou:.4f}", int(i.iou > result.threshold)]
-            rows.writerow([neutral(printable(i.file)), *fit, score])
+            rows.writerow([neutral(name_in_results(i.file)), *fit, score])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from stn_cli.errors import printable
+from stn_cli.files import name_in_results
 from stn_cli.formats.truth import URL
 from stn_cli.media.scan import EXTENSIONS
 
 DEEPEST = 12
 """Folders above a file that are compared."""
+
+_GUARDED = re.compile(r"%25(?=(?:25)*[89A-F][0-9A-F])|\\x5c")
+"""What `name_in_results` puts before what only looks like an escape."""
 
 Parts = tuple[str, ...]
 
@@ -44,7 +48,7 @@ def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
         truth: names of the truth.
     """
     written = set(predicted)
-    found = {name: other for name in truth for other in (printable(name), name) if other in written}
+    found = _by_whole_names(written, truth)
     ours, theirs = ({name: parts_of(name) for name in names} for names in (predicted, truth))
     by_end = _below_the_common_folder(found, ours, theirs)
     deepest = min(DEEPEST, max(map(len, ours.values()), default=0), max(map(len, theirs.values()), default=0))
@@ -60,6 +64,22 @@ def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
     return Pairs(found, by_end)
 
 
+def _by_whole_names(written: set[str], truth: Collection[str]) -> dict[str, str]:
+    """Pairs of equal names, where truth may have names as files do or as results do: all of one side as what fits more of them, and what is
+    left as the other. No prediction is taken twice.
+    """
+    plain = {name: name for name in truth if name in written}
+    escaped = {name: other for name in truth if (other := name_in_results(name)) in written}
+    first, second = (plain, escaped) if len(plain) > len(escaped) else (escaped, plain)
+    taken = set(first.values())
+    found = dict(first)
+    for name, other in second.items():
+        if name not in found and other not in taken:
+            found[name] = other
+            taken.add(other)
+    return found
+
+
 def parts_of(name: str) -> Parts:
     r"""The folders and the file of a name: `a\b.jpg`, `./a/b.jpg` and `https://host/a/b.jpg?x` are (a, b.jpg)."""
     if URL.match(name):
@@ -67,6 +87,7 @@ def parts_of(name: str) -> Parts:
             name = unquote(urlsplit(name).path)
         except ValueError:  # a host in brackets that is none
             name = name.split("://", 1)[1]
+    name = _GUARDED.sub(lambda guard: "%" if guard[0] == "%25" else "\\", name)
     return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 

@@ -11,7 +11,7 @@ from stn_cli.bounds import shown
 from stn_cli.errors import InputError
 from stn_cli.formats.coco_file import CocoBox, CocoFile, CocoImage, parse_coco, parse_results
 from stn_cli.formats.json_file import many, read_json
-from stn_cli.formats.truth import Truth, orphans
+from stn_cli.formats.truth import Truth, orphans, repeated
 from stn_cli.records import Box, ImageRecord
 
 Scored = tuple[float, Box]
@@ -54,13 +54,14 @@ def from_json(data: Any, path: Path, truth: Truth) -> Predicted:
         InputError: it is neither.
     """
     coco = _listed_by_the_truth(parse_results(data, path), path, truth) if isinstance(data, list) else parse_coco(data, path)
+    twice = () if isinstance(data, list) else repeated(coco, "predictions")
     boxes, notes = _of_the_category(coco, truth)
     images: dict[str, list[Scored]] = {image.file: [] for image in coco.images.values()}
     for box in boxes:
         images[coco.images[box.image].file].append((1.0 if box.score is None else box.score, box.box))
     if boxes and all(box.score is None for box in boxes):
         notes = (*notes, "the predicted boxes have no scores: AP and the better-scored half mean little")
-    return Predicted(_ranked(images), (*notes, *orphans(coco, "predictions")))
+    return Predicted(_ranked(images), (*notes, *twice, *orphans(coco, "predictions")))
 
 
 def _listed_by_the_truth(coco: CocoFile, path: Path, truth: Truth) -> CocoFile:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from stn_cli.bounds import shown
-from stn_cli.errors import OutputError, printable
-from stn_cli.files import atomic
+from stn_cli.errors import OutputError
+from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.coco_file import CocoBox, CocoImage, Id, fault, parse_coco
 from stn_cli.formats.json_file import number, read_json
 from stn_cli.formats.text_target import TextTarget
@@ -50,7 +50,7 @@ class CocoWriter:
         self.images += 1
         image = {
             "id": self.images,
-            "file_name": printable(record.file),
+            "file_name": name_in_results(record.file),
             "width": record.width,
             "height": record.height,
         }
@@ -67,14 +67,16 @@ class CocoWriter:
 
     def close(self) -> None:
         """Join the spools into the target."""
-        with atomic(self.path, "w") as out:
-            out.write('{"info": ' + json.dumps(self.info, allow_nan=False) + ',\n"images": [\n')
-            _copy(self._images, out)
-            categories = [{"id": 1, "name": self.category, "supercategory": self.category}]
-            out.write('\n],\n"categories": ' + json.dumps(categories) + ',\n"annotations": [\n')
-            _copy(self._annotations, out)
-            out.write("\n]}\n")
-        self.abandon()
+        try:
+            with atomic(self.path, "w") as out:
+                out.write('{"info": ' + json.dumps(self.info, allow_nan=False) + ',\n"images": [\n')
+                _copy(self._images, out)
+                categories = [{"id": 1, "name": self.category, "supercategory": self.category}]
+                out.write('\n],\n"categories": ' + json.dumps(categories) + ',\n"annotations": [\n')
+                _copy(self._annotations, out)
+                out.write("\n]}\n")
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Drop the spools."""

@@ -6,8 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stn_cli.errors import printable
-from stn_cli.files import atomic
+from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import ImageRecord, TrackedFrame
 from stn_cli.targets import Kind
@@ -17,8 +16,11 @@ HEADER = ("file", "width", "height", "x1", "y1", "x2", "y2", "score")
 
 
 def neutral(cell: str) -> str:
-    """A text that a spreadsheet does not take for a formula: a leading = + - @ gets an apostrophe before it."""
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A text that a spreadsheet does not take for a formula: a leading = + - @ gets an apostrophe before it.
+
+    So does a text that looks as if it had got one, so that different texts stay different.
+    """
+    return "'" + cell if cell.lstrip("'")[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 class CsvWriter:
@@ -37,7 +39,9 @@ class CsvWriter:
         """Write the objects of one image."""
         for found in record.objects:
             numbers = [f"{v:.3f}" for v in found.box]
-            self._rows.writerow([neutral(printable(record.file)), record.width, record.height, *numbers, f"{found.score:.4f}"])
+            self._rows.writerow(
+                [neutral(name_in_results(record.file)), record.width, record.height, *numbers, f"{found.score:.4f}"]
+            )
 
     def close(self) -> None:
         """Put the file in place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from stn_cli.formats.voc import read_voc
 from stn_cli.records import Box, TrueObject
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_DRIVE = re.compile(r"[A-Za-z]:(?![/\\])")
 LISTED = 5
 """Categories that a note names."""
 
@@ -104,7 +106,17 @@ def _of_coco(coco: CocoFile) -> Truth:
     for box in coco.boxes:
         images[coco.images[box.image].file].append(TrueObject(box.box, box.category, crowd=box.crowd))
     ids = {key: image.file for key, image in coco.images.items()}
-    return Truth(images, ids, notes=orphans(coco, "truth"))
+    return Truth(images, ids, notes=(*repeated(coco, "truth"), *orphans(coco, "truth")))
+
+
+def repeated(coco: CocoFile, what: str) -> tuple[str, ...]:
+    """A note on names that several images have, if there are any."""
+    twice = [name for name, count in Counter(image.file for image in coco.images.values()).items() if count > 1]
+    return (
+        (f"{what}: {many(len(twice), 'name')} of several images ({_listed(twice)}), whose objects are taken together",)
+        if twice
+        else ()
+    )
 
 
 def orphans(coco: CocoFile, what: str) -> tuple[str, ...]:
@@ -134,5 +146,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def is_outside(name: str) -> bool:
-    """Whether a name leads out of the set that it belongs to: absolute on any system, or with `..`; a URL is not absolute."""
-    return ".." in re.split(r"[/\\]", name) if URL.match(name) else not is_inside(name)
+    """Whether a name leads out of the set that it belongs to: absolute on any system, or with `..`; a URL is not absolute.
+
+    `C:a.png` is a file's plain name on most systems, and names of truth are only compared, never opened.
+    """
+    return ".." in re.split(r"[/\\]", name) if URL.match(name) else not is_inside(_DRIVE.sub("", name))

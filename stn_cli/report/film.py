@@ -10,7 +10,7 @@ import io
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -127,6 +127,50 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(str(error)) from error
 
 
+class _Sink:
+    """What the encoder writes to: a file whose first error is kept, not raised. FFmpeg goes on to write after an error, and PyAV prints the
+    traceback of every further one.
+
+    Args:
+        file: to write to; after an error nothing more goes there.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._at = 0
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write a piece, or drop it."""
+        self._at += len(data)
+        self._do(lambda: self._file.write(data))
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; in a broken file, only in name."""
+        self._at = offset + (self._at if whence == os.SEEK_CUR else 0)
+        self._do(lambda: self._file.seek(offset, whence))
+        if self._error is None:
+            self._at = self._file.tell()
+        return self._at
+
+    def tell(self) -> int:
+        """Where the next piece goes."""
+        return self._at
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._error is not None:
+            raise self._error
+
+    def _do(self, work: Callable[[], object]) -> None:
+        if self._error is None:
+            try:
+                work()
+            except OSError as error:
+                self._error = error
+
+
 class _Stream:
     """Frames encoded into an open file.
 
@@ -140,13 +184,14 @@ class _Stream:
     def __init__(self, file: Any, encoding: Encoding, size: tuple[int, int], fps: float) -> None:
         import av
 
+        self._sink = _Sink(file)
         self._frame = av.VideoFrame.from_ndarray
         self._shrink = min(1.0, MOST_SIDE / max(size))
         h, w = (max(2, round(side * self._shrink)) for side in size)
         self._size = h, w
         rate = min(RATES[1], max(RATES[0], Fraction(fps).limit_denominator(FINEST)))
         with _as_os_errors():
-            self._container = av.open(file, "w", format=encoding.container)
+            self._container = av.open(cast(Any, self._sink), "w", format=encoding.container)
             self._stream = cast(Any, self._container.add_stream(encoding.codec, rate=rate, options=encoding.options))
         self._stream.width, self._stream.height = w + w % 2, h + h % 2
         self._stream.pix_fmt = "yuv420p"
@@ -161,12 +206,16 @@ class _Stream:
             pixels = cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
         with _as_os_errors():
             self._container.mux(self._stream.encode(self._frame(np.ascontiguousarray(pixels), format="rgb24")))
+        self._sink.check()
 
     def close(self) -> None:
         """Encode what waits, and end the file."""
         with _as_os_errors():
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
+            try:
+                self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()
+        self._sink.check()
 
 
 class Film:

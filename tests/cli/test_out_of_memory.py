@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stn_cli.errors import out_of_memory
 from tests.conftest import Trained
 
 TORCH = RuntimeError(
     "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
 )
 
+LOADER = ImportError("libtorch_cpu.so: failed to map segment from shared object")
 
-@pytest.mark.parametrize("error", [TORCH, MemoryError()], ids=["torch", "python"])
+
+@pytest.mark.parametrize("error", [TORCH, MemoryError(), LOADER], ids=["torch", "python", "loader"])
 @pytest.mark.parametrize(
     ("command", "where"),
     [
@@ -48,3 +53,21 @@ def test_out_of_memory_ends_with_7(
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: out of memory. ")
     assert "bug" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+def test_libraries_that_do_not_fit_into_the_memory_end_with_7(tmp_path: Path) -> None:
+    """As `ulimit -v` makes it: torch is not loaded at all."""
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000,) * 2);"
+        "from stn_cli.cli.app import main; main()"
+    )
+    command = [sys.executable, "-c", program, "train", str(tmp_path), "-o", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 7
+    assert done.stderr == "error: out of memory. Lower --batch or --imgsz, or use a machine with more\n"
+
+
+def test_a_library_that_may_not_be_run_is_not_out_of_memory() -> None:
+    """On a file system that is mounted without the right to run programs."""
+    assert not out_of_memory(ImportError("x.so: failed to map segment from shared object: Operation not permitted"))

@@ -120,6 +120,34 @@ for limit in (0, 20, 40, 1000, 30_000, 60_000, int(sys.argv[2]) - 1, int(sys.arg
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("seconds", [0, 1, 10])
+def test_fault_27_a_film_that_is_thrown_away_on_a_full_disk_prints_nothing(seconds: int, tmp_path: Path) -> None:
+    """The crops beside it had the last room: PyAV, which ends the file, can neither write nor seek, and would print tracebacks."""
+    program = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from stn_cli.errors import OutputError
+from stn_cli.report.film import Film, pick_encoding
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+encoding = pick_encoding((64, 64), 25)
+frames = np.random.default_rng(0).integers(0, 90, (25, 64, 64, 3), np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+try:
+    with Film(Path(sys.argv[1]) / "v", encoding, (64, 64), 25) as film:
+        for n in range(max(3, 25 * int(sys.argv[2]))):
+            film.add(frames[0] if int(sys.argv[2]) < 10 else frames[n % 25])
+        raise OutputError("cannot write", "crops/1/000045.jpg")
+except OutputError as error:
+    print(error.what)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path), str(seconds)], capture_output=True, text=True)
+    assert done.stdout == "cannot write\n", done.stderr
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_drawings_mark_what_was_put_in_and_trails_do_not_cross_gaps() -> None:
     artist = Artist()
     plain = np.zeros((*SIZE, 3), np.uint8)

@@ -1,0 +1,159 @@
+"""Names of images in results: each image has its own, whatever bytes it is made of."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stn_cli.coloc.config import TrainConfig
+from stn_cli.coloc.trainer import train
+from stn_cli.evaluate import score_boxes
+from stn_cli.evaluate.names import pair_names
+from stn_cli.files import name_from_results, name_in_results
+from stn_cli.formats.csv import neutral
+from stn_cli.formats.truth import is_outside
+from stn_cli.runfolder import read_skipped
+from tests.conftest import QUICK, Trained, make_image, write_image
+
+Call = Callable[..., tuple[int, str, str]]
+FF = os.fsdecode(b"\xff.png")
+ANY_BYTES = pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+
+
+# a name, and what results call it
+CALLED = [
+    ("a.png", "a.png"),
+    ("100%.png", "100%.png"),
+    ("a%20b.png", "a%20b.png"),  # a download's name: no escape of ours begins with %2
+    ("%25.png", "%25.png"),
+    ("%c3.png", "%c3.png"),  # ours are in capitals
+    ("a\\b.png", "a\\b.png"),
+    (FF, "%FF.png"),
+    ("%FF.png", "%25FF.png"),
+    ("%25FF.png", "%2525FF.png"),
+    ("a\nb.png", "a\\nb.png"),
+    ("a\\nb.png", "a\\x5cnb.png"),
+    ("a\\x5cnb.png", "a\\x5cx5cnb.png"),
+    ("a\\\nb.png", "a\\\\nb.png"),
+    ("a\u200bb.png", "a\\u200bb.png"),
+    ("a\\u200bb.png", "a\\x5cu200bb.png"),
+    ("\ud800.png", "\\ud800.png"),
+    ("\ufffd.png", "\ufffd.png"),
+]
+
+
+@pytest.mark.parametrize(("name", "called"), CALLED)
+def test_names_in_results_and_back(name: str, called: str) -> None:
+    assert name_in_results(name) == called
+    assert name_from_results(called) == name
+
+
+@given(st.text(st.sampled_from(list("%25FAc\\nxu0\n\x1b\u200b\udcff\udc85\ud800é=.")), max_size=14))
+def test_every_name_has_its_own(name: str) -> None:
+    called = name_in_results(name)
+    assert called.isprintable()
+    assert name_from_results(called) == name
+
+
+def test_a_code_that_no_character_has_is_left() -> None:
+    assert name_from_results("\\Uffffffff.png") == "\\Uffffffff.png"
+
+
+def test_cells_that_look_neutral_already_are_told_apart() -> None:
+    cells = ["=a.png", "'=a.png", "''=a.png", "'a.png", "a.png"]
+    assert [neutral(cell) for cell in cells] == ["'=a.png", "''=a.png", "'''=a.png", "'a.png", "a.png"]
+
+
+# names of the predictions, of the truth, and which is which
+PAIRED = [
+    (["%FF.png", "%25FF.png"], {FF: "%FF.png", "%FF.png": "%25FF.png"}),  # names of files, as results have them
+    (["%FF.png", "%25FF.png"], {"%FF.png": "%FF.png", "%25FF.png": "%25FF.png"}),  # truth that was made from results
+    (["a\\nb.png", "a\\x5cnb.png"], {"a\nb.png": "a\\nb.png", "a\\nb.png": "a\\x5cnb.png"}),
+    (["%FF.png"], {"%FF.png": "%FF.png"}),  # another program's
+    (["%FF.png"], {FF: "%FF.png", "%FF.png": None}),  # one prediction is not two images
+    (["a\\x5cnew.png"], {"x/a\\new.png": "a\\x5cnew.png"}),  # by its end
+]
+
+
+@pytest.mark.parametrize(("predicted", "truth"), PAIRED)
+def test_no_prediction_is_paired_twice(predicted: list[str], truth: dict[str, str | None]) -> None:
+    wanted = {name: other for name, other in truth.items() if other is not None}
+    assert pair_names(predicted, list(truth)).predicted == wanted
+
+
+@ANY_BYTES
+def test_names_that_print_alike_are_scored_apart(trained: Trained, tmp_path: Path, cli: Call) -> None:
+    """From the pictures through boxes.json to the scores: boxes of one must not become the other's."""
+    names = [FF, "%FF.png", "a\nb.png", "a\\nb.png", "=1.png", "'=1.png"]
+    for n, name in enumerate(names):
+        image, _ = make_image(n)
+        write_image(tmp_path / "in" / "x.png", image).rename(tmp_path / "in" / name)
+    (tmp_path / "in" / "%AA.png").write_bytes(b"")
+    assert cli("localise", tmp_path / "in", "-m", trained.run, "-o", tmp_path / "out", "--format", "csv")[0] == 0
+    data = json.loads((tmp_path / "out/boxes.json").read_text())
+    called = {row["file_name"]: row["id"] for row in data["images"]}
+    assert len(called) == len(names)
+    with open(tmp_path / "out/boxes.csv", newline="") as file:
+        assert len({row["file"] for row in csv.DictReader(file)}) == len(names)
+    assert json.loads((tmp_path / "out/skipped.jsonl").read_text())["file"] == "%25AA.png"
+    boxes = {row["image_id"]: row["bbox"] for row in data["annotations"]}
+    truth = {}
+    for name in names:  # each image's own box: every image is right, and only if none is taken for another
+        x, y, w, h = boxes[called[name_in_results(name)]]
+        truth[name] = [[x, y, x + w, y + h]]
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    code, out, err = cli(
+        "evaluate", tmp_path / "out/boxes.json", tmp_path / "truth.json", "--json", "--csv", tmp_path / "s.csv"
+    )
+    assert (code, json.loads(out)["mean_iou"], json.loads(out)["not_predicted"]) == (0, 1.0, 0), err
+    assert "matched by the end" not in err
+    with open(tmp_path / "s.csv", newline="") as file:
+        assert len({row["file"] for row in csv.DictReader(file)}) == len(names)
+
+
+@ANY_BYTES
+def test_a_training_goes_on_with_left_out_images_of_such_names(tmp_path: Path) -> None:
+    """What it left out is read from skipped.jsonl and compared with the names of SOURCE."""
+    for n in range(6):
+        write_image(tmp_path / "in" / f"{n}.png", make_image(n)[0])
+    (tmp_path / "in" / "%FF.png").write_bytes(b"")
+    (tmp_path / "in" / FF).write_bytes(b"")
+    settings = TrainConfig(**{**QUICK, "steps": 4, "finetune": 2})
+    train(tmp_path / "in", tmp_path / "run", settings)
+    assert {row.file for row in read_skipped(tmp_path / "run")} == {FF, "%FF.png"}
+    train(tmp_path / "in", tmp_path / "run", settings, resume=True)  # SOURCE is compared with what the run knows, or refused
+
+
+def test_predictions_with_one_name_twice_are_said(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "a.png"}]
+    rows = [{"image_id": n, "bbox": [0, 0, 10, 10], "score": 0.5} for n in (1, 2)]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"images": images, "annotations": rows}))
+    notes = score_boxes(path, path).notes
+    for side in ("predictions", "truth"):
+        assert f"{side}: 1 name of several images (a.png), whose objects are taken together" in notes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a drive there")
+def test_an_image_with_a_colon_goes_round(trained: Trained, tmp_path: Path, cli: Call) -> None:
+    """`C:foo.png` is a plain name, which localise takes and evaluate reads."""
+    image, box = make_image(0)
+    done, data = cv2.imencode(".png", image[..., ::-1])
+    assert done
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "C:foo.png").write_bytes(data.tobytes())
+    assert cli("localise", tmp_path / "in", "-m", trained.run, "-o", tmp_path / "out", "--crops")[0] == 0
+    (tmp_path / "truth.json").write_text(json.dumps({"C:foo.png": [box]}))
+    code, out, _ = cli("evaluate", tmp_path / "out/boxes.json", tmp_path / "truth.json", "--json")
+    assert (code, json.loads(out)["images"], json.loads(out)["not_predicted"]) == (0, 1, 0)
+    for name in ("C:\\x.png", "C:/x.png", "C:", "C:../x.png", "C:a/../../x.png"):
+        assert is_outside(name)
