@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.trainer import train
+from stn_cli.errors import OutputError
 from stn_cli.evaluate import score_boxes
 from stn_cli.evaluate.names import pair_names
 from stn_cli.files import PictureNames, name_from_results, name_in_results
 from stn_cli.formats.csv import neutral
 from stn_cli.formats.truth import is_outside
+from stn_cli.report.figures import write_picture
 from stn_cli.runfolder import read_skipped
 from tests.conftest import QUICK, Trained, make_image, write_image
 
@@ -224,3 +226,28 @@ def test_crops_of_names_that_collide_are_all_there(trained: Trained, tmp_path: P
         assert written == {PictureNames(names).of(name, extension) for name in names}
         assert f"plain.png{extension}" in written
         assert len(written) == len(names)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names that differ by capitals")
+def test_a_call_that_goes_on_gives_pictures_the_same_names(
+    trained: Trained, tmp_path: Path, cli: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What clashes is found in the whole set, not in what is left of it."""
+    names = ["0.png", "0.png.2", "1.png", "2.png", "3.png", "3.png.2", "4.png"]
+    for n, name in enumerate(names):
+        write_image(tmp_path / "in" / "made.png", make_image(n)[0]).rename(tmp_path / "in" / name)
+    call = ("localise", tmp_path / "in", "-m", trained.run, "--crops", "--batch", 1, "--workers", 1, "-o")
+    assert cli(*call, tmp_path / "whole")[0] == 0
+
+    def full(path: Path, pixels: object) -> None:
+        if path.name.startswith("0.png.2"):
+            raise OutputError("cannot write", path)
+        write_picture(path, pixels)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stn_cli.localise.write_picture", full)
+        assert cli(*call, tmp_path / "out")[0] == 4
+    assert cli(*call, tmp_path / "out", "--resume")[0] == 0
+    whole, out = (sorted(p.name for p in (tmp_path / folder / "crops").iterdir()) for folder in ("whole", "out"))
+    assert out == whole
+    assert len(out) == len(names)
