@@ -10,7 +10,9 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +26,9 @@ _LIKE_AN_ESCAPE = re.compile(r"%(?=(?:25)*[89A-F][0-9A-F])|\\(?=[nrt]|x[0-9a-f]{
 _ESCAPED = re.compile(r"%25(?=(?:25)*[89A-F][0-9A-F])|%[89A-F][0-9A-F]|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of characters, which names on Windows can have; the others are bytes that are not UTF-8."""
+_PICTURE = re.compile(r"(.*)\.(?:png|jpg)", re.DOTALL)
+_NUMBERED = re.compile(r"(.*)\.(?:[2-9]|[1-9][0-9]+)", re.DOTALL)
+_HASHED = re.compile(r"~[0-9a-f]{12}(?:\.[0-9]+)?(?:\.(?:png|jpg))?(?=/|\Z)")
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -120,12 +125,9 @@ def safe_name(relative: str, suffix: str, limit: int = 255) -> str:
     cut and ended with a hash of the whole name. A name that would lead out of the output folder on any system (absolute, `..`, `..\`,
     `C:\`) loses what leads out and is told from others by a hash, too.
     """
-    outward = not is_inside(relative)
-    if outward:
-        plain = [re.sub(r"[:\0]", "_", part) for part in re.split(r"[/\\]", relative) if part not in ("", ".", "..")]
+    parts = _inward(relative)
+    if not is_inside(relative):
         suffix = f"~{_digest(os.fsencode(relative))}{suffix}"
-        relative = "/".join(plain) or "unnamed"
-    parts = relative.split("/")
     parts[-1] += suffix
     for i, part in enumerate(parts):
         raw = os.fsencode(part)
@@ -135,6 +137,73 @@ def safe_name(relative: str, suffix: str, limit: int = 255) -> str:
             head = raw[: limit - len(digest)].decode("utf-8", "ignore")
             parts[i] = head + digest
     return "/".join(parts)
+
+
+class PictureNames:
+    """Names of the pictures that are made of a set of images, several of each: none is another's, and none is a folder of another.
+
+    A picture's name is its image's with an extension, `a.jpg.png`, the second object's `a.jpg.2.png`. Where that could be, in the set, the
+    name of another image's picture or of a folder, also on a system that takes capitals for small letters, the image's pictures get a hash
+    of its name: `a.jpg~0123456789ab.png`. It depends on nothing but the names of the set.
+
+    Args:
+        names: relative ones of all images of the set.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        keys = {name: _folded("/".join(_inward(name))) for name in names}
+        images = Counter(keys.values())
+        folders: set[str] = set()
+        for folder in {key.rpartition("/")[0] for key in images}:
+            while folder and folder not in folders:
+                folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        pictures = {found[1] for folder in folders if (found := _PICTURE.fullmatch(folder))}
+        pictures |= {found[1] for stem in pictures if (found := _NUMBERED.fullmatch(stem))}
+
+        def clashes(name: str, key: str) -> bool:
+            numbered = _NUMBERED.fullmatch(key)
+            return (
+                images[key] > 1
+                or key in pictures
+                or (numbered is not None and numbered[1] in images)
+                or _HASHED.search(key) is not None
+                or not is_inside(name)
+            )
+
+        self._hashed = frozenset(name for name, key in keys.items() if clashes(name, key))
+
+    def of(self, name: str, extension: str, number: int = 1) -> str:
+        """The name of the picture of an image's object, by the object's number from 1.
+
+        Args:
+            name: of the image, one of the set.
+            extension: `.png` or `.jpg`.
+            number: of the object.
+        """
+        suffix = extension if number == 1 else f".{number}{extension}"
+        if name not in self._hashed:
+            return safe_name(name, suffix)
+        *folders, last = _inward(name)
+        # a folder that is called as such a picture is called otherwise
+        folders = [
+            f"{folder}~" if _PICTURE.fullmatch(folded := _folded(folder)) and _HASHED.search(folded) else folder
+            for folder in folders
+        ]
+        return safe_name("/".join((*folders, last)), f"~{_digest(os.fsencode(name))}{suffix}")
+
+
+def _inward(relative: str) -> list[str]:
+    """The parts of a name, without what leads out of the folder that it is joined to."""
+    if is_inside(relative):
+        return relative.split("/")
+    plain = [re.sub(r"[:\0]", "_", part) for part in re.split(r"[/\\]", relative) if part not in ("", ".", "..")]
+    return plain or ["unnamed"]
+
+
+def _folded(name: str) -> str:
+    """A name as it is compared by systems that keep capitals and accents apart in no way."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _digest(raw: bytes) -> str:

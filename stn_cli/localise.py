@@ -17,8 +17,13 @@ from stn_cli.coloc.checkpoint import MODEL
 from stn_cli.coloc.localiser import BATCH, Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
+<<<<<<< HEAD
 from stn_cli.files import safe_name
 from stn_cli.formats.coco import CocoWriter, read_coco
+=======
+from stn_cli.files import PictureNames
+from stn_cli.formats.coco import CocoWriter
+>>>>>>> names
 from stn_cli.formats.journal import Journal
 from stn_cli.formats.writer import FORMATS, Writer
 from stn_cli.media.cache import default_workers, ordered_map
@@ -276,29 +281,29 @@ class _Localising:
             yield from records
             return
         pairs = zip(files, records, strict=True)
-        yield from ordered_map(lambda pair: self._write_pictures(*pair), pairs, workers)
+        names = PictureNames(file.name for file in self.found.images)
+        yield from ordered_map(lambda pair: self._write_pictures(*pair, names), pairs, workers)
 
-    def _write_pictures(self, file: ImageFile, item: ImageRecord | Skipped) -> ImageRecord | Skipped:
+    def _write_pictures(self, file: ImageFile, item: ImageRecord | Skipped, names: PictureNames) -> ImageRecord | Skipped:
         """Crops and overlay of one image, from its pixels at full size; decoded again, so that no full image waits in memory."""
         if isinstance(item, Skipped):
             return item
         options = self.options
         try:
             with decoded(file.path, max_pixels=options.max_pixels or MAX_PIXELS) as image:
-                self._draw(file, item, image.pixels)
+                self._draw(file, item, image.pixels, names)
         except Unusable as reason:
             return Skipped(file.name, str(reason))
         return item
 
-    def _draw(self, file: ImageFile, item: ImageRecord, image: Pixels) -> None:
+    def _draw(self, file: ImageFile, item: ImageRecord, image: Pixels, names: PictureNames) -> None:
         options = self.options
         if options.overlay:
             drawn = image
             for found in reversed(item.objects):
                 drawn = draw(drawn, found)
-            write_picture(self.work / "overlay" / safe_name(file.name, ".jpg"), drawn)
+            write_picture(self.work / "overlay" / names.of(file.name, ".jpg"), drawn)
         if options.crops:
             for number, found in enumerate(item.objects, 1):
-                suffix = ".png" if number == 1 else f".{number}.png"
                 crop = self.localiser.crop(image, found, options.crop_size)
-                write_picture(self.work / "crops" / safe_name(file.name, suffix), crop)
+                write_picture(self.work / "crops" / names.of(file.name, ".png", number), crop)

@@ -188,7 +188,6 @@ def _resumed(
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             _check_same(scan(source), found, folder)
-        found.skipped = []
         return _Training(results, work, config, found, state, reporter, stop, begun).run()
 
 

@@ -25,6 +25,7 @@ from stn_cli.errors import CheckpointError, DivergedError, Interrupted, OutputEr
 from stn_cli.evaluate import score_boxes
 from stn_cli.media.scan import scan
 from stn_cli.records import ImageRecord
+from stn_cli.runfolder import read_skipped
 from stn_cli.stn import GRIDS
 from tests.conftest import QUICK, QUICK_FLAGS, Trained, make_folder
 
@@ -287,6 +288,7 @@ def test_case_U_a_source_that_is_not_the_runs_own_is_refused(
         train(tmp_path / "images", run, TrainConfig(**QUICK), reporter=StopAt("regression", 3))
     if same:
         assert train(source(tmp_path), run, resume=True).images == 8
+        assert [row.file for row in read_skipped(run)] == ["bad.png"]  # what was left out at first is still listed
         return
     with pytest.raises(UsageError, match="the run's own images"):
         train(source(tmp_path), run, resume=True)

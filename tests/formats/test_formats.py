@@ -206,3 +206,18 @@ def test_many_images_stream(tmp_path: Path) -> None:
     data = json.loads((tmp_path / "boxes.json").read_text())
     assert [a["id"] for a in data["annotations"]] == list(range(1, 3001))
     assert torch.tensor([i["id"] for i in data["images"]]).unique().numel() == 3000
+
+
+def test_the_spools_are_gone_when_the_disk_is_full_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Python writes what they still hold when it ends, and from 3.13 on prints a traceback for each."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    writer = CocoWriter(tmp_path / "boxes.json", {})
+    writer.add(records()[0])
+    monkeypatch.setattr("stn_cli.formats.coco._copy", full)
+    with pytest.raises(OutputError):
+        writer.close()
+    assert writer._images.closed
+    assert writer._annotations.closed
