@@ -17,13 +17,8 @@ from stn_cli.coloc.checkpoint import MODEL
 from stn_cli.coloc.localiser import BATCH, Localiser
 from stn_cli.coloc.reporting import Reporter, Silent
 from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
-<<<<<<< HEAD
-from stn_cli.files import safe_name
-from stn_cli.formats.coco import CocoWriter, read_coco
-=======
 from stn_cli.files import PictureNames
-from stn_cli.formats.coco import CocoWriter
->>>>>>> names
+from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
 from stn_cli.formats.writer import FORMATS, Writer
 from stn_cli.media.cache import default_workers, ordered_map
