@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stn_cli.manifest import MANIFEST, write_manifest
+from stn_cli.manifest import MANIFEST, Facts, write_manifest
 from stn_cli.report import page
 from tests.conftest import Trained, write_image
 from tests.conftest import make_image as made
@@ -40,7 +40,7 @@ def test_a_page_takes_the_place_of_nothing_but_a_page(
     (tmp_path / "mine.html").write_text("<!doctype html>\n<title>my holidays</title>")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "report.html").write_text(PAGE)
-    write_manifest(tmp_path / "other" / MANIFEST, "train", ["report.html"])
+    write_manifest(tmp_path / "other" / MANIFEST, "train", {"report.html": Facts.of(tmp_path / "other" / "report.html")})
     (tmp_path / "folder").mkdir()
     if os.name != "nt":
         (tmp_path / "link.html").symlink_to(tmp_path / "other" / "report.html")
@@ -86,13 +86,13 @@ def test_a_runs_own_page_needs_no_overwrite_where_the_manifest_lists_it(run: Pat
     (run / MANIFEST).unlink(missing_ok=True)
     assert (run / "report.html").is_file()
     assert cli("report", run, "-q")[0] == 4
-    write_manifest(run / MANIFEST, "train", ["report.html"])
+    write_manifest(run / MANIFEST, "train", {"report.html": Facts.of(run / "report.html")})
     for out in ([], ["-o", run / "report.html"]):
         (run / "report.html").write_text("old")
         assert cli("report", run, "-q", *out)[0] == 0
         assert (run / "report.html").read_text().startswith(PAGE[:15])
     (run / "report.html").unlink()
-    write_manifest(run / MANIFEST, "train", ["state.pt"])
+    write_manifest(run / MANIFEST, "train", {"state.pt": Facts.of(run / "state.pt")})
     assert [cli("report", run, "-q")[0] for _ in range(2)] == [0, 0]
 
 
@@ -105,7 +105,7 @@ def test_rows_take_the_place_of_nothing_but_rows(tmp_path: Path, cli: Call) -> N
     folder.mkdir()
     for name in ("boxes.csv", "rows.csv"):
         (folder / name).write_text(CSV)
-    write_manifest(folder / MANIFEST, "localise", ["boxes.csv"])
+    write_manifest(folder / MANIFEST, "localise", {"boxes.csv": Facts.of(folder / "boxes.csv")})
     (folder / "boxes.json").write_text('{"images": []}')
     (folder / "longer.csv").write_text(CSV.strip() + ",mine\n1,2,3,4,5\n")
     write_image(folder / "a.png", made(0)[0])
