@@ -25,6 +25,8 @@ _LARGEST = 1 << 30
 PICTURES = frozenset([".png", ".jpg", ".mp4", ".webm"])
 HEAD = 1 << 16
 """Bytes of a picture that tell whether it is still the same; other files are read whole, as a person may change a letter of them."""
+LARGEST_HASHED = 1 << 30
+"""Bytes above which of those, too, the first ones must do: a sparse file may claim more than can be read in a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Facts:
 
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in PICTURES or path.stat().st_size > LARGEST_HASHED:
             return hashlib.blake2b(file.read(HEAD), digest_size=8).hexdigest()
         total = hashlib.blake2b(digest_size=8)
         while part := file.read(1 << 20):

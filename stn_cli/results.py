@@ -204,8 +204,11 @@ class Results:
             self._lock_it()
             if self.repairs:
                 renew_manifest(self.folder)
-        except OSError as error:
-            raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
+        except BaseException as error:
+            self._unlock()
+            if isinstance(error, OSError):
+                raise OutputError("cannot write into", self.folder, error.strerror, "Choose another --out") from error
+            raise
         return made
 
     def _lock_it(self) -> None:
