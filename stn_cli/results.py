@@ -179,7 +179,8 @@ class Results:
             with finishing():
                 self._commit()
         except OSError as error:
-            todo = f"The new results are whole in {self.staging}; the next call with --overwrite or --resume moves them"
+            then = "the next call moves them" if self._is_moving() else "the next --overwrite would discard them"
+            todo = f"The new results are whole in {self.staging}; {then}"
             raise OutputError("cannot put the results in place", self.folder, error.strerror or error, todo) from error
         finally:
             self._unlock()

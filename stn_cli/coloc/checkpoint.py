@@ -17,13 +17,12 @@ from stn_cli.bounds import shown
 from stn_cli.coloc.container import Damaged, pack, unpack
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
+from stn_cli.manifest import STAGING
 from stn_cli.reading import is_plain, read_plain
 
 MODEL = "model.safetensors"
 STATE = "state.pt"
 FORMAT = 3
-UNFINISHED = "unfinished"
-"""Folder in a run in which a training that was stopped lies."""
 MOST_BYTES = 8 << 30
 """Of a model or a training state: thrice the largest published network's."""
 
@@ -66,7 +65,7 @@ def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _no_model(folder: Path) -> CheckpointError:
     """What to do where a model is not: go on with a training that was stopped, or begin one."""
-    if any(is_plain(place / STATE) for place in (folder, folder / UNFINISHED)):
+    if any(is_plain(place / STATE) for place in (folder, folder / STAGING)):
         return CheckpointError("unfinished run", folder, "no model yet", f"Go on with stn-coloc train --resume -o {folder}")
     why = "a folder is in its place" if (folder / MODEL).is_dir() else "no such file"
     return CheckpointError("no trained model", folder / MODEL, why, "Train one with stn-coloc train")

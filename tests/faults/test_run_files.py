@@ -21,6 +21,7 @@ from stn_cli.coloc import checkpoint
 from stn_cli.coloc.metrics import read_metrics
 from stn_cli.coloc.trainer import train
 from stn_cli.errors import CheckpointError, ColocError, Interrupted
+from stn_cli.manifest import STAGING
 from stn_cli.reading import read_plain
 from stn_cli.report.page import write_report
 from stn_cli.runfolder import read_images, read_skipped
@@ -332,7 +333,7 @@ def unfinished(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def state_of(run: Path) -> Path:
     """Where a stopped training's state lies."""
-    return next(place for place in (run / checkpoint.UNFINISHED, run) if (place / checkpoint.STATE).is_file())
+    return next(place for place in (run / STAGING, run) if (place / checkpoint.STATE).is_file())
 
 
 @pytest.mark.parametrize("command", ["localise", "report"])
