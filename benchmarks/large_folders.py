@@ -47,9 +47,9 @@ class Watch(threading.Thread):
 
 def worker(source: str, run: str, settings: str) -> None:
     """Train in this process and print what it took, as JSON."""
-    from stn_cli.coloc.config import TrainConfig
-    from stn_cli.coloc.reporting import Silent
-    from stn_cli.coloc.trainer import train
+    from stn_cli.coloc.train.run import train
+    from stn_cli.runs.config import TrainConfig
+    from stn_cli.runtime.progress import Silent
 
     class Clock(Silent):
         def __init__(self) -> None:

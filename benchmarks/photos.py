@@ -19,10 +19,10 @@ import torch
 
 from benchmarks.common import PROGRAM, SHARED, corloc, earlier, machine, need, save, timed
 from benchmarks.gradient_photos import SETS, best_centred_box
-from stn_cli.coloc.checkpoint import load_model, load_state
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import Frame, box_iou
+from stn_cli.runs.checkpoint import load_model, load_state
 
 PHOTOS = SHARED / "data" / "photos"
 LOST = {"voc07_motorbike": 72.2, "voc07_aeroplane": 84.0}

@@ -122,7 +122,7 @@ def several(name: str) -> dict[str, Any]:
 
 def speed(name: str, copies: int = 10) -> dict[str, Any]:
     """Images/s: decoding alone, the model with decoding, the whole command."""
-    from stn_cli.coloc.localiser import Localiser
+    from stn_cli.coloc.model.localiser import Localiser
 
     files = scan(PHOTOS / name / "images").images
     with tempfile.TemporaryDirectory() as temporary:

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import PROGRAM, SHARED, earlier, machine, need, save, timed
-from stn_cli.evaluate_tracks import read_any_tracks, read_track_truth, score_one, score_several
+from stn_cli.evaluate.tracks import read_any_tracks, read_track_truth, score_one, score_several
 from stn_cli.formats.mot import read_mot
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 

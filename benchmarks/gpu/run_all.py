@@ -30,13 +30,13 @@ import torch.nn.functional as F  # noqa: E402
 from torchvision.ops import roi_align  # noqa: E402
 
 from benchmarks.common import machine  # noqa: E402
-from stn_cli.coloc.config import TrainConfig  # noqa: E402
-from stn_cli.coloc.localiser import Localiser  # noqa: E402
-from stn_cli.coloc.metrics import read_metrics  # noqa: E402
+from stn_cli.coloc.model.localiser import Localiser  # noqa: E402
 from stn_cli.coloc.scene import Scene  # noqa: E402
-from stn_cli.coloc.trainer import train  # noqa: E402
+from stn_cli.coloc.train.run import train  # noqa: E402
 from stn_cli.geometry import box_to_matrix, normalised_to_pixels  # noqa: E402
-from stn_cli.runfolder import read_images  # noqa: E402
+from stn_cli.runs.config import TrainConfig  # noqa: E402
+from stn_cli.runs.folder import read_images  # noqa: E402
+from stn_cli.runs.metrics import read_metrics  # noqa: E402
 from stn_cli.stn import GRIDS, GRIDS_3D, KERNELS, Pyramid, affine_grid, by_name, sample, sample_reduced  # noqa: E402
 
 TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 2e-2}
@@ -194,8 +194,8 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
-    from stn_cli.coloc.search import Kind
-    from stn_cli.coloc.training import Plan, descend, draw, regression_loss, step_generator
+    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.train.steps import Plan, descend, draw, regression_loss, step_generator
     from stn_cli.media.cache import build_cache
 
     localiser = Localiser.load(run, str(device))
@@ -268,7 +268,7 @@ def tracking(device: torch.device, quick: bool) -> dict[str, float]:
     import cv2
     import numpy as np
 
-    from stn_cli.coloc.encoders import make_encoder
+    from stn_cli.encoders import make_encoder
     from stn_cli.geometry import box_iou
     from stn_cli.tracking.follower import Follower
 

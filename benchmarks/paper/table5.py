@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from benchmarks.common import SHARED, earlier, machine, need, save
 from benchmarks.paper.mnist import load
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
-from stn_cli.coloc.search import search
+from stn_cli.coloc.search.choose import search
+from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
 from stn_cli.media.scan import scan
+from stn_cli.runs.config import TrainConfig
 
 PAPER = {"T": "100", "TC": "75-93"}
 """CorLoc over the ten digits, percent."""
