@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/design.md"
 BEGIN, END = "<!-- tree -->", "<!-- end of tree -->"
-ORDER = [
+FLOOR = [
     "errors.py",
     "bounds.py",
     "geometry.py",
@@ -24,6 +24,8 @@ ORDER = [
     "outputs",
     "stn",
     "media",
+]
+ROOMS = [
     "runs",
     "encoders",
     "coloc",
@@ -37,6 +39,7 @@ ORDER = [
     "__init__.py",
     "__main__.py",
 ]
+ORDER = FLOOR + ROOMS
 """The floor first, then the rooms in the order of their imports."""
 COLOC = ["objective.py", "scene.py", "crops.py", "search", "score", "model", "train"]
 WIDE = 30
