@@ -335,9 +335,9 @@ class _Training:
         torch.manual_seed(self.config.seed)
         self.options = options
         for kind, option in zip(self.kinds, options, strict=True):
-            grid = by_name(self.config.transform, **option)
+            transform = by_name(self.config.transform, **option)
             reader = kind.scorer if isinstance(kind.scorer, DenseScorer) else None
-            finder = Finder(grid, kind.boxes.shape[1], self.config.cascade, reader)
+            finder = Finder(transform, kind.boxes.shape[1], self.config.cascade, reader)
             self.finders.append(finder.to(self.device))
 
     def _warm_start(self) -> None:
@@ -357,8 +357,8 @@ class _Training:
 
     def _plan(self, number: int, level: int) -> Plan:
         finder = self.finders[number]
-        grid, reader = finder.transformer(level).grid, finder.localisation(level).reader
-        return Plan(self.cache, self.kinds[number], grid, finder.reduction, level > 0, self.config.batch, reader.hideable)
+        transform, reader = finder.transformer(level).grid, finder.localisation(level).reader
+        return Plan(self.cache, self.kinds[number], transform, finder.reduction, level > 0, self.config.batch, reader.hideable)
 
     def _now(self) -> tuple[SpatialTransformer, Plan, ImageLocalisation]:
         """The transformer that is being trained, its plan and its f_loc."""
