@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import stn_cli
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, options_for
@@ -53,6 +52,7 @@ from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.progress import Remarks, Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.stn import SpatialTransformer, by_name
+from stn_cli.version import __version__
 
 CHECK_EVERY = 25
 PROBED = 128
@@ -241,7 +241,7 @@ class _Training:
         self.cache = self._decode()
         self.cache.settle(self.device)
         if self.state is None:
-            write_text(self.folder / CONFIG, f"# stn-coloc {stn_cli.__version__}\n" + self.config.toml())
+            write_text(self.folder / CONFIG, f"# stn-coloc {__version__}\n" + self.config.toml())
             self.metrics.clear()
             self._save()
             self._say_how_to_go_on()
@@ -537,7 +537,7 @@ class _Training:
             states = {"finder": finder.state_dict(), "scorer": own_state(kind.scorer), "calibration": calibration.state_dict()}
             tensors |= {f"{number}.{name}.{k}": v for name, state in states.items() for k, v in state.items()}
         facts = {
-            "version": stn_cli.__version__,
+            "version": __version__,
             "transform": self.config.transform,
             "encoder": self.encoder.name,
             "layer": self.config.layer,
@@ -576,7 +576,7 @@ class _Training:
     def _save(self) -> None:
         p = self.progress
         state: dict[str, Any] = {
-            "version": stn_cli.__version__,
+            "version": __version__,
             "names": self.cache.names,
             "progress": [p.stage, p.number, p.level, p.step, p.best, p.stale, p.warnings],
         }
