@@ -41,7 +41,7 @@ for command in (train, localise, track, evaluate, report, pretrain, doctor):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from stn_cli import __version__
+        from stn_cli.version import __version__
 
         typer.echo(f"stn-coloc {__version__}")
         raise typer.Exit

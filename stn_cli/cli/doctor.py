@@ -33,9 +33,9 @@ def doctor(json: Json = False, debug: Debug = False) -> None:
     import platform
     import sys
 
-    from stn_cli import __version__
     from stn_cli.cli.console import print_json, print_table
     from stn_cli.errors import ResourceError
+    from stn_cli.version import __version__
 
     rows = [("stn-coloc", __version__), ("python", platform.python_version()), ("system", platform.platform())]
     missing = []

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import stn_cli
 from stn_cli.bounds import check_shared
 from stn_cli.coloc.model.localiser import BATCH, Localiser
 from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
@@ -29,6 +28,7 @@ from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.version import __version__
 
 BOXES = "boxes.json"
 NAMES = (BOXES, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
@@ -169,7 +169,7 @@ def _head(run: Path, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
     """What records depend on."""
     model = hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
     names = hashlib.sha256("\0".join(f.name for f in found.images).encode("utf-8", "surrogateescape")).hexdigest()
-    return {"version": stn_cli.__version__, "model": model, "images": names, **options.of_records()}
+    return {"version": __version__, "model": model, "images": names, **options.of_records()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class _Localising:
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
         info = {
             "tool": "stn-coloc",
-            "version": stn_cli.__version__,
+            "version": __version__,
             "run": printable(os.fspath(self.localiser.run)),
             "orientation": "exif-applied",
         }

@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import torch
 
-import stn_cli
 from stn_cli.errors import Interrupted, ResourceError, UsageError, printable
 from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import write_mot
@@ -33,6 +32,7 @@ from stn_cli.tracking.one import follow_one
 from stn_cli.tracking.options import TrackOptions as TrackOptions
 from stn_cli.tracking.session import Session
 from stn_cli.tracking.smooth import refine
+from stn_cli.version import __version__
 
 TRACKS, MOT, ROWS = "tracks.json", "tracks.txt", "tracks.csv"
 VIDEOS = tuple(dict.fromkeys(f"{VIDEO}.{encoding.container}" for encoding in ENCODINGS))
@@ -208,7 +208,7 @@ class _Tracking:
     def _info(self) -> dict[str, Any]:
         return {
             "tool": "stn-coloc",
-            "version": stn_cli.__version__,
+            "version": __version__,
             "run": None if self.options.model is None else printable(os.fspath(self.options.model)),
             "orientation": "upright",
         }

@@ -221,13 +221,15 @@ def test_records_hold_any_transformation(transform: str, tmp_path: Path, trained
     localiser = Localiser.load(trained_by[transform])
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
     found = localiser.localise(image, "a.png")
-    grid = by_name(transform, **localiser.facts["kinds"][0]["options"])
-    matrix = localiser.grid.matrix(localiser.grid.identity())
+    built = by_name(transform, **localiser.facts["kinds"][0]["options"])
+    matrix = localiser.transform.matrix(localiser.transform.identity())
     theta = torch.tensor(found.theta).view(matrix.shape)
-    corners = localiser.grid.combine(theta, localiser.grid.basis(torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])))
+    corners = localiser.transform.combine(
+        theta, localiser.transform.basis(torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]))
+    )
     expected = (torch.tensor(found.quad) / torch.tensor([35.0, 25.0]) - 1).float()
     torch.testing.assert_close(corners, expected, atol=1e-4, rtol=1e-4)
-    assert grid.name == localiser.grid.name
+    assert built.name == localiser.transform.name
     crop = localiser.crop(image, found, 32)
     assert max(crop.shape[:2]) == 32
     assert json.dumps(found.theta)
@@ -270,4 +272,4 @@ def test_a_finder_of_several_reads_several_crops() -> None:
     scene = Scene(torch.rand(2, 3, 64, 64), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4))
     crops = finder(scene)
     assert crops.matrix.shape == (2, 3, 2, 3)
-    assert finder(scene, 1).grid.name == "attention"
+    assert finder(scene, 1).transform.name == "attention"

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import stn_cli
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, options_for
@@ -53,6 +52,7 @@ from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.progress import Remarks, Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.stn import SpatialTransformer, by_name
+from stn_cli.version import __version__
 
 CHECK_EVERY = 25
 PROBED = 128
@@ -241,7 +241,7 @@ class _Training:
         self.cache = self._decode()
         self.cache.settle(self.device)
         if self.state is None:
-            write_text(self.folder / CONFIG, f"# stn-coloc {stn_cli.__version__}\n" + self.config.toml())
+            write_text(self.folder / CONFIG, f"# stn-coloc {__version__}\n" + self.config.toml())
             self.metrics.clear()
             self._save()
             self._say_how_to_go_on()
@@ -335,9 +335,9 @@ class _Training:
         torch.manual_seed(self.config.seed)
         self.options = options
         for kind, option in zip(self.kinds, options, strict=True):
-            grid = by_name(self.config.transform, **option)
+            transform = by_name(self.config.transform, **option)
             reader = kind.scorer if isinstance(kind.scorer, DenseScorer) else None
-            finder = Finder(grid, kind.boxes.shape[1], self.config.cascade, reader)
+            finder = Finder(transform, kind.boxes.shape[1], self.config.cascade, reader)
             self.finders.append(finder.to(self.device))
 
     def _warm_start(self) -> None:
@@ -357,8 +357,8 @@ class _Training:
 
     def _plan(self, number: int, level: int) -> Plan:
         finder = self.finders[number]
-        grid, reader = finder.transformer(level).grid, finder.localisation(level).reader
-        return Plan(self.cache, self.kinds[number], grid, finder.reduction, level > 0, self.config.batch, reader.hideable)
+        transform, reader = finder.transformer(level).grid, finder.localisation(level).reader
+        return Plan(self.cache, self.kinds[number], transform, finder.reduction, level > 0, self.config.batch, reader.hideable)
 
     def _now(self) -> tuple[SpatialTransformer, Plan, ImageLocalisation]:
         """The transformer that is being trained, its plan and its f_loc."""
@@ -537,7 +537,7 @@ class _Training:
             states = {"finder": finder.state_dict(), "scorer": own_state(kind.scorer), "calibration": calibration.state_dict()}
             tensors |= {f"{number}.{name}.{k}": v for name, state in states.items() for k, v in state.items()}
         facts = {
-            "version": stn_cli.__version__,
+            "version": __version__,
             "transform": self.config.transform,
             "encoder": self.encoder.name,
             "layer": self.config.layer,
@@ -576,7 +576,7 @@ class _Training:
     def _save(self) -> None:
         p = self.progress
         state: dict[str, Any] = {
-            "version": stn_cli.__version__,
+            "version": __version__,
             "names": self.cache.names,
             "progress": [p.stage, p.number, p.level, p.step, p.best, p.stale, p.warnings],
         }

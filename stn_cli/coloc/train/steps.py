@@ -74,7 +74,7 @@ class Plan:
     Attributes:
         cache: the images.
         kind: where the search places the objects.
-        grid: the level's transformation.
+        transform: the level's transformation.
         reduction: by how much the level's images are smaller than the letterboxes; ignored by fine levels.
         fine: whether the level looks through windows around the objects instead of at whole letterboxes.
         batch: images per step.
@@ -83,7 +83,7 @@ class Plan:
 
     cache: Cache
     kind: Kind
-    grid: Transformation
+    transform: Transformation
     reduction: int
     fine: bool
     batch: int
@@ -125,11 +125,11 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
     if kind.kind != "rigid":
         zoom[:, 0] *= torch.where(uniform(n) < 0, -1.0, 1.0)
-        if plan.grid.log_sides == 2 and plan.grid.angle is None:  # other crops could not follow
+        if plan.transform.log_sides == 2 and plan.transform.angle is None:  # other crops could not follow
             stretch = (uniform(n) * ASPECT_JITTER * jitter).exp()
             zoom[:, 0] *= stretch
             zoom[:, 1] /= stretch
-    turn = uniform(n) * turning(kind) if plan.grid.angle is not None else torch.zeros(n, device=device)
+    turn = uniform(n) * turning(kind) if plan.transform.angle is not None else torch.zeros(n, device=device)
     # the picture's own linear map, x_source = linear x_target + shift, is chosen so that the first object lands at `moved`
     cos, sin = turn.cos(), turn.sin()
     linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2) * zoom[:, None]
@@ -155,11 +155,11 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     corners = torch.stack([low, torch.stack([high[:, 0], low[:, 1]], -1), high, torch.stack([low[:, 0], high[:, 1]], -1)], 1)
     targets = back(centre)
     half = half / zoom.abs()[:, None]
-    shape = plan.grid.shape_of_box(half)
-    if plan.grid.angle is not None:
+    shape = plan.transform.shape_of_box(half)
+    if plan.transform.angle is not None:
         flip = zoom[:, :1].sign()
         angle = flip * angles - turn[:, None]
-        shape = torch.cat([shape[..., : plan.grid.angle], angle[..., None], shape[..., plan.grid.angle + 1 :]], -1)
+        shape = torch.cat([shape[..., : plan.transform.angle], angle[..., None], shape[..., plan.transform.angle + 1 :]], -1)
     if not plan.fine:  # what was moved off the picture cannot be learnt
         present = present & (targets.abs() < 1).all(-1)
     shown = (torch.rand((n, plan.hideable), generator=g) >= HIDDEN).to(device, torch.float32) / (1 - HIDDEN)
@@ -199,9 +199,9 @@ def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Te
     return total / count
 
 
-def shape_error(grid: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
+def shape_error(transform: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
     """Smooth absolute error of shapes (B, k), averaged over what they hold but angles: (B,)."""
-    kept = [i for i in range(shape.shape[1]) if i != grid.angle]
+    kept = [i for i in range(shape.shape[1]) if i != transform.angle]
     if not kept:
         return shape.sum(1) * 0
     return F.smooth_l1_loss(shape[:, kept], wanted[:, kept], beta=0.2, reduction="none").mean(1)
@@ -283,7 +283,7 @@ def predict(
 ) -> Crops:
     """The crops (B, R) of some images (B,), by the first `depth` levels."""
     parts = [finder(Scene.of(cache, i, device), depth) for i in index.split(chunk)]
-    return Crops(parts[0].grid, torch.cat([p.matrix for p in parts]))
+    return Crops(parts[0].transform, torch.cat([p.matrix for p in parts]))
 
 
 @torch.no_grad()
