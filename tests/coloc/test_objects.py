@@ -159,7 +159,7 @@ def test_a_cascade_finds_what_one_level_cannot_see(tmp_path: Path) -> None:
     localiser = Localiser.load(tmp_path / "run")
     assert localiser.letterbox == 256
     finder = localiser.parts[0].finder
-    assert [level.grid.name for level in finder.levels] == ["attention", "attention", "box"]
+    assert [level.transform.name for level in finder.levels] == ["attention", "attention", "box"]
     right = coarse = 0
     for i, ((box,)) in enumerate(truth):
         image = load(tmp_path / "images" / f"{i:03d}.png")

@@ -12,7 +12,7 @@ from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, WordsScorer
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.pretrained import known_network, numbers_of
 from stn_cli.encoders.small import BUILDS
-from stn_cli.stn.grids import TRANSFORMS
+from stn_cli.stn.transforms import TRANSFORMS
 
 MOST_KINDS = 16
 LEAST_SIDE, MOST_SIDE = 32, 2048

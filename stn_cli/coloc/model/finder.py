@@ -14,8 +14,8 @@ from stn_cli.coloc.search.windows import or_middle
 from stn_cli.encoders import GradientEncoder
 from stn_cli.geometry import index_to_normalised
 from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation
-from stn_cli.stn.grids.attention import diagonal
 from stn_cli.stn.localisation import Seen
+from stn_cli.stn.transforms.attention import diagonal
 
 CROP = 64
 """Side of the transformer's crops, pixels."""
@@ -81,12 +81,12 @@ class ImageLocalisation(nn.Module):
 
     def begin_at(self, sides: Tensor) -> None:
         """State the crop's half sides (2,) that training starts from."""
-        self.body.start.copy_(self.body.grid.shape_of_box(sides))
+        self.body.start.copy_(self.body.transform.shape_of_box(sides))
 
     def forward(self, scene: Scene) -> Tensor:
         """B images -> theta (B, theta_dim)."""
         centre, shape, _ = self.body.read(self.look(scene))
-        return self.body.grid.theta(centre, shape)
+        return self.body.transform.theta(centre, shape)
 
     def look(self, scene: Scene, shown: Tensor | None = None) -> Seen:
         """As `forward`, but returns the maps before anything is read off them.
@@ -167,11 +167,11 @@ class Finder(nn.Module):
         body = self.localisation(0).body
         seen = self.localisation(0).look(self.coarse(scene))
         poses = body.peaks(seen, self.objects) if self.objects > 1 else [body.read(seen)[:2]]
-        crops = Crops(first.grid, first.grid.matrix(torch.stack([first.grid.theta(c, s) for c, s in poses], 1)))
+        crops = Crops(first.transform, first.transform.matrix(torch.stack([first.transform.theta(c, s) for c, s in poses], 1)))
         for level in range(1, depth or len(self.levels)):
             windows = window_of(crops)
             theta = self.transformer(level).localisation(look_through(scene, windows))
-            transform = self.transformer(level).grid
+            transform = self.transformer(level).transform
             matrix = transform.after(windows.flatten(0, 1), transform.matrix(theta))
             crops = Crops(transform, matrix.unflatten(0, windows.shape[:2]))
         return crops

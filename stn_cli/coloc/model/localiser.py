@@ -134,7 +134,7 @@ class Localiser:
     @property
     def transform(self) -> Transformation:
         """T_theta of the run."""
-        return self.parts[0].finder.transformer().grid
+        return self.parts[0].finder.transformer().transform
 
     @torch.inference_mode()
     def look(self, scene: Scene) -> list[tuple[Crops, Tensor]]:

@@ -357,7 +357,7 @@ class _Training:
 
     def _plan(self, number: int, level: int) -> Plan:
         finder = self.finders[number]
-        transform, reader = finder.transformer(level).grid, finder.localisation(level).reader
+        transform, reader = finder.transformer(level).transform, finder.localisation(level).reader
         return Plan(self.cache, self.kinds[number], transform, finder.reduction, level > 0, self.config.batch, reader.hideable)
 
     def _now(self) -> tuple[SpatialTransformer, Plan, ImageLocalisation]:

@@ -191,10 +191,12 @@ def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Te
         place = F.smooth_l1_loss(
             (centre - target) / sample.half_sides[:, r], torch.zeros_like(centre), beta=0.2, reduction="none"
         )
-        form = shape_error(body.grid, shape, sample.shape[:, r])
-        if body.grid.angle is not None:
+        form = shape_error(body.transform, shape, sample.shape[:, r])
+        if body.transform.angle is not None:
             # while the heatmap is still flat its mean angle says nothing: the cells around the object are taught
-            form = form + turn_error(body.turn(seen, body.around(target, seen.logits)), sample.shape[:, r, body.grid.angle])
+            form = form + turn_error(
+                body.turn(seen, body.around(target, seen.logits)), sample.shape[:, r, body.transform.angle]
+            )
         total = total + (here * (at_centre + place.mean(1) + form)).sum()
     return total / count
 
@@ -238,9 +240,9 @@ def finetune_loss(localisation: ImageLocalisation, scorer: Scorer, sample: Sampl
     where = None if objects == 1 else body.around(sample.centre[:, 0], seen.logits)
     centre, shape, _ = body.read(seen, where)
     if not scorer.free_size:
-        n = body.grid.log_sides
+        n = body.transform.log_sides
         shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
-    crops = Crops(body.grid, body.grid.matrix(body.grid.theta(centre, shape))[:, None])
+    crops = Crops(body.transform, body.transform.matrix(body.transform.theta(centre, shape))[:, None])
     box = crops.detach().boxes()[:, 0]
     random = Crops.of_boxes(random_boxes(sample.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
     return scorer.loss(sample.scene, crops, random, margin) + ANCHOR * anchor
@@ -296,9 +298,9 @@ def match_sizes(finder: Finder, kind: Kind, cache: Cache, device: torch.device, 
     index = some(len(cache), MATCHED, seed)
     at = index.to(kind.boxes.device)
     learnt = kind.present[at, 0]
-    if not body.grid.log_sides or not bool(learnt.any()):
+    if not body.transform.log_sides or not bool(learnt.any()):
         return
     wanted, found = (boxes[learnt, 0] for boxes in (kind.crops()[at].boxes(), predict(finder, cache, device, index).boxes()))
     ratio = ((wanted[:, 2:] - wanted[:, :2]).mean(0) / (found[:, 2:] - found[:, :2]).mean(0).clamp(min=1e-6)).log()
-    count = body.grid.log_sides
+    count = body.transform.log_sides
     body.start[:count] += ratio if count == len(ratio) else ratio.mean()

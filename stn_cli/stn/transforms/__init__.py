@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids.affine import Affine, Affine3d
-from stn_cli.stn.grids.attention import Attention, Attention3d, FixedAttention
-from stn_cli.stn.grids.box import Box
-from stn_cli.stn.grids.piecewise_affine import PiecewiseAffine
-from stn_cli.stn.grids.projective import Projective
-from stn_cli.stn.grids.similarity import Euclidean, Similarity
-from stn_cli.stn.grids.structured import Structured
-from stn_cli.stn.grids.thin_plate_spline import ThinPlateSpline
-from stn_cli.stn.grids.transformation import Transformation
+from stn_cli.stn.transforms.affine import Affine, Affine3d
+from stn_cli.stn.transforms.attention import Attention, Attention3d, FixedAttention
+from stn_cli.stn.transforms.box import Box
+from stn_cli.stn.transforms.piecewise_affine import PiecewiseAffine
+from stn_cli.stn.transforms.projective import Projective
+from stn_cli.stn.transforms.similarity import Euclidean, Similarity
+from stn_cli.stn.transforms.structured import Structured
+from stn_cli.stn.transforms.thin_plate_spline import ThinPlateSpline
+from stn_cli.stn.transforms.transformation import Transformation
 
 TRANSFORMS: dict[str, Callable[..., Transformation]] = {
     "attention": Attention,

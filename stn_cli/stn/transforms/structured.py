@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids.affine import linear_of_shape, shape_of_linear
-from stn_cli.stn.grids.thin_plate_spline import ThinPlateSpline
-from stn_cli.stn.grids.transformation import Transformation
+from stn_cli.stn.transforms.affine import linear_of_shape, shape_of_linear
+from stn_cli.stn.transforms.thin_plate_spline import ThinPlateSpline
+from stn_cli.stn.transforms.transformation import Transformation
 
 
 class Structured(nn.Module, Transformation):

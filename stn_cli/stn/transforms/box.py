@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stn_cli.stn.grids.attention import diagonal
-from stn_cli.stn.grids.matrices import MatrixTransformation
+from stn_cli.stn.transforms.attention import diagonal
+from stn_cli.stn.transforms.matrices import MatrixTransformation
 
 
 class Box(MatrixTransformation):

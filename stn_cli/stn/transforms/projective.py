@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids.affine import linear_of_shape, shape_of_linear
-from stn_cli.stn.grids.matrices import SINGULAR, square
-from stn_cli.stn.grids.transformation import Transformation, clamp_inward, product
+from stn_cli.stn.transforms.affine import linear_of_shape, shape_of_linear
+from stn_cli.stn.transforms.matrices import SINGULAR, square
+from stn_cli.stn.transforms.transformation import Transformation, clamp_inward, product
 
 MOST_PERSPECTIVE = 0.9
 """|p| + |q| below 1 keeps the denominator positive on the whole crop; what is left of it bounds how far a corner can go."""

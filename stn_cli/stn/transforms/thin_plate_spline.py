@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids.control import ControlTransformation
+from stn_cli.stn.transforms.control import ControlTransformation
 
 TINY = 1e-30
 FOLD_FREE = 0.2

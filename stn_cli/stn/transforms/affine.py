@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stn_cli.stn.grids.matrices import MatrixTransformation
-from stn_cli.stn.grids.transformation import matrix_from_rows
+from stn_cli.stn.transforms.matrices import MatrixTransformation
+from stn_cli.stn.transforms.transformation import matrix_from_rows
 
 
 def linear_of_shape(shape: Tensor) -> Tensor:

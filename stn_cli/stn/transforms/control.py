@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids.transformation import Transformation, product
+from stn_cli.stn.transforms.transformation import Transformation, product
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.stn.grids.matrices import FixedScale, MatrixTransformation
+from stn_cli.stn.transforms.matrices import FixedScale, MatrixTransformation
 
 
 def diagonal(sides: Tensor, centre: Tensor) -> Tensor:

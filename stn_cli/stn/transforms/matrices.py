@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids.transformation import Transformation
+from stn_cli.stn.transforms.transformation import Transformation
 
 SINGULAR = 1e-9
 """A matrix whose determinant is smaller has no inverse."""

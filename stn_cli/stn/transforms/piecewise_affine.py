@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.stn.grids.control import ControlTransformation
+from stn_cli.stn.transforms.control import ControlTransformation
 
 
 @dataclass(frozen=True)
