@@ -22,6 +22,7 @@ from stn_cli.encoders.small_network import FEATURES, WIDTHS, Objectness
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
 from stn_cli.pretrain.supervised import Classifier
+from stn_cli.runtime.seeds import step_generator
 
 SIDE = 128
 """Side at which pictures are looked at for boxes: maps of 16 x 16 cells."""
@@ -107,7 +108,7 @@ def train_objectness(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.1)
     rows, total, begun = [], 0.0, time.monotonic()
     for step in range(steps):
-        g = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        g = step_generator(seed, step)
         index = torch.randint(len(pictures), (128,), generator=g)
         side = SIDES[int(torch.randint(len(SIDES), (1,), generator=g))]
         views = random_views(pictures.batch(index), side, g, SMALLEST)

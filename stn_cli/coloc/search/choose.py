@@ -11,7 +11,7 @@ from torch import Tensor
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
-from stn_cli.coloc.search.closely import CloseSearch, SearchedSet, label_closely, search_closely
+from stn_cli.coloc.search.outlined import CloseSearch, SearchedSet, label_closely, search_closely
 from stn_cli.coloc.search.rigid import (
     RANDOM_PATCHES,
     STRETCHES,

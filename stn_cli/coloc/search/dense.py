@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness, unlikeness
-from stn_cli.coloc.search.rule import CENTRE_PRIOR, FADED_PRIOR, SMOOTHING, WindowRule
+from stn_cli.coloc.search.window_rule import CENTRE_PRIOR, FADED_PRIOR, SMOOTHING, WindowRule
 from stn_cli.coloc.search.windows import (
     Layout,
     Sides,

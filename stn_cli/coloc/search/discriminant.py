@@ -16,10 +16,9 @@ from torch import Tensor
 from stn_cli.coloc.search.windows import Layout, quantile
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.runtime.device import in_double
+from stn_cli.runtime.memory import rows_at_once
 
 DIMENSIONS = 64
-AT_ONCE = 512 << 20
-"""Bytes of a set's cells that are copied at once: a wide network's cells of a whole set, several times over, fill the memory."""
 BORDER_WEIGHT = 4.0
 """How much more than others a border cell counts as background; it does so inside a crop too."""
 LEAST_OUTSIDE = 4
@@ -43,20 +42,15 @@ class Projection:
         """The first `dimensions` components of cells (M, C); `whiten` 1 makes their spreads equal, 0 leaves them."""
         centre = cells.mean(0)
         scatter = torch.zeros((cells.shape[1],) * 2, device=cells.device, dtype=cells.dtype)
-        for part in cells.split(rows_at_once(cells[0])):
+        for part in cells.split(rows_at_once(cells[0].nbytes)):
             x = part - centre
             scatter += x.T @ x
         return cls(centre, in_double(lambda s: principal(s, whiten, dimensions), scatter / len(cells)))
 
     def __call__(self, cells: Tensor) -> Tensor:
         """Maps (B, C, h, w) -> (B, h, w, d)."""
-        parts = cells.split(rows_at_once(cells[0])) if len(cells) else (cells,)
+        parts = cells.split(rows_at_once(cells[0].nbytes)) if len(cells) else (cells,)
         return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
-
-
-def rows_at_once(row: Tensor) -> int:
-    """How many rows like one are worked on at once, so that what is made of them on the way takes no more than `AT_ONCE`."""
-    return max(1, AT_ONCE // (row.numel() * row.element_size()))
 
 
 def principal(covariance: Tensor, whiten: float, dimensions: int) -> Tensor:

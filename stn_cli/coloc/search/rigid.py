@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.objective import SIZE_REWARD, triplet_margin_loss
-from stn_cli.coloc.search.discriminant import AT_ONCE
 from stn_cli.encoders import Encoder, WindowMap, map_windows
+from stn_cli.runtime.memory import rows_at_once
 from stn_cli.stn import Pyramid, Similarity, sample_reduced
 
 RESTARTS = 32
@@ -56,9 +56,9 @@ class Windows:
     _whole: Tensor | None = None
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
-        """Embeddings (n, P, D) of some images at a time: of all of them where they fit `AT_ONCE`, and then they are kept."""
+        """Embeddings (n, P, D) of some images at a time: of all of them where they fit `BYTES_AT_ONCE`, and then they are kept."""
         n, p, d = len(self.inside), len(self.angles), self.maps[0].shape[2]
-        at_once = max(1, AT_ONCE // max(1, p * d * self.maps[0].cells.element_size()))
+        at_once = rows_at_once(p * d * self.maps[0].cells.element_size())
         if at_once < n:
             for start in range(0, n, at_once):
                 part = slice(start, min(n, start + at_once))
