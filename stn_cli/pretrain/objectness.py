@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection
-from stn_cli.coloc.search.windows import choose_windows, inside_mask, lay_out, normalise_cells, otsu
+from stn_cli.coloc.search.windows import alternate, choose_windows, inside_mask, lay_out, normalise_cells, otsu
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.encoders.small_network import FEATURES, WIDTHS, Objectness
 from stn_cli.files import write_text
@@ -77,13 +77,17 @@ def _boxes_of_class(cells: Tensor, activation: Tensor) -> Tensor:
     seen = blur(activation[:, None], 1.0)[:, 0]
     seen = seen - 0.5 * seen.mean((1, 2), keepdim=True)  # half of how sure the classifier is of the whole picture is no place
     seen = seen / seen.std().clamp(min=1e-6)
-    margins = seen
-    for turn in range(ROUNDS + 1):
-        boxes = choose_windows(margins, layout, otsu(margins.flatten()), margins.std(), CENTRE, None)
-        if turn < ROUNDS:
-            found = LinearMargin.fit(z, inside_mask(boxes, layout.size), layout, SHRINKAGE).map(z, 1.0)
-            margins = found / found.std().clamp(min=1e-6) + seen
-    return normalise_cells(boxes, layout.size)
+
+    def place(margins: Tensor, _: int) -> Tensor:
+        return choose_windows(margins, layout, otsu(margins.flatten()), margins.std(), CENTRE, None)
+
+    def learn(boxes: Tensor, _: int) -> tuple[LinearMargin, Tensor]:
+        margin = LinearMargin.fit(z, inside_mask(boxes, layout.size), layout, SHRINKAGE)
+        found = margin.map(z, 1.0)
+        return margin, found / found.std().clamp(min=1e-6) + seen
+
+    *_, margins = alternate(seen, ROUNDS, place, learn)
+    return normalise_cells(place(margins, ROUNDS), layout.size)
 
 
 def train_objectness(

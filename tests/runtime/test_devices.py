@@ -16,8 +16,7 @@ from torch.utils._pytree import tree_leaves
 import stn_cli
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import discriminant as linear
-from stn_cli.coloc.search import rigid as rigid
-from stn_cli.coloc.search import windows
+from stn_cli.coloc.search import square_windows, windows
 from stn_cli.coloc.search.discriminant import Projection
 from stn_cli.coloc.search.rigid import apply_rigid, search_rigid
 from stn_cli.coloc.train.run import train
@@ -125,14 +124,16 @@ def test_components_have_a_sign_when_their_sum_is_nought() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 3 * 192 * 400 * 4, 10**9])
 def test_windows_that_do_not_fit_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """The same rigid from parts as from all at once; only what fits is kept."""
+    """The same prototype from parts as from all at once; only what fits is kept."""
     cache, _ = planted_glyphs(10)
     scene = Scene.of(cache, torch.arange(10), torch.device("cpu"))
     whole = search_rigid(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
     monkeypatch.setattr(memory, "BYTES_AT_ONCE", at_once)
     sizes = []
-    real = rigid.Windows._embed
-    monkeypatch.setattr(rigid.Windows, "_embed", lambda self, part: (sizes.append(part.stop - part.start), real(self, part))[1])
+    real = square_windows.SquareWindows._embed
+    monkeypatch.setattr(
+        square_windows.SquareWindows, "_embed", lambda self, part: (sizes.append(part.stop - part.start), real(self, part))[1]
+    )
     parts = search_rigid(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
     assert whole is not None
     assert parts is not None

@@ -21,6 +21,7 @@ from stn_cli.coloc.search.window_rule import CENTRE_PRIOR, FADED_PRIOR, SMOOTHIN
 from stn_cli.coloc.search.windows import (
     Layout,
     Sides,
+    alternate,
     cells_of,
     choose_windows,
     contrast,
@@ -153,11 +154,15 @@ class DenseSearch:
             variant: number of the features and the discriminant.
             name: of the start.
         """
-        margins = start
-        for turn in range(ROUNDS):
+
+        def place(margins: Tensor, turn: int) -> Tensor:
             above = VARIANTS[variant].above if turn + 1 < ROUNDS else VARIANTS[variant].last_above
-            boxes = self.windows(margins, CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR, above)
-            margin, margins = self.margins(inside_mask(boxes, self.layout.size), variant)
+            return self.windows(margins, CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR, above)
+
+        def learn(boxes: Tensor, _: int) -> tuple[LinearMargin, Tensor]:
+            return self.margins(inside_mask(boxes, self.layout.size), variant)
+
+        boxes, margin, margins = alternate(start, ROUNDS, place, learn)
         return self._result(boxes, margin, margins, variant, f"{name}, {VARIANTS[variant].name}")
 
     def again(self, masks: Tensor, found: DenseResult) -> DenseResult:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.crops import Crops, cut, random_boxes
+from stn_cli.coloc.crops import Crops, cut, random_boxes, turned_crops
 from stn_cli.coloc.search.rigid import TURNS
 from stn_cli.encoders import Encoder
-from stn_cli.stn import Affine
 
 STARTS = 16
 """Crops that are tried as the first prototype; the one under which all agree best is kept."""
@@ -27,13 +26,6 @@ FINE_TURNS = tuple(math.radians(a) for a in (-12, -6, 0, 6, 12))
 HALF_TURNS = FINE_TURNS + tuple(a + math.pi for a in FINE_TURNS)
 COARSE_SHIFTS, FINE_SHIFTS = (-0.25, 0.0, 0.25), (-0.12, 0.0, 0.12)
 CHUNK = 16
-
-
-def turned_crops(boxes: Tensor, angles: Tensor) -> Crops:
-    """Boxes (N, R, 4) turned about their centres by angles (N, R)."""
-    half, centre = (boxes[..., 2:] - boxes[..., :2]) / 2, (boxes[..., 2:] + boxes[..., :2]) / 2
-    shape = torch.cat([half.clamp(min=1e-6).log(), angles[..., None], torch.zeros_like(angles)[..., None]], -1)
-    return Crops(Affine(), Affine().matrix(Affine().theta(centre, shape)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from stn_cli.coloc.search.windows import (
     Layout,
     Sides,
+    alternate,
     choose_windows,
     contrast,
     criterion,
@@ -86,10 +87,20 @@ def learn_words(cells: Tensor, scale: Tensor, count: int, generator: torch.Gener
 
 @dataclass(slots=True)
 class Cells:
-    """A set's images as words (N, h, w) on a grid of cells."""
+    """A set's images as words.
+
+    Attributes:
+        words: (N, h, w) the word of each cell.
+        layout: where the images lie on the cells.
+    """
 
     words: Tensor
     layout: Layout
+
+    def windows(self, margins: Tensor, prior: float, sides: Sides) -> Tensor:
+        """Windows (N, 4) in cells, of a margin map (N, h, w) by its own threshold and spread; the centre favoured by `prior`."""
+        values = margins[self.layout.valid]
+        return choose_windows(margins, self.layout, otsu(values), values.std(), prior, sides)
 
 
 def histogram(words: Tensor, mask: Tensor, count: int) -> Tensor:
@@ -226,15 +237,17 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
     """
     h, w = cells.words.shape[-2:]
     count = len(vocabulary.words)
-    margins = start
-    for turn in range(ROUNDS):
-        values = margins[cells.layout.valid]
-        prior = CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR[guided]
-        boxes = choose_windows(margins, cells.layout, otsu(values), values.std(), prior, sides)
-        inside = inside_mask(boxes, (h, w))
-        shares, own = word_shares(cells, inside, count)
+
+    def place(margins: Tensor, turn: int) -> Tensor:
+        return cells.windows(margins, CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR[guided], sides)
+
+    def learn(boxes: Tensor, turn: int) -> tuple[Shares, Tensor]:
+        shares, own = word_shares(cells, inside_mask(boxes, (h, w)), count)
         late = guided and turn >= ROUNDS - OWN_ROUNDS
-        margins = margin_map(shares.margins(own if late else None), cells.words)
+        return shares, margin_map(shares.margins(own if late else None), cells.words)
+
+    boxes, shares, margins = alternate(start, ROUNDS, place, learn)
+    inside = inside_mask(boxes, (h, w))
     seen = contrast(margins, inside, cells.layout.valid)
     covered = (cells.layout.border & inside).sum((1, 2)) / cells.layout.border.sum((1, 2)).clamp(min=1)
     values = margin_map(shares.margins(), cells.words)[cells.layout.valid]
@@ -251,19 +264,26 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
 
 
 def apply_words(
-    region: WordsResult, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
+    found: WordsResult, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
 ) -> Tensor:
     """The window of each image: (N, C, h, w), (N, 4) -> normalised letterbox boxes (N, 4); `taken` as for `search_words`."""
     size = (appearance.shape[-2], appearance.shape[-1])
     layout = lay_out(size, rectangles)
     layout.close(taken)
-    cells = Cells(region.vocabulary.assign(appearance), layout)
-    margins = margin_map(region.shares.margins(), cells.words)
-    prior = FADED_PRIOR[region.guided]
-    boxes = choose_windows(margins, cells.layout, region.threshold, region.spread, prior, sides)
-    for _ in range(OWN_ROUNDS if region.guided else 0):
-        _, own = word_shares(cells, inside_mask(boxes, size), len(region.vocabulary.words))
-        margins = margin_map(region.shares.margins(own), cells.words)
-        values = margins[cells.layout.valid]
-        boxes = choose_windows(margins, cells.layout, otsu(values), values.std(), prior, sides)
-    return normalise_cells(boxes, size)
+    cells = Cells(found.vocabulary.assign(appearance), layout)
+    margins = margin_map(found.shares.margins(), cells.words)
+    prior = FADED_PRIOR[found.guided]
+
+    def place(margins: Tensor, turn: int) -> Tensor:
+        if turn > 0:
+            return cells.windows(margins, prior, sides)
+        return choose_windows(margins, cells.layout, found.threshold, found.spread, prior, sides)
+
+    def learn(boxes: Tensor, _: int) -> tuple[Tensor, Tensor]:
+        own = word_shares(cells, inside_mask(boxes, size), len(found.vocabulary.words))[1]
+        return own, margin_map(found.shares.margins(own), cells.words)
+
+    rounds = OWN_ROUNDS if found.guided else 0
+    if rounds:
+        *_, margins = alternate(margins, rounds, place, learn)
+    return normalise_cells(place(margins, rounds), size)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,8 @@ SWEEPS = 4
 MOST_BORDER = 0.75
 
 Sides = tuple[float, float] | None
+"""Smallest and largest allowed longer side of a window, shares of the letterbox; None where any is."""
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -170,6 +173,27 @@ def criterion(contrast: float, covered: float) -> float:
     Crops that take in nearly everything have hardly anything to be compared with: their contrast means nothing.
     """
     return contrast - 2 * covered if covered <= MOST_BORDER else -math.inf
+
+
+def alternate(
+    start: Tensor, rounds: int, place: Callable[[Tensor, int], Tensor], learn: Callable[[Tensor, int], tuple[T, Tensor]]
+) -> tuple[Tensor, T, Tensor]:
+    """Windows from margins, margins from windows, for some rounds: how every search for a deformable thing goes.
+
+    Args:
+        start: (N, h, w) margin map of the first round.
+        rounds: at least 1.
+        place: a margin map (N, h, w) and the round's number -> windows (N, 4) in cells.
+        learn: windows and the round's number -> what tells inside from outside, and the margin map that it makes.
+
+    Returns:
+        The last round's windows, what was learnt from them, and its margin map.
+    """
+    margins = start
+    for turn in range(rounds):
+        boxes = place(margins, turn)
+        learnt, margins = learn(boxes, turn)
+    return boxes, learnt, margins
 
 
 def choose_windows(
