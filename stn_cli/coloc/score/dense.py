@@ -8,16 +8,11 @@ from torch import Tensor, nn
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.maps import beyond_ring, ring_margins, window_loss
-from stn_cli.coloc.search.discriminant import DIMENSIONS, LinearMargin, Projection, likeness
+from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness
+from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.search.windows import cells_of, lay_out, otsu
 from stn_cli.encoders import Appearance, Encoder
-
-READ = 32
-"""Components of the cells that f_loc reads."""
-LIKENESS_PROBES = 6
-"""Points along a side at which a crop reads what it holds."""
-WHITEN, SHRINKAGE, MAP_SMOOTHING = 0.0, 1.0, 0.7
-DENSE_PRIOR = 0.1
 
 
 class DenseScorer(nn.Module):
@@ -46,12 +41,12 @@ class DenseScorer(nn.Module):
     examples: Tensor
 
     def __init__(
-        self, encoder: Encoder, channels: int, objectness: bool, dimensions: int = DIMENSIONS, examples: int = 0
+        self, encoder: Encoder, channels: int, objectness: bool, dimensions: int = DENSE.dimensions, examples: int = 0
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.objectness = objectness
-        self.hideable = min(READ, dimensions)
+        self.hideable = min(SCORE.read, dimensions)
         self.channels = self.hideable + 1 + objectness
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("basis", torch.zeros(channels, dimensions))
@@ -72,11 +67,11 @@ class DenseScorer(nn.Module):
             boxes: (N, 4) of the objects, normalised letterbox boxes.
         """
         layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
-        projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], WHITEN)
+        projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], DENSE.discriminant.whiten)
         z = projection(seen.cells)
         inside = cells_of(boxes, layout.size)
-        margin = LinearMargin.fit(z, inside, layout, SHRINKAGE)
-        values = margin.map(z, MAP_SMOOTHING)
+        margin = LinearMargin.fit(z, inside, layout, DENSE.discriminant.shrinkage)
+        values = margin.map(z, DENSE.smoothing)
         dimensions = projection.basis.shape[1]
         scorer = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(boxes)).to(z.device)
         scorer.centre.copy_(projection.centre)
@@ -95,13 +90,13 @@ class DenseScorer(nn.Module):
     @torch.no_grad()
     def _seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
         z = Projection(self.centre, self.basis)(scene.appearance(self.encoder).cells)
-        values = LinearMargin(self.direction, self.offset).map(z, MAP_SMOOTHING)
+        values = LinearMargin(self.direction, self.offset).map(z, DENSE.smoothing)
         return z, (values - self.threshold) / self.map_spread
 
     def maps(self, scene: Scene) -> Tensor:
         """What f_loc reads: the first components, the margin map, and objectness (B, channels, h, w)."""
         z, score_map = self.seen(scene)
-        parts = [z[..., :READ].movedim(-1, 1), score_map[:, None]]
+        parts = [z[..., : SCORE.read].movedim(-1, 1), score_map[:, None]]
         odds = scene.appearance(self.encoder).objectness
         if odds is not None:
             parts.append(odds.detach()[:, None])
@@ -118,7 +113,7 @@ class DenseScorer(nn.Module):
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
-        return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE_PRIOR, alpha)
+        return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE.faded_prior, alpha)
 
 
 def held_beyond(z: Tensor, crops: Crops) -> Tensor:
@@ -131,4 +126,4 @@ def held_beyond(z: Tensor, crops: Crops) -> Tensor:
     Returns:
         (B, R, d).
     """
-    return beyond_ring(z.movedim(-1, 1), crops, LIKENESS_PROBES)
+    return beyond_ring(z.movedim(-1, 1), crops, SCORE.likeness_probes)

@@ -11,20 +11,16 @@ from torch import Tensor
 from stn_cli.coloc.crops import Crops, random_boxes, turned_crops
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
+from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.choose import Hypothesis, choose
-from stn_cli.coloc.search.rigid import RANDOM_PATCHES, RigidResult
-from stn_cli.coloc.search.searched import CHUNK, Placed, SearchedSet
+from stn_cli.coloc.search.rigid import RigidResult
+from stn_cli.coloc.search.searched import Placed, SearchedSet
+from stn_cli.coloc.search.settings import CHOICE, RIGID
 from stn_cli.coloc.search.visual_words import WordsResult
 from stn_cli.coloc.search.windows import quantile
 from stn_cli.encoders import Appearance, Encoder
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import TrainConfig
-
-OUTLINED = 4096
-HOPELESS = 0.1
-"""Images whose best crop has less margin than this share of all random patches hold no object that could be learnt from."""
-SAME_KIND = 0.5
-"""A further object is of a kind that was found before when in this share of the images its best place scores as that kind."""
 
 
 @dataclass(slots=True)
@@ -68,7 +64,7 @@ class Kind:
 
     def upright(self) -> Tensor:
         """Upright boxes (N, R, 4) of the search's crops."""
-        return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(OUTLINED)])
+        return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(SCORE.boxes_at_once)])
 
     def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
         """Take up one more object of this kind in each image: boxes (N, 4), angles (N,), and whether it is there (N,)."""
@@ -148,7 +144,7 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
     random, first = _typical_margins(seen, kind)
     if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from
         margins = _margins_of(seen, kind, chosen.boxes, chosen.angles)
-        kind.present[:, 0] &= margins > quantile(random.flatten(), HOPELESS)
+        kind.present[:, 0] &= margins > quantile(random.flatten(), SCORE.hopeless)
     return _Found(kind, chosen.place, float(random.median() + first.median()) / 2)
 
 
@@ -162,7 +158,7 @@ def _scorer_of(seen: SearchedSet, chosen: Hypothesis) -> Scorer:
         return scorer
     if isinstance(evidence, WordsResult):
         return WordsScorer.of(evidence, encoder)
-    parts = [Scene.of(seen.cache, i, seen.device).appearance(encoder) for i in seen.chosen.split(CHUNK)]
+    parts = [Scene.of(seen.cache, i, seen.device).appearance(encoder) for i in seen.chosen.split(CHOICE.images_at_once)]
     return DenseScorer.of(encoder, Appearance.join(parts), seen.scene.rectangles, chosen.boxes[seen.chosen])
 
 
@@ -171,7 +167,7 @@ def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
     crops = kind.crops()[seen.chosen]
     box = kind.boxes[seen.chosen, 0]
     generator = torch.Generator().manual_seed(seen.config.seed)
-    patches = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], generator))
+    patches = Crops.of_boxes(random_boxes(seen.scene.rectangles, RIGID.random_patches, box[:, 2:] - box[:, :2], generator))
     if isinstance(kind.scorer, RigidScorer):
         kind.scorer.observe(kind.scorer.embed(seen.scene.images, crops), kind.scorer.embed(seen.scene.images, patches))
     margins = kind.scorer.margins(seen.scene, crops, patches)
@@ -182,8 +178,8 @@ def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) ->
     """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
     crops = turned_crops(boxes[:, None], angles[:, None])
     parts = []
-    for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
-        seen.progress(f"scored {number * CHUNK} of {len(seen.cache)}")
+    for number, i in enumerate(torch.arange(len(seen.cache)).split(CHOICE.images_at_once)):
+        seen.progress(f"scored {number * CHOICE.images_at_once} of {len(seen.cache)}")
         parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
     return torch.cat(parts)
 
@@ -192,7 +188,7 @@ def _add_another(seen: SearchedSet, found: _Found, taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
     boxes, angles = found.place(taken)
     present = _margins_of(seen, found.kind, boxes, angles) > found.likely
-    if float(present.sum()) < SAME_KIND * len(present):
+    if float(present.sum()) < SCORE.same_kind * len(present):
         return False
     found.kind.add(boxes, angles, present)
     return True

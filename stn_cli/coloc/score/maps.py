@@ -11,13 +11,10 @@ from torch import Tensor
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.objective import ALPHA
-from stn_cli.coloc.search.windows import OUTSIDE, lay_out
+from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.search.settings import WINDOWS
+from stn_cli.coloc.search.windows import lay_out
 from stn_cli.stn import sample
-
-PROBES = 12
-"""Points along a side at which a crop reads the margin map."""
-RING = 1.6
-"""How much larger the surroundings are that a crop is compared with."""
 
 
 def ring_margins(score_map: Tensor, crops: tuple[Crops, ...]) -> Tensor:
@@ -30,7 +27,7 @@ def ring_margins(score_map: Tensor, crops: tuple[Crops, ...]) -> Tensor:
     Returns:
         (B, R).
     """
-    return torch.cat([beyond_ring(score_map[:, None], part, PROBES)[..., 0] for part in crops], 1)
+    return torch.cat([beyond_ring(score_map[:, None], part, SCORE.probes)[..., 0] for part in crops], 1)
 
 
 def beyond_ring(maps: Tensor, crops: Crops, probes: int) -> Tensor:
@@ -44,8 +41,8 @@ def beyond_ring(maps: Tensor, crops: Crops, probes: int) -> Tensor:
     Returns:
         (B, R, C).
     """
-    inner, whole = (mean_inside(maps, crops, probes, zoom) for zoom in (1.0, RING))
-    return inner - 0.5 * (whole * RING**2 - inner) / (RING**2 - 1)
+    inner, whole = (mean_inside(maps, crops, probes, zoom) for zoom in (1.0, SCORE.ring))
+    return inner - SCORE.ring_weight * (whole * SCORE.ring**2 - inner) / (SCORE.ring**2 - 1)
 
 
 def mean_inside(maps: Tensor, crops: Crops, probes: int, zoom: float = 1.0) -> Tensor:
@@ -80,5 +77,5 @@ def window_loss(score_map: Tensor, rectangles: Tensor, crops: Crops, prior: floa
     """
     layout = lay_out((score_map.shape[-2], score_map.shape[-1]), rectangles)
     wanted = score_map - prior * layout.off_centre + (ALPHA - alpha)
-    mean = mean_inside(wanted.masked_fill(~layout.valid, OUTSIDE)[:, None], crops, PROBES)[..., 0]
+    mean = mean_inside(wanted.masked_fill(~layout.valid, WINDOWS.outside)[:, None], crops, SCORE.probes)[..., 0]
     return -(mean * crops.log_area().exp()).mean()

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.maps import ring_margins, window_loss
-from stn_cli.coloc.search.visual_words import FADED_PRIOR, Shares, Vocabulary, WordsResult, margin_map
+from stn_cli.coloc.search.settings import WORDS
+from stn_cli.coloc.search.visual_words import Shares, Vocabulary, WordsResult, margin_map
 from stn_cli.encoders import Encoder
 
 
@@ -75,4 +76,4 @@ class WordsScorer(nn.Module):
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
-        return window_loss(self.score_map(scene), scene.rectangles, crops, FADED_PRIOR[bool(self.guided)], alpha)
+        return window_loss(self.score_map(scene), scene.rectangles, crops, WORDS.prior(bool(self.guided)), alpha)

@@ -17,19 +17,12 @@ from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.objective import sized_loss
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.outlined import OutlinedSearch, label_all, search_outlined
-from stn_cli.coloc.search.rigid import RANDOM_PATCHES, STRETCHES, RigidResult, apply_rigid, embed_cut, search_rigid
+from stn_cli.coloc.search.rigid import RigidResult, apply_rigid, embed_cut, search_rigid
 from stn_cli.coloc.search.rotation import Alignment, learn_alignment
-from stn_cli.coloc.search.searched import CHUNK, Placed, SearchedSet
+from stn_cli.coloc.search.searched import Placed, SearchedSet
+from stn_cli.coloc.search.settings import CHOICE, RIGID, ROTATION
 from stn_cli.coloc.search.visual_words import WordsResult, apply_words, search_words
 from stn_cli.encoders import GradientEncoder
-
-CONTRAST_WEIGHT = 0.1
-RIGID_BELOW, RIGID_BELOW_DENSE = 1.04, 0.95
-"""The thing is taken for rigid when the rigid objective + CONTRAST_WEIGHT x the deformable contrast is below this; contrasts of words
-are higher than those of dense features."""
-STRETCH_GAIN = 0.02
-TIGHTEN = 1 / 1.122
-"""The size rule stops where the margin begins to break; the crop that is kept lies one step of the ladder inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +65,18 @@ def choose(seen: SearchedSet, taken: Tensor | None) -> Hypothesis:
     seen.progress("windows of cells")
     if encoder.dense:
         outlined = search_outlined(seen, taken)
-        if rigid is not None and is_rigid(rigid, outlined.first.contrast, RIGID_BELOW_DENSE):
+        if rigid is not None and is_rigid(rigid, outlined.first.contrast, CHOICE.rigid_below_dense):
             return _rigid(seen, rigid, outlined.first.contrast, taken)
         return _dense(seen, rigid, outlined)
     assert isinstance(encoder, GradientEncoder)
-    cells = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHUNK)])
+    cells = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHOICE.images_at_once)])
     words = search_words(encoder, cells, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=seen.held(taken))
     if rigid is not None and is_rigid(rigid, words.contrast):
         return _rigid(seen, rigid, words.contrast, taken)
     return _words(seen, rigid, words, taken)
 
 
-def is_rigid(rigid: RigidResult, contrast: float, below: float = RIGID_BELOW) -> bool:
+def is_rigid(rigid: RigidResult, contrast: float, below: float = CHOICE.rigid_below) -> bool:
     """Whether the rigid hypothesis is believed: its crops, laid over each other, must agree well enough.
 
     Args:
@@ -91,7 +84,7 @@ def is_rigid(rigid: RigidResult, contrast: float, below: float = RIGID_BELOW) ->
         contrast: of the deformable hypothesis: the more clearly that one stands out, the better the rigid one must be.
         below: the bar.
     """
-    return rigid.objective + CONTRAST_WEIGHT * contrast < below
+    return rigid.objective + CHOICE.contrast_weight * contrast < below
 
 
 def _rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken: Tensor | None) -> Hypothesis:
@@ -103,7 +96,7 @@ def _rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken:
     def place(index: Tensor, out_of: Tensor | None) -> Placed:
         scene = Scene.of(seen.cache, index, seen.device)
         box, angle = apply_rigid(rigid, seen.encoder, scene.images, scene.rectangles, stretches, out_of)
-        box = tighten(box, TIGHTEN)
+        box = tighten(box, RIGID.tighten)
         return (box, angle) if alignment is None else alignment.apply(scene.images, box, angle)
 
     boxes, angles = seen.everywhere(place, taken)
@@ -139,31 +132,31 @@ def choose_stretches(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None
         taken: (N, K, 4) boxes of objects that were found before; None for the first.
     """
     low, high = seen.sides or (0.0, 1.0)
-    stretches = tuple(s for s in STRETCHES if low <= s * rigid.side <= high) or (1.0,)
+    stretches = tuple(s for s in RIGID.stretches if low <= s * rigid.side <= high) or (1.0,)
     scene, encoder = seen.scene, seen.encoder
     generator = torch.Generator().manual_seed(seen.config.seed)
     full = scene.rectangles.new_tensor([2 * rigid.side, 2 * rigid.side])
-    random = Crops.of_boxes(random_boxes(scene.rectangles, RANDOM_PATCHES, full, generator))
+    random = Crops.of_boxes(random_boxes(scene.rectangles, RIGID.random_patches, full, generator))
     losses = []
     for choice in ((1.0,), stretches):
         boxes, _ = apply_rigid(rigid, encoder, scene.images, scene.rectangles, choice, seen.held(taken))
         crops = Crops.of_boxes(boxes[:, None])
         positive, away = (embed_cut(encoder, scene.pyramid, c) / rigid.scale for c in (crops, random))
         losses.append(float(sized_loss(positive[:, 0], away, crops.log_area(), seen.config.margin)))
-    return stretches if losses[1] < losses[0] - STRETCH_GAIN else (1.0,)
+    return stretches if losses[1] < losses[0] - RIGID.stretch_gain else (1.0,)
 
 
 def _align(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> Alignment:
     scene = seen.scene
     boxes, angles = apply_rigid(rigid, seen.encoder, scene.images, scene.rectangles, (1.0,), seen.held(taken))
     generator = torch.Generator().manual_seed(seen.config.seed)
-    return learn_alignment(seen.encoder, scene.images, scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
+    return learn_alignment(seen.encoder, scene.images, scene.rectangles, tighten(boxes, RIGID.tighten), angles, generator)
 
 
 def centred(angles: Tensor) -> Tensor:
     """Angles (N,) turned so that their mean direction is 0: crops come upright when most objects stand upright; in (-pi, pi]."""
     middle = torch.atan2(angles.sin().mean(), angles.cos().mean())
-    if float(torch.hypot(angles.sin().mean(), angles.cos().mean())) < 0.3:
+    if float(torch.hypot(angles.sin().mean(), angles.cos().mean())) < ROTATION.upright_above:
         middle = torch.zeros_like(middle)  # they point everywhere: no direction is upright
     turned = angles - middle
     return torch.atan2(turned.sin(), turned.cos())

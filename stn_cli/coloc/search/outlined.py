@@ -12,10 +12,8 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.dense import DenseResult, DenseSearch, believed, look_closely, with_halo
 from stn_cli.coloc.search.outline import Outlines, outline
 from stn_cli.coloc.search.searched import Placed, SearchedSet
+from stn_cli.coloc.search.settings import OUTLINE
 from stn_cli.coloc.search.windows import lay_out
-
-LABELLED = 16
-"""Images that are looked at closely at once while they are labelled: a chunk takes less than a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +88,8 @@ def label_all(seen: SearchedSet, found: OutlinedSearch, sample: Tensor, out_of: 
     boxes = torch.zeros((len(seen.cache), 4), device=seen.device)
     boxes[seen.chosen] = sample
     rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
-    for number, part in enumerate(rest.split(LABELLED) if len(rest) else ()):
-        seen.progress(f"labelled {number * LABELLED} of {len(rest)}")
+    for number, part in enumerate(rest.split(OUTLINE.images_at_once) if len(rest) else ()):
+        seen.progress(f"labelled {number * OUTLINE.images_at_once} of {len(rest)}")
         boxes[part] = label_by_rules(seen, found, part, out_of)
     return boxes, boxes[:, 0] * 0
 

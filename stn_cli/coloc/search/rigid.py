@@ -16,19 +16,10 @@ from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, cut
 from stn_cli.coloc.objective import SIZE_REWARD, triplet_margin_loss
+from stn_cli.coloc.search.settings import RIGID
 from stn_cli.coloc.search.square_windows import UPRIGHT, SquareWindows, square_windows
 from stn_cli.encoders import Encoder, embed_crops
 from stn_cli.stn import Pyramid
-
-RESTARTS = 32
-ROUNDS = 20
-RANDOM_PATCHES = 16
-LADDER = tuple(0.125 * 1.122**i for i in range(17))
-"""Sides that are tried, as shares of the letterbox: .125 to .79, six to a doubling."""
-TURNS = tuple(i * math.pi / 8 for i in range(16))
-"""Angles that crops are tried at where the transformation turns."""
-STRETCHES = (0.79, 0.89, 1.0, 1.12, 1.26)
-"""Sides around the common one that single images may take."""
 
 
 @dataclass(slots=True)
@@ -72,7 +63,9 @@ def embed_cut(encoder: Encoder, images: Tensor | Pyramid, crops: Crops) -> Tenso
     return embed_crops(encoder, pictures.flatten(0, 1)).view(*pictures.shape[:2], -1)
 
 
-def search_side(found: SquareWindows, generator: torch.Generator, restarts: int = RESTARTS) -> tuple[float, Tensor, Tensor]:
+def search_side(
+    found: SquareWindows, generator: torch.Generator, restarts: int = RIGID.restarts
+) -> tuple[float, Tensor, Tensor]:
     """The best prototype at one side.
 
     Returns:
@@ -86,7 +79,7 @@ def search_side(found: SquareWindows, generator: torch.Generator, restarts: int 
     p = found.take(pick // windows_each, pick % windows_each)  # (K, D)
     chosen = torch.full((n, restarts), -1, device=device)
     terms = torch.cat([found.margin_terms(part, z) for part, z in found.parts()])
-    for _ in range(ROUNDS):
+    for _ in range(RIGID.rounds):
         before, total, chosen = chosen, torch.zeros_like(p), torch.empty_like(chosen)
         for part, z in found.parts():
             cost = terms[part][..., None] - 2 * (z @ p.T)  # (n, P, K), up to |p|^2
@@ -96,7 +89,7 @@ def search_side(found: SquareWindows, generator: torch.Generator, restarts: int 
             break
         p = total / n
     usable = found.inside.to(p) + 1e-12
-    drawn = torch.multinomial(usable.cpu(), RANDOM_PATCHES, replacement=True, generator=generator)
+    drawn = torch.multinomial(usable.cpu(), RIGID.random_patches, replacement=True, generator=generator)
     random = found.take(rows, drawn.to(device))  # (N, R, D)
     picked = found.take(rows, chosen)  # (N, K, D)
     losses = torch.stack([triplet_margin_loss(picked[:, k], random) for k in range(restarts)])
@@ -111,7 +104,7 @@ def search_rigid(
     *,
     seed: int,
     sides: tuple[float, float] | None = None,
-    ladder: tuple[float, ...] = LADDER,
+    ladder: tuple[float, ...] = RIGID.ladder,
     angles: tuple[float, ...] = UPRIGHT,
     taken: Tensor | None = None,
     progress: Callable[[str], None] = lambda _: None,

@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.search.rigid import LADDER, TURNS
+from stn_cli.coloc.search.settings import CHOICE, RIGID
 from stn_cli.coloc.search.square_windows import UPRIGHT
 from stn_cli.encoders import Encoder
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import TrainConfig
 from stn_cli.stn import by_name
-
-CHUNK = 64
-TURNED_IMAGES = 64
-"""Images that a search over angles looks at: its windows are sixteen times as many."""
 
 Placed = tuple[Tensor, Tensor]
 """One object in each image: boxes (N, 4), normalised letterbox boxes before they are turned about their centres, and angles (N,), radians."""
@@ -61,7 +57,9 @@ class SearchedSet:
     ) -> SearchedSet:
         """Draw the images that the search looks at by the seed: `config.search_images` of them, fewer where angles are tried."""
         generator = torch.Generator().manual_seed(config.seed)
-        most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
+        most = (
+            config.search_images if by_name(config.transform).angle is None else min(config.search_images, RIGID.turned_images)
+        )
         chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
         return cls(cache, large, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
 
@@ -73,16 +71,16 @@ class SearchedSet:
     @property
     def ladder(self) -> tuple[float, ...]:
         """Sides of rigid crops that are tried: with a cascade also smaller ones, for the angles only every second."""
-        step = LADDER[1] / LADDER[0]
+        step = RIGID.side_step
         count = round(math.log(2) / math.log(step)) * (self.config.cascade - 1)
-        smaller = tuple(LADDER[0] / step**i for i in range(count, 0, -1))
-        whole = smaller + LADDER
+        smaller = tuple(RIGID.least_side / step**i for i in range(count, 0, -1))
+        whole = smaller + RIGID.ladder
         return whole if self.angles == UPRIGHT else whole[::2]
 
     @property
     def angles(self) -> tuple[float, ...]:
         """Angles that are tried, radians: all around where the transformation turns."""
-        return UPRIGHT if by_name(self.config.transform).angle is None else TURNS
+        return UPRIGHT if by_name(self.config.transform).angle is None else RIGID.angles
 
     def held(self, taken: Tensor | None) -> Tensor | None:
         """Of boxes (N, K, 4) in the whole set, those in the images that the search looks at (n, K, 4)."""
@@ -99,7 +97,7 @@ class SearchedSet:
             Boxes (N, 4) and angles (N,).
         """
         parts = []
-        for number, i in enumerate(torch.arange(len(self.cache)).split(CHUNK)):
-            self.progress(f"labelled {number * CHUNK} of {len(self.cache)}")
+        for number, i in enumerate(torch.arange(len(self.cache)).split(CHOICE.images_at_once)):
+            self.progress(f"labelled {number * CHOICE.images_at_once} of {len(self.cache)}")
             parts.append(place(i, None if taken is None else taken[i.to(taken.device)]))
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])

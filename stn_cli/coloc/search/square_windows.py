@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.settings import RIGID
 from stn_cli.encoders import Encoder, WindowMap, map_windows
 from stn_cli.runtime.memory import rows_at_once
 from stn_cli.stn import Pyramid, Similarity, sample_reduced
 
 UPRIGHT = (0.0,)
-MOST, MOST_TURNED = 40, 24
-"""Windows along a side; turned ones are sixteen times as many."""
 
 
 @dataclass(slots=True)
@@ -119,13 +118,13 @@ def square_windows(
         wide = abs(cos) + abs(sin)  # a turned letterbox fits into one this much larger
         L = max(encoder.patch, round(encoder.patch * wide / side))
         rows = []
-        for part in images.split(32):
+        for part in images.split(RIGID.images_at_once):
             if angle == 0:
                 turned = F.interpolate(part, size=(L, L), mode="bilinear", antialias=L < S, align_corners=False)
             else:
                 theta = part.new_tensor([wide * cos, wide * sin, 0, 0]).expand(len(part), 4)
                 turned = sample_reduced(Pyramid(part), Similarity().grid(theta, (L, L))[:, None])[:, 0]
-            rows.append(map_windows(encoder, turned, MOST if angles == UPRIGHT else MOST_TURNED))
+            rows.append(map_windows(encoder, turned, RIGID.most_windows if angles == UPRIGHT else RIGID.most_turned))
         maps.append(replace(rows[0], cells=torch.cat([r.cells for r in rows])))
         at = wide * ((rows[0].left + encoder.patch / 2) * (2 / L) - 1)
         x, y = at.repeat(len(at)), at.repeat_interleave(len(at))
