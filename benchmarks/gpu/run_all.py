@@ -194,7 +194,7 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
-    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.score.kinds import Kind
     from stn_cli.coloc.train.steps import Plan, descend, draw, regression_loss, step_generator
     from stn_cli.media.cache import build_cache
 

@@ -81,6 +81,21 @@ class Crops:
         return (doubled.abs() / 8).clamp(min=1e-8).log()
 
 
+def turned_crops(boxes: Tensor, angles: Tensor) -> Crops:
+    """Crops of boxes that are turned about their centres.
+
+    Args:
+        boxes: (N, R, 4) normalised letterbox boxes before they are turned.
+        angles: (N, R) radians, clockwise as seen on the screen.
+
+    Returns:
+        R crops of each image.
+    """
+    half, centre = (boxes[..., 2:] - boxes[..., :2]) / 2, (boxes[..., 2:] + boxes[..., :2]) / 2
+    shape = torch.cat([half.clamp(min=1e-6).log(), angles[..., None], torch.zeros_like(angles)[..., None]], -1)
+    return Crops(Affine(), Affine().matrix(Affine().theta(centre, shape)))
+
+
 def random_boxes(rectangles: Tensor, count: int, sides: Tensor, generator: torch.Generator) -> Tensor:
     """Boxes of given sides at uniform places inside each image.
 

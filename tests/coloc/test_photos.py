@@ -13,8 +13,8 @@ import torch
 
 from stn_cli.coloc.model.finder import Finder
 from stn_cli.coloc.score.calibration import DOUBTFUL
+from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import make_scorer
-from stn_cli.coloc.search.choose import Kind, search
 from stn_cli.coloc.train.steps import match_sizes, predict
 from stn_cli.encoders import make_encoder
 from stn_cli.formats.coco import read_coco
@@ -36,7 +36,7 @@ def found(folder: Path, config: TrainConfig) -> tuple[list[Kind], dict[str, list
     large = build_cache(files, letterbox_side(files, 208))
     cache = large.reduced(letterbox_side(files, config.imgsz))
     with torch.no_grad():
-        kinds = search(cache, make_encoder("small"), config, CPU, large=large)
+        kinds = find_kinds(cache, make_encoder("small"), config, CPU, large=large)
     boxes = {
         name: [frame.boxes_from_letterbox(box).tolist() for kind in kinds for box in kind.boxes[i]]
         for i, (name, frame) in enumerate(zip(cache.names, cache.frames, strict=True))

@@ -49,7 +49,7 @@ def test_47_out_of_memory_in_training_says_what_to_lower(
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("pretend")
 
-    monkeypatch.setattr(trainer, "search", full)
+    monkeypatch.setattr(trainer, "find_kinds", full)
     with pytest.raises(ResourceError, match="Lower --batch") as caught:
         trainer.train(trained.images, tmp_path / "run", TrainConfig(**QUICK))
     assert caught.value.exit_code == 7

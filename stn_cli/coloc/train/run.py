@@ -19,9 +19,9 @@ from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, little_in_common
+from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import DenseScorer, dimensions, encoder_state, make_scorer, own_state
-from stn_cli.coloc.search.choose import Kind, search
-from stn_cli.coloc.search.dense import SCALES
+from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.train.state import check_optimiser, check_state
 from stn_cli.coloc.train.steps import (
     Plan,
@@ -272,7 +272,7 @@ class _Training:
         finest = 2 ** (self.config.cascade - 1)
         looked_at = letterbox_side(files, self.config.imgsz * finest, multiple=4 * finest)
         closely = self.encoder.dense and self.config.cascade == 1
-        side = letterbox_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
+        side = letterbox_side(files, round(self.config.imgsz * max(DENSE.scales))) if closely else looked_at
         cache = build_cache(
             files,
             side,
@@ -311,7 +311,7 @@ class _Training:
             self.stop.check()
 
         with torch.no_grad():
-            self.kinds = search(self.cache, self.encoder, self.config, self.device, heard, self.large)
+            self.kinds = find_kinds(self.cache, self.encoder, self.config, self.device, heard, self.large)
         for number, kind in enumerate(self.kinds):
             for side, loss in kind.curve:
                 self.metrics.log({"stage": "search", "object": number, "side": round(side, 4), "loss": loss})

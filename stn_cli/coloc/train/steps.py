@@ -13,8 +13,8 @@ from torch import Tensor
 from stn_cli.coloc.crops import Crops, cut, random_boxes
 from stn_cli.coloc.model.finder import CONTEXT, FINE, Finder, ImageLocalisation
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.scorers import Scorer
-from stn_cli.coloc.search.choose import Kind
 from stn_cli.errors import DivergedError
 from stn_cli.geometry import pixel_index, points_to_box
 from stn_cli.media.cache import Cache

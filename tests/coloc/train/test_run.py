@@ -162,7 +162,7 @@ def test_collapse_is_noticed() -> None:
 def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str, fine: bool) -> None:
     """The crop at the moved pose of the moved image is the crop at the old pose of the old one."""
     from stn_cli.coloc.crops import Crops, cut
-    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.score.kinds import Kind
     from stn_cli.coloc.train.steps import Plan
     from stn_cli.media.cache import build_cache
     from stn_cli.stn import by_name
@@ -211,7 +211,7 @@ def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Tra
     from stn_cli.coloc.model.finder import ImageLocalisation
     from stn_cli.coloc.model.localiser import Localiser
     from stn_cli.coloc.scene import Scene
-    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.score.kinds import Kind
     from stn_cli.coloc.train.steps import Plan
     from stn_cli.media.cache import build_cache
     from stn_cli.stn import by_name

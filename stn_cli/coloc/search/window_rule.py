@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection
+from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.search.windows import Layout, Sides, exact_windows, largest_windows, normalise_cells, score_map_of
-
-SMOOTHING = 0.7
-CENTRE_PRIOR, FADED_PRIOR = 0.3, 0.1
-"""What the centre is favoured by in the first rounds and afterwards, standard deviations of the margin map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +31,11 @@ class WindowRule:
 
     def margins(self, cells: Tensor) -> Tensor:
         """Cells (B, C, h, w) -> the smoothed margin of each (B, h, w)."""
-        return self.margin.map(self.projection(cells), SMOOTHING)
+        return self.margin.map(self.projection(cells), DENSE.smoothing)
 
     def score_map(self, margins: Tensor, layout: Layout) -> Tensor:
         """What windows are chosen by (B, h, w)."""
-        return score_map_of(margins, layout, self.threshold, self.spread, FADED_PRIOR)
+        return score_map_of(margins, layout, self.threshold, self.spread, DENSE.faded_prior)
 
     def windows(self, margins: Tensor, layout: Layout) -> Tensor:
         """The largest window of each image that satisfies the margin, its sides between the cells: (B, 4), normalised letterbox boxes."""
