@@ -1,7 +1,4 @@
-"""The pictures of docs/transformers.md: for each transformation where a crop is read from, and the crop.
-
-    python docs/figures/make.py
-"""
+"""The pictures of docs/transformers.md: for each transformation where a crop is read from, and the crop; run as `python docs/figures/make.py`."""
 
 from __future__ import annotations
 
@@ -93,10 +90,8 @@ def volume(name: str) -> Picture:
     into = turn.T * (32 / half[:, None])  # volume -> block
     theta = torch.cat([into, -(into @ centre)[:, None]], 1).flatten()
     space = sample(block, by_name("affine3d").grid(theta[None], (64, 64, 64)))
-    if name == "affine3d":
-        back = torch.cat([turn * 0.7, centre[:, None]], 1).flatten()
-    else:
-        back = torch.tensor([0.75, *centre.tolist()])
+    turned = torch.cat([turn * 0.7, centre[:, None]], 1).flatten()
+    back = turned if name == "affine3d" else torch.tensor([0.75, *centre.tolist()])
     seen = sample(space, grid.grid(back[None], (64, 64, 64)))
     panels = [flatten_volume(v, "z")[0, 0] for v in (space, seen)]
     drawn = [cv2.resize((255 * p / p.max()).byte().numpy(), (256, 256), interpolation=cv2.INTER_LINEAR) for p in panels]
@@ -104,6 +99,7 @@ def volume(name: str) -> Picture:
 
 
 def main() -> None:
+    """Write them all beside this file."""
     for name in TRANSFORMS | TRANSFORMS_3D:
         picture = pair(name) if name in TRANSFORMS else volume(name)
         small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
