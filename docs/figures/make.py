@@ -1,4 +1,4 @@
-"""The pictures of docs/transformers.md: for each transformation where a crop is read from, and the crop; run as `python docs/figures/make.py`."""
+"""The pictures of docs/transformers.md: of each transformation where a crop is read, and the crop; `python docs/figures/make.py`."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ ANYTHING = "stn-coloc"
 """Name of what encodes what a terminal lacks."""
 COLLECT_AFTER = 50_000
 """Objects that are made before the collector looks, 700 otherwise."""
+STOPPED = 130
+"""What Typer makes of Ctrl-C without a word, where no `StopRequest` is open: mostly while libraries are loaded."""
 
 app = typer.Typer(
     name="stn-coloc",
@@ -71,6 +73,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=given, prog_name="stn-coloc", standalone_mode=False)
         sys.stdout.flush()
+        if code == STOPPED:
+            _complain("stopped (interrupted)")
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # the reader of stdout has gone; what it did not want is not an error
@@ -78,7 +82,7 @@ def run(arguments: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         _complain("stopped (interrupted)")
-        return 130
+        return STOPPED
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             context: Any = getattr(error, "ctx", None)
@@ -91,7 +95,7 @@ def run(arguments: list[str] | None = None) -> int:
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             _complain("stopped")
-            return 130
+            return STOPPED
         if "--debug" in given:
             raise
         if known is not None:

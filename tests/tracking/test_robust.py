@@ -172,7 +172,7 @@ def test_a_signal_while_frames_are_followed_keeps_them(
     film: Path, box: tuple[float, float, float, float], tmp_path: Path
 ) -> None:
     out, options = tmp_path / "o", TrackOptions(init=box, crops=True)
-    with pytest.raises(Interrupted, match="frames? is in"):
+    with pytest.raises(Interrupted, match=r"frames? is in"):
         track_source(film, out, options, reporter=Signals("track", 5))
     assert 5 <= len(read_tracks(out / "tracks.json").frames) < COUNT
     assert len(read_mot(out / "tracks.txt")) >= 5
