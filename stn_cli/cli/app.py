@@ -21,11 +21,14 @@ from stn_cli.cli.report import report
 from stn_cli.cli.track import track
 from stn_cli.cli.train import train
 from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, out_of_memory, printable
+from stn_cli.runtime.room import address_limit
 
 ANYTHING = "stn-coloc"
 """Name of what encodes what a terminal lacks."""
 COLLECT_AFTER = 50_000
 """Objects that are made before the collector looks, 700 otherwise."""
+NO_THREAD = "can't start new thread"
+"""Python's words for it, in a RuntimeError."""
 STOPPED = 130
 """What Typer makes of Ctrl-C without a word, where no `StopRequest` is open: mostly while libraries are loaded."""
 
@@ -124,10 +127,20 @@ def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
     return codecs.backslashreplace_errors(error)
 
 
+def _out_of_memory() -> ResourceError:
+    limit = address_limit()
+    if limit is None:
+        return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
+    return ResourceError("out of memory", f"ulimit -v {limit >> 10}", "a limit is set", "Raise it, or lower --batch or --imgsz")
+
+
 def _of_the_system(error: Exception) -> ColocError | None:
     """What the operating system refused anywhere, as an error that a user can act on; None for all else."""
     if out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
+        return _out_of_memory()
+    if str(error) == NO_THREAD:
+        todo = "Lower --workers, or raise the limits on memory and processes (ulimit -v, ulimit -u)"
+        return ResourceError("the system gives no more threads", todo=todo)
     if isinstance(error, ImportError):
         return _of_an_import(error)
     if not isinstance(error, OSError):

@@ -60,7 +60,8 @@ def train(
         int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
     ] = None,
     search: Annotated[
-        str | None, typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto")
+        str | None,
+        typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")
