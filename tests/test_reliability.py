@@ -17,7 +17,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
 LARGE = ROOT / "benchmarks" / "results" / "large_folders.json"
 FAULTS = [str(number) for number in range(1, 58)]
 CASES = ["A", "C", "E", "F", "G", "H", "I", "J1", "J2", "J3", "L", "N", "O", "P", "R", "T1", "T2", "U", "V", "W", "X", "Y", "Z"]
-LETTERS = {"1": "abcdefghijkl", "2": "abcdefgh", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
+LETTERS = {"1": "abcdefghijkl", "2": "abcdefghij", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
 PROMISES = [part + letter for part, letters in LETTERS.items() for letter in letters]
 ROWS = {row: (what, tests) for row, what, tests in re.findall(r"^\| (\w+) \| (.+) \| (.*?) ?\|$", TEXT, re.M)}
 
