@@ -31,8 +31,8 @@ test: setup
 	$(BIN)/python -m pytest -n auto -q
 
 lint: setup
-	$(BIN)/ruff check stn_cli tests benchmarks sample_data
-	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data
+	$(BIN)/ruff check stn_cli tests benchmarks sample_data docs/figures
+	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data docs/figures
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

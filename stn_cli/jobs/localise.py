@@ -13,7 +13,7 @@ from typing import Any
 
 from stn_cli.bounds import check_shared
 from stn_cli.coloc.model.localiser import BATCH, Localiser
-from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
+from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted, printable
 from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
@@ -187,7 +187,6 @@ class _Localising:
         batch = self.options.batch
         journal = self._go_on(head, results.folder) if resume else Journal(self.work / JOURNAL, head)
         done = len(journal.names)
-        todo = f"{{}} of {len(self.found.images)} images are in {results.staging}: go on with --resume"
         try:
             self.reporter.stage("localise", len(self.found.images))
             self.reporter.advance(done)
@@ -197,7 +196,7 @@ class _Localising:
                 if len(journal.names) % batch == 0:
                     journal.flush()
                     results.keep = True
-                    self.stop.todo = todo.format(len(journal.names))
+                    self.stop.todo = self._how_to_go_on(len(journal.names), results)
                 self.stop.check(self.stop.todo)
             summary = self._write(journal, done)
             if not summary.images:
@@ -209,11 +208,14 @@ class _Localising:
                 with suppress(Exception):  # a finished file of what was found so far
                     self._write(journal, done)
             if isinstance(error, ColocError) and results.keep and not error.todo:
-                error.todo = todo.format(len(journal.names))
+                error.todo = self._how_to_go_on(len(journal.names), results)
             raise
         finally:
             with suppress(ColocError):
                 journal.close()
+
+    def _how_to_go_on(self, done: int, results: Results) -> str:
+        return f"Done: {done} of {counted(len(self.found.images), 'image')}, in {results.staging}; go on with --resume"
 
     def _go_on(self, head: dict[str, Any], out: Path) -> Journal:
         """The journal of a stopped call.

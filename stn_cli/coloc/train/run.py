@@ -57,6 +57,8 @@ from stn_cli.version import __version__
 CHECK_EVERY = 25
 PROBED = 128
 """Images at most whose boxes are compared with the search's."""
+FEW = 10
+"""Images below which it is said that they are few."""
 PATIENCE = 3
 LATE = 0.75
 """Share of the steps before which the rate is too high for a standstill to mean anything."""
@@ -90,7 +92,7 @@ class TrainResult:
         run: the run folder.
         images: how many were learnt from.
         skipped: what was left out.
-        kind: `rigid`, `words` or `dense`, of each kind of object.
+        kind: `rigid`, `words` or `dense`, of each kind of object, with commas.
         agreement: mean IoU of the transformer's boxes with the search's.
         warnings: collapse and the like.
         seconds: spent in this process.
@@ -410,7 +412,7 @@ class _Training:
                 if self.progress.step % CHECK_EVERY == 0:
                     agreement = self._agreement(self.progress.number, self.progress.level + 1)
                     record["agreement"] = agreement
-                    note += f", agrees with the search {agreement:.2f}"
+                    note += f", overlap with the search's boxes {agreement:.2f}"
                     gained = agreement > self.progress.best + LEAST_GAIN
                     self.progress.stale = 0 if gained else self.progress.stale + 1
                     self.progress.best = max(agreement, self.progress.best)
@@ -512,6 +514,8 @@ class _Training:
         self.reporter.stage("calibration", None)
         calibrations = []
         self.progress.warnings = []
+        if len(self.cache) < FEW:
+            self._suspect(f"{len(self.cache)} images are too few to learn from well: ten are few, a hundred are comfortable")
         doubtful = little_in_common([kind.common for kind in self.kinds])
         for finder, kind, doubt in zip(self.finders, self.kinds, doubtful, strict=True):
             calibration, suspicion = calibrate(finder, kind.scorer, self.cache, self.device, self.config.seed)
@@ -523,10 +527,13 @@ class _Training:
                     f"the crops have little in common ({kind.common:.2f}): there may be no common object; scores stay below 0.5"
                 )
             for said in filter(None, sayings):
-                self.progress.warnings.append(said)
-                self.reporter.warn(said)
-                self.metrics.log({"stage": "calibrate", "warning": said})
+                self._suspect(said)
         return calibrations
+
+    def _suspect(self, said: str) -> None:
+        self.progress.warnings.append(said)
+        self.reporter.warn(said)
+        self.metrics.log({"stage": "calibrate", "warning": said})
 
     def _finish(self, calibrations: list[Calibration]) -> float:
         agreement = sum(self._agreement(i) for i in range(len(self.finders))) / len(self.finders)
