@@ -8,15 +8,18 @@ an earlier run measured with the same number of epochs is not measured again.
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
+from pathlib import Path
 
 import torch
 
-from benchmarks.common import RESULTS, machine, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import SIZES, distorted, load
 from benchmarks.paper.networks import build, parameters
+from benchmarks.provenance import SAMPLER, earlier, machine, save
 
 BUDGET = {28: 120_000, 42: 180_000, 60: 300_000}
 TRANSFORMS = ("affine", "projective", "thin_plate_spline")
@@ -32,12 +35,6 @@ PAPER: dict[str, dict[str, float]] = {
     "TC": {"FCN": 13.2, "CNN": 3.5, "ST-FCN affine": 2.0, "ST-CNN affine": 1.7},
 }  # fmt: skip
 NAME = "paper_table1"
-
-
-def earlier() -> dict[str, dict[str, dict[str, float]]]:
-    """Cells of an earlier run: row -> column -> error, epochs, parameters, seconds."""
-    path = RESULTS / f"{NAME}.json"
-    return dict(json.loads(path.read_text())["rows"]) if path.is_file() else {}
 
 
 def measure(row: str, column: str, epochs: float, seed: int, device: torch.device, quick: bool) -> dict[str, float]:
@@ -68,7 +65,7 @@ def measure(row: str, column: str, epochs: float, seed: int, device: torch.devic
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("rows", nargs="*", default=[])
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--epochs", type=float, default=8)
@@ -76,7 +73,8 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="2,000 images, one epoch, nothing saved")
     options = arguments.parse_args()
     device = torch.device(options.device)
-    table = {} if options.quick else earlier()
+    done: list[str] = []
+    table = {} if options.quick else earlier(NAME, "rows")
     print(machine() + (f", {torch.cuda.get_device_name()}" if device.type == "cuda" else ""))
     print(f"{'':4} {'network':26} {'error %':>8} {'paper':>6} {'epochs':>7} {'parameters':>11} {'seconds':>8}")
     for row in options.rows or PAPER:
@@ -84,9 +82,10 @@ def main() -> None:
         for column, paper in PAPER[row].items():
             epochs = 1.0 if options.quick else options.epochs
             if cells.get(column, {}).get("epochs") != epochs:
+                done = list(dict.fromkeys([*done, row]))
                 cells[column] = measure(row, column, epochs, options.seed, device, options.quick)
                 if not options.quick:
-                    save(NAME, {"device": options.device, "rows": table}, "paper.table1")
+                    save(NAME, {"device": options.device, "rows": table}, SAMPLER, rows=done, seeds=(options.seed,))
             c = cells[column]
             print(
                 f"{row:4} {column:26} {c['error']:8.2f} {paper:6.1f} {c['epochs']:7g} {c['parameters']:11,} {c['seconds']:8.0f}",

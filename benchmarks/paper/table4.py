@@ -7,15 +7,19 @@ One transformer must choose between the two; two in parallel take one each.
 
 from __future__ import annotations
 
-import argparse
+import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import machine, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import load, rotated_translated_scaled
 from benchmarks.paper.networks import Fcn, build, parameters
+from benchmarks.provenance import SAMPLER, machine, save
 from stn_cli.stn import CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
 
 BUDGET = 400_000
@@ -82,7 +86,7 @@ def pairs(images: Tensor, labels: Tensor, n: int, g: torch.Generator) -> tuple[T
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("columns", nargs="*", default=[])
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--epochs", type=float, default=18)
@@ -113,7 +117,7 @@ def main() -> None:
         r = rows[column]
         print(f"{column:30} {r['error']:8.2f} {PAPER[column]:6.1f} {r['parameters']:11,} {r['seconds']:8.0f}", flush=True)
         if not options.quick:
-            save("paper_table4", {"device": options.device, "rows": rows}, "paper.table4")
+            save("paper_table4", {"device": options.device, "rows": rows}, SAMPLER)
 
 
 if __name__ == "__main__":

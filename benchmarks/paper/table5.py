@@ -9,15 +9,19 @@ What is scored are the crops of the search; the last column is a whole run's tra
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import SHARED, earlier, machine, need, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import SHARED, need, parser
 from benchmarks.paper.mnist import load
+from benchmarks.provenance import LEARNING, earlier, machine, save
 from stn_cli.coloc.config import TrainConfig
 from stn_cli.coloc.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.coloc.search import search
@@ -99,7 +103,7 @@ def searched(name: str, encoder: Encoder, size: tuple[float, float] = (0.0, 0.0)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("sets", nargs="*", default=[])
     arguments.add_argument("--quick", action="store_true", help="two sets, 100 steps of the classifier, nothing saved")
     options = arguments.parse_args()
@@ -121,7 +125,7 @@ def main() -> None:
         run = rows[name]["run"] or ""
         print(f"{name:5} {row['paper']:>6} {row['classifier']:25.0f} {row['gradient']:17.0f} {run:>20}", flush=True)
         if not options.quick:
-            save("paper_table5", {"rows": rows}, "paper.table5")
+            save("paper_table5", {"rows": rows}, LEARNING)
 
 
 if __name__ == "__main__":
