@@ -20,7 +20,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import parser
-from benchmarks.provenance import ROOT, SAMPLER, machine, save
+from benchmarks.provenance import ROOT, SAMPLER, begin, save
 from stn_cli.stn import Pyramid, by_name, sample, sample_reduced
 
 SIDE = 512
@@ -44,7 +44,7 @@ def main() -> None:
     U, frequency = zone_plate()
     affine = by_name("affine")
     rows, panels = {}, []
-    print(machine())
+    begin()
     print(f"{'read as':34} {'false, %':>9} {'lost, %':>8}")
     for small in (128, 64):
         grid = affine.grid(affine.identity()[None], (small, small))

@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
-from benchmarks.provenance import LEARNING, earlier, machine, save
+from benchmarks.provenance import LEARNING, begin, earlier, save
 
 SETS = [f"{kind}{digit}" for kind in ("T", "TC") for digit in range(10)]
 
@@ -55,7 +55,7 @@ def main() -> None:
     names = chosen(__doc__, "SET", SETS)
     need(SHARED / "data" / "digits")
     rows = earlier("digits")
-    print(machine())
+    begin()
     print(f"{'set':5} {'CorLoc':>7} {'new':>7} {'seconds':>8} {'GB':>5}")
     for number, name in enumerate(names, 1):
         with tempfile.TemporaryDirectory() as temporary:

@@ -18,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
-from benchmarks.provenance import LEARNING, earlier, machine, save
+from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
@@ -56,7 +56,7 @@ def main() -> None:
     names = chosen(__doc__, "SET", SETS)
     need(SHARED / "data" / "photos")
     rows = earlier("gradient_photos")
-    print(machine())
+    begin()
     print(f"{'set':16} {'CorLoc':>7} {'centred':>8} {'best half':>10} {'rest':>6} {'seconds':>8} {'GB':>5}")
     for number, name in enumerate(names, 1):
         source = SHARED / "data" / "photos" / name

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
 from benchmarks.paper.scenes import write_scenes
-from benchmarks.provenance import LEARNING, earlier, machine, save
+from benchmarks.provenance import LEARNING, begin, earlier, save
 
 DATA = SHARED / "data"
 QUICK = {"imgsz": 48, "steps": 50, "finetune": 5}
@@ -50,9 +50,9 @@ class Watch(threading.Thread):
 
 def worker(source: str, run: str, settings: str) -> None:
     """Train in this process and print what it took, as JSON."""
-    from stn_cli.coloc.config import TrainConfig
-    from stn_cli.coloc.reporting import Silent
-    from stn_cli.coloc.trainer import train
+    from stn_cli.coloc.train.run import train
+    from stn_cli.runs.config import TrainConfig
+    from stn_cli.runtime.progress import Silent
 
     class Clock(Silent):
         def __init__(self) -> None:
@@ -172,7 +172,7 @@ def main() -> None:
     names = chosen(__doc__, "PART", PARTS)
     need(DATA)
     rows = earlier("large_folders")
-    print(machine())
+    begin()
     for number, part in enumerate(names, 1):
         with tempfile.TemporaryDirectory() as temporary:
             rows[part] = PARTS[part](Path(temporary))

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, parser, timed
 from benchmarks.decoding import beside
-from benchmarks.provenance import LOCALISING, ROOT, machine, save
-from stn_cli.coloc.config import TrainConfig
+from benchmarks.provenance import LOCALISING, ROOT, begin, save
+from stn_cli.runs.config import TrainConfig
 
 
 def make(folder: Path, count: int) -> int:
@@ -46,7 +46,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--images", type=int, default=2000)
     count = options.parse_args().images
-    print(machine())
+    begin()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         run = folder / "run"

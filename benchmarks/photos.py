@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
 from benchmarks.gradient_photos import SETS, best_centred_box
-from benchmarks.provenance import LEARNING, earlier, machine, save
-from stn_cli.coloc.checkpoint import load_model, load_state
+from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import Frame, box_iou
+from stn_cli.runs.checkpoint import load_model, load_state
 
 PHOTOS = SHARED / "data" / "photos"
 LOST = {"voc07_motorbike": 72.2, "voc07_aeroplane": 84.0}
@@ -79,7 +79,7 @@ def main() -> None:
     names = chosen(__doc__, "SET", SETS)
     need(PHOTOS)
     rows = earlier("photos")
-    print(machine())
+    begin()
     columns = ("corloc", "search", "centred", "lost", "least", "best_half", "rest", "kind", "seconds", "gigabytes")
     print(f"{'set':16}" + "".join(f"{c:>10}" for c in columns))
     for number, name in enumerate(names, 1):

@@ -28,7 +28,7 @@ from benchmarks.common import PROGRAM, chosen, corloc, need, timed
 from benchmarks.decoding import beside
 from benchmarks.gradient_photos import SETS
 from benchmarks.photos import PHOTOS, run
-from benchmarks.provenance import LEARNING, machine, save
+from benchmarks.provenance import LEARNING, begin, save
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 from stn_cli.media.scan import scan
@@ -126,7 +126,7 @@ def several(name: str) -> dict[str, Any]:
 
 def speed(name: str, copies: int = 10) -> dict[str, Any]:
     """Images/s: a plain decoding loop, the best one, the whole command; and the model with decoding, without its start."""
-    from stn_cli.coloc.localiser import Localiser
+    from stn_cli.coloc.model.localiser import Localiser
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -165,7 +165,7 @@ PARTS = {"halves": (halves, SETS), "absent": (absent, SETS), "several": (several
 def main() -> None:
     names = chosen(__doc__, "PART", PARTS)
     need(PHOTOS)
-    print(machine())
+    begin()
     for part in names:
         measure, sets = PARTS[part]
         rows: dict[str, Any] = {}

@@ -25,9 +25,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "av")
 
 SAMPLER = ("stn_cli/stn", "stn_cli/geometry.py")
-LEARNING = (*SAMPLER, "stn_cli/coloc", "stn_cli/media")
-TRACKING = (*LEARNING, "stn_cli/tracking", "stn_cli/track.py")
-LOCALISING = (*LEARNING, "stn_cli/localise.py", "stn_cli/formats")
+LEARNING = (*SAMPLER, "stn_cli/coloc", "stn_cli/encoders", "stn_cli/media", "stn_cli/runs")
+TRACKING = (*LEARNING, "stn_cli/tracking", "stn_cli/jobs/track.py")
+LOCALISING = (*LEARNING, "stn_cli/jobs/localise.py", "stn_cli/formats")
 STARTING = ("stn_cli/__init__.py", "stn_cli/__main__.py", "stn_cli/cli")
 WHOLE = ("stn_cli",)
 
@@ -41,9 +41,10 @@ def git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def machine() -> str:
-    """Processor, cores, system, as a line for people."""
-    return f"{cpu()}, {cores()} cores, {platform.system()}, Python {platform.python_version()}"
+def begin() -> None:
+    """Say on which machine; and note now, and not at the end, which commit this process measures."""
+    started = _started()
+    print(told({**started, "machine": {**started["machine"], "gpu": gpu()}}), flush=True)
 
 
 def told(run: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from torch.utils.benchmark import Timer
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import parser
-from benchmarks.provenance import SAMPLER, machine, save, version
+from benchmarks.provenance import SAMPLER, begin, save, version
 from stn_cli.stn import GRIDS, GRIDS_3D, Pyramid, ThinPlateSpline, by_name, regular_lattice, sample, sample_reduced
 from stn_cli.stn.grids.thin_plate_spline import radial
 
@@ -141,7 +141,7 @@ def main() -> None:
     least = 0.02 if options.quick else 0.4
     torch.manual_seed(0)
     rows: dict[str, dict[str, float | None]] = {}
-    print(machine())
+    begin()
     print(f"{'':34} {'ours':>9} {'torch':>9} {'kornia':>9} {'ratio':>6}   {'+backward':>9} {'rival':>9} {'ratio':>6}")
     cases: dict[str, Any] = {f"grid {k}": (o, r, (t,)) for k, (o, r, t) in grid_cases(options.device).items()}
     cases |= {f"sample {k}": v for k, v in sampler_cases(options.device).items()}

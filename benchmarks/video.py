@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, chosen, need, timed
 from benchmarks.moving import PAN, VIDEO, make_video, over_photograph, real_clip, turned_away
-from benchmarks.provenance import TRACKING, earlier, machine, save
+from benchmarks.provenance import TRACKING, begin, earlier, save
 from benchmarks.trackers import RIVALS, as_tracks, contrib, contrib_version, mean_and_range, rival, starts
-from stn_cli.evaluate_tracks import read_any_tracks, read_track_truth, score_one, score_several
+from stn_cli.evaluate.tracks import read_any_tracks, read_track_truth, score_one, score_several
 from stn_cli.formats.mot import read_mot
 from stn_cli.records import TrackedFrame
 
@@ -226,7 +226,7 @@ PARTS = ("init", "online", "none", "absent", "several", "speed", "memory")
 def main() -> None:
     wanted = chosen(__doc__, "PART", PARTS)
     need(VIDEO)
-    print(machine())
+    begin()
     results = earlier("video")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -14,17 +14,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stn_cli.coloc.config import TrainConfig
-    from stn_cli.coloc.localiser import Localiser
-    from stn_cli.coloc.trainer import TrainResult
+    from stn_cli.coloc.model.localiser import Localiser
+    from stn_cli.coloc.train.run import TrainResult
     from stn_cli.errors import ColocError
     from stn_cli.evaluate import score_boxes
-    from stn_cli.learn import train
-    from stn_cli.localise import LocaliseOptions, localise_source
+    from stn_cli.jobs.localise import LocaliseOptions, localise_source
+    from stn_cli.jobs.track import TrackOptions, track_source
+    from stn_cli.jobs.train import train
     from stn_cli.records import ImageRecord, Localisation, Skipped
     from stn_cli.report.page import write_report
+    from stn_cli.runs.config import TrainConfig
     from stn_cli.stn import SpatialTransformer
-    from stn_cli.track import TrackOptions, track_source
 
 __version__ = "0.1.0"
 
@@ -32,17 +32,17 @@ _HOMES = {
     "ColocError": "stn_cli.errors",
     "ImageRecord": "stn_cli.records",
     "Localisation": "stn_cli.records",
-    "LocaliseOptions": "stn_cli.localise",
-    "Localiser": "stn_cli.coloc.localiser",
+    "LocaliseOptions": "stn_cli.jobs.localise",
+    "Localiser": "stn_cli.coloc.model.localiser",
     "Skipped": "stn_cli.records",
     "SpatialTransformer": "stn_cli.stn",
-    "TrackOptions": "stn_cli.track",
-    "TrainConfig": "stn_cli.coloc.config",
-    "TrainResult": "stn_cli.coloc.trainer",
+    "TrackOptions": "stn_cli.jobs.track",
+    "TrainConfig": "stn_cli.runs.config",
+    "TrainResult": "stn_cli.coloc.train.run",
     "score_boxes": "stn_cli.evaluate",
-    "localise_source": "stn_cli.localise",
-    "track_source": "stn_cli.track",
-    "train": "stn_cli.learn",
+    "localise_source": "stn_cli.jobs.localise",
+    "track_source": "stn_cli.jobs.track",
+    "train": "stn_cli.jobs.train",
     "write_report": "stn_cli.report.page",
 }
 

@@ -40,7 +40,7 @@ def atomic(path: Path, mode: str = "wb", *, sync: bool = True) -> Iterator[IO[An
         path: the target.
         mode: `wb`, or `w` for UTF-8 text.
         sync: wait until the disk has it. Of thousands of pictures each such wait costs ten times the writing: theirs is one for the whole
-            folder, see `stn_cli.results`.
+            folder, see `stn_cli.outputs.results`.
 
     Raises:
         OutputError: the file cannot be written (no permission, disk full, a folder in the way).

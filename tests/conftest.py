@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.config import TrainConfig
+from stn_cli.runs.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -72,7 +72,7 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A set of 20 images and a run trained on it, quickly."""
-    from stn_cli.coloc.trainer import train
+    from stn_cli.coloc.train.run import train
     from stn_cli.report.page import write_report
 
     folder = tmp_path_factory.mktemp("set")

@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.trainer import train
+from stn_cli.coloc.train.run import train
 from stn_cli.errors import OutputError
 from stn_cli.evaluate import score_boxes
 from stn_cli.evaluate.names import pair_names
@@ -26,7 +25,8 @@ from stn_cli.files import PictureNames, name_from_results, name_in_results
 from stn_cli.formats.csv import neutral
 from stn_cli.formats.truth import is_outside
 from stn_cli.report.figures import write_picture
-from stn_cli.runfolder import read_skipped
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.folder import read_skipped
 from tests.conftest import QUICK, Trained, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
@@ -245,7 +245,7 @@ def test_a_call_that_goes_on_gives_pictures_the_same_names(
         write_picture(path, pixels)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("stn_cli.localise.write_picture", full)
+        patch.setattr("stn_cli.jobs.localise.write_picture", full)
         assert cli(*call, tmp_path / "out")[0] == 4
     assert cli(*call, tmp_path / "out", "--resume")[0] == 0
     whole, out = (sorted(p.name for p in (tmp_path / folder / "crops").iterdir()) for folder in ("whole", "out"))

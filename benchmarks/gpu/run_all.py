@@ -27,21 +27,17 @@ from torchvision.ops import roi_align
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.common import parser
-from benchmarks.provenance import ROOT, TRACKING, machine, save
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.localiser import Localiser
-from stn_cli.coloc.metrics import read_metrics
+from benchmarks.provenance import ROOT, TRACKING, begin, save
+from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.trainer import train
+from stn_cli.coloc.train.run import train
 from stn_cli.geometry import box_to_matrix, normalised_to_pixels
-from stn_cli.runfolder import read_images
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.folder import read_images
+from stn_cli.runs.metrics import read_metrics
 from stn_cli.stn import GRIDS, GRIDS_3D, KERNELS, Pyramid, affine_grid, by_name, sample, sample_reduced
 
 TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 2e-2}
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
 
 
 def clock(device: torch.device, run: Callable[[], Any], seconds: float) -> float:
@@ -192,8 +188,8 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
-    from stn_cli.coloc.search import Kind
-    from stn_cli.coloc.training import Plan, descend, draw, regression_loss, step_generator
+    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.train.steps import Plan, descend, draw, regression_loss, step_generator
     from stn_cli.media.cache import build_cache
 
     localiser = Localiser.load(run, str(device))
@@ -266,7 +262,7 @@ def tracking(device: torch.device, quick: bool) -> dict[str, float]:
     import cv2
     import numpy as np
 
-    from stn_cli.coloc.encoders import make_encoder
+    from stn_cli.encoders import make_encoder
     from stn_cli.geometry import box_iou
     from stn_cli.tracking.follower import Follower
 
@@ -296,7 +292,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="result file; none when left out")
     options = arguments.parse_args()
     device = torch.device(options.device)
-    print(f"{device_name(device)}, torch {torch.__version__}" + (", quick" if options.quick else ""))
+    begin()
     result: dict[str, Any] = {"quick": options.quick}
     result["agreement"] = agreement(device)
     for dtype in dict.fromkeys(row["dtype"] for row in result["agreement"]):

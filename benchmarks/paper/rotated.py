@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, corloc, parser, timed
 from benchmarks.paper.scenes import write_scenes
-from benchmarks.provenance import LEARNING, ROOT, machine, save
+from benchmarks.provenance import LEARNING, ROOT, begin, save
 
 PICTURE = ROOT / "docs" / "figures" / "rotated_means.png"
 
@@ -61,7 +61,7 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="one digit, 24 images, 40 steps, nothing saved")
     options = arguments.parse_args()
     rows, pictures = {}, []
-    print(machine())
+    begin()
     print(f"{'digit':6} {'transform':12} {'CorLoc':>7} {'sharpness':>10} {'direction':>10} {'median error':>13} {'seconds':>8}")
     for digit in options.digits[:1] if options.quick else options.digits:
         with tempfile.TemporaryDirectory() as temporary:

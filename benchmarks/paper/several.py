@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, corloc, parser, timed
 from benchmarks.paper.scenes import write_scenes
-from benchmarks.provenance import LEARNING, machine, save
+from benchmarks.provenance import LEARNING, begin, save
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 
@@ -47,7 +47,7 @@ def main() -> None:
     options = arguments.parse_args()
     count, short = (16, ["--steps", "40"]) if options.quick else (100, [])
     rows: dict[str, dict[str, float]] = {}
-    print(machine())
+    begin()
     with tempfile.TemporaryDirectory() as temporary:
         for name, (digits, seed) in SEVERAL.items():
             folder = Path(temporary) / name

@@ -19,7 +19,7 @@ from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import SIZES, distorted, load
 from benchmarks.paper.networks import build, parameters
-from benchmarks.provenance import SAMPLER, earlier, machine, save
+from benchmarks.provenance import SAMPLER, begin, earlier, save
 
 BUDGET = {28: 120_000, 42: 180_000, 60: 300_000}
 TRANSFORMS = ("affine", "projective", "thin_plate_spline")
@@ -75,7 +75,7 @@ def main() -> None:
     device = torch.device(options.device)
     done: list[str] = []
     table = {} if options.quick else earlier(NAME, "rows")
-    print(machine() + (f", {torch.cuda.get_device_name()}" if device.type == "cuda" else ""))
+    begin()
     print(f"{'':4} {'network':26} {'error %':>8} {'paper':>6} {'epochs':>7} {'parameters':>11} {'seconds':>8}")
     for row in options.rows or PAPER:
         cells = table.setdefault(row, {})

@@ -19,7 +19,7 @@ from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import load, rotated_translated_scaled
 from benchmarks.paper.networks import Fcn, build, parameters
-from benchmarks.provenance import SAMPLER, machine, save
+from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
 
 BUDGET = 400_000
@@ -97,7 +97,7 @@ def main() -> None:
     x_test, y_test = load("test", device, 500 if options.quick else None)
     epochs = 1.0 if options.quick else options.epochs
     rows = {}
-    print(machine())
+    begin()
     print(f"{'network':30} {'error %':>8} {'paper':>6} {'parameters':>11} {'seconds':>8}")
     for column in options.columns or PAPER:
         torch.manual_seed(0)

@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a 
 
 from benchmarks.common import SHARED, need, parser
 from benchmarks.paper.mnist import load
-from benchmarks.provenance import LEARNING, earlier, machine, save
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
-from stn_cli.coloc.search import search
+from benchmarks.provenance import LEARNING, begin, earlier, save
+from stn_cli.coloc.search.choose import search
+from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
 from stn_cli.media.scan import scan
+from stn_cli.runs.config import TrainConfig
 
 PAPER = {"T": "100", "TC": "75-93"}
 """CorLoc over the ten digits, percent."""
@@ -109,7 +109,7 @@ def main() -> None:
     options = arguments.parse_args()
     need(SHARED / "data" / "digits")
     names = options.sets or (["T3", "TC3"] if options.quick else [f"{kind}{d}" for kind in PAPER for d in range(10)])
-    print(machine())
+    begin()
     classifier = trained(100 if options.quick else 1500)
     runs = earlier("digits")
     rows: dict[str, dict[str, float | str | None]] = {}

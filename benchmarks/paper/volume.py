@@ -22,7 +22,7 @@ from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import load
 from benchmarks.paper.networks import Cnn, parameters
-from benchmarks.provenance import SAMPLER, machine, save
+from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import Affine3d, SpatialTransformer, TrunkLocalisation, by_name, flatten_volume, sample
 
 SIDE, DEPTH = 60, 10
@@ -108,7 +108,7 @@ def main() -> None:
     g = torch.Generator().manual_seed(10_000)
     test = torch.cat([volumes(part.float() / 255, g).half() for part in x_test.split(50)])
     rows = {}
-    print(machine())
+    begin()
     for name, build in (("flattened only", Flattened), ("found, turned and flattened", Found)):
         torch.manual_seed(0)
         model = build().to(device)

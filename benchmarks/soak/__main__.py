@@ -18,8 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a folder
 
+from benchmarks import pages
 from benchmarks.common import parser
-from benchmarks.provenance import RESULTS, machine
+from benchmarks.provenance import RESULTS, begin
 from benchmarks.soak import record
 from benchmarks.soak.record import Outcome, Soak
 
@@ -33,7 +34,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--case", type=int, help="only this one case")
     options.add_argument("--out", type=Path, help="result file; benchmarks/results/soak.json, none with --quick or --case")
-    options.add_argument("--page", action="store_true", help="write the result file's table into docs/reliability.md")
+    options.add_argument("--page", action="store_true", help="write the table of docs/reliability.md from the result file")
     options.add_argument("--kept", type=Path, default=Path("soak-faults"), help="folder for the files of cases that failed")
     options.add_argument(
         "--work", type=Path, help="folder for what is made (some GB); the system's temporary one when left out"
@@ -42,7 +43,7 @@ def main() -> int:
     if unknown := set(given.parts) - set(PARTS):
         options.error(f"no such part: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
     out = given.out or (None if given.quick or given.case is not None else RESULTS / "soak.json")
-    print(f"{machine()}; seed {given.seed}", flush=True)
+    begin()
     faults = 0
     for part in given.parts or PARTS:
         work = Path(tempfile.mkdtemp(prefix=f"soak-{part}-", dir=given.work))
@@ -56,7 +57,7 @@ def main() -> int:
         if out is not None:
             record.save(out, outcome, soak)
     if given.page:
-        pages.write(ROOT / "docs" / "reliability.md", out or RESULTS / "soak.json")
+        pages.write()
     return 1 if faults else 0
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.soak.mutate import ODD_VALUES, Random, damage_value, pick
-from stn_cli.coloc.container import pack, unpack
+from stn_cli.runs.container import pack, unpack
 
 
 def damaged_model(rng: Random, data: bytes) -> bytes:

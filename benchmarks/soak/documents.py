@@ -13,12 +13,12 @@ from typing import Any
 
 from benchmarks.soak.inputs import trained, write_set
 from benchmarks.soak.process import program
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import FILE
-from stn_cli.coloc.reporting import Silent
-from stn_cli.coloc.trainer import train
+from stn_cli.coloc.train.run import train
+from stn_cli.encoders import FILE
 from stn_cli.errors import Interrupted
-from stn_cli.localise import LocaliseOptions, localise_source
+from stn_cli.jobs.localise import LocaliseOptions, localise_source
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runtime.progress import Silent
 
 NAMES = [f"{n:05d}.png" for n in range(6)]
 
@@ -36,7 +36,7 @@ def make_base(folder: Path) -> Path:
     program("localise", images, "-m", base / "run", "-o", base / "out", "-q", "--crops")
     _begun(images, base / "run", base / "begun")
     (base / "encoder").mkdir()
-    packaged = next(p for p in resources.files("stn_cli.coloc.encoders").iterdir() if p.name.endswith(".safetensors"))
+    packaged = next(p for p in resources.files("stn_cli.encoders").iterdir() if p.name.endswith(".safetensors"))
     (base / "encoder" / FILE).write_bytes(packaged.read_bytes())
     documents = base / "documents"
     documents.mkdir()

@@ -19,11 +19,11 @@ from benchmarks.soak.pool import run_cases
 from benchmarks.soak.process import CLEAR, Done
 from benchmarks.soak.record import Outcome, Soak
 from stn_cli.cli.app import run as run_program
-from stn_cli.coloc.checkpoint import MODEL, STATE
-from stn_cli.coloc.encoders import FILE, make_encoder
+from stn_cli.encoders import FILE, make_encoder
 from stn_cli.errors import ColocError
-from stn_cli.manifest import MANIFEST, STAGING
-from stn_cli.results import JOURNAL
+from stn_cli.outputs.manifest import MANIFEST, STAGING
+from stn_cli.outputs.results import JOURNAL
+from stn_cli.runs.checkpoint import MODEL, STATE
 
 LIMIT = 60.0
 """Seconds for a case, on a busy machine."""

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.soak.inputs import QUICK, trained, write_set
 from benchmarks.soak.process import Done, half_written, hashes, keep, program, start
 from benchmarks.soak.record import Outcome, Soak
-from stn_cli.coloc.checkpoint import STATE, load_model, load_state
-from stn_cli.manifest import STAGING, renew_manifest
+from stn_cli.outputs.manifest import STAGING, renew_manifest
+from stn_cli.runs.checkpoint import STATE, load_model, load_state
 
 FRAMES, FRAME = 60, (180, 240)
 MOVING = (".whole", ".cleared")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common import PROGRAM
-from stn_cli.manifest import STAGING
+from stn_cli.outputs.manifest import STAGING
 
 CLEAR = range(2, 8)
 """Exit codes that say what is wrong: anything else but 0 is a fault."""

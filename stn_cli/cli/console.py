@@ -19,7 +19,7 @@ from stn_cli.records import Skipped, reasons
 class Progress:
     """A tqdm bar per stage and notes between them; plain lines where stderr is no terminal; nothing when quiet.
 
-    It is the `Reporter` of `stn_cli.coloc.reporting`.
+    It is the `Reporter` of `stn_cli.runtime.progress`.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:

@@ -52,10 +52,10 @@ def evaluate(
     from stn_cli import evaluate as scoring
     from stn_cli.cli.console import Progress, print_json, print_table
     from stn_cli.evaluate.predicted import read_predicted
-    from stn_cli.evaluate_tracks import is_text
+    from stn_cli.evaluate.tracks import is_text
     from stn_cli.formats.csv import csv_kind
     from stn_cli.formats.tracks import is_tracks, parse_tracks
-    from stn_cli.targets import check_target
+    from stn_cli.outputs.targets import check_target
 
     data = None if is_text(predicted) else read_predicted(predicted)
     if is_text(predicted) or is_tracks(data):
@@ -132,11 +132,11 @@ def _rounded(value: float | None) -> float | None:
 def _evaluate_tracks(
     predicted: Path, frames: list[TrackedFrame] | None, truth: Path, csv: Path | None, overwrite: bool, json: bool
 ) -> None:
-    from stn_cli import evaluate_tracks as scoring
     from stn_cli.cli.console import print_json, print_table
+    from stn_cli.evaluate import tracks as scoring
     from stn_cli.formats.csv import csv_kind
+    from stn_cli.outputs.targets import check_target
     from stn_cli.records import TrackedFrame
-    from stn_cli.targets import check_target
 
     if csv is not None:
         check_target(csv, csv_kind(scoring.FRAME_HEADER), [predicted, truth], overwrite=overwrite)

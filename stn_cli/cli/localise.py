@@ -57,7 +57,7 @@ def localise(
 
     from stn_cli.cli.console import Progress, print_json
     from stn_cli.errors import InputError
-    from stn_cli.localise import LocaliseOptions, localise_source
+    from stn_cli.jobs.localise import LocaliseOptions, localise_source
 
     progress = Progress(quiet=quiet, verbose=verbose)
     options = LocaliseOptions(

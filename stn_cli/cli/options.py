@@ -10,7 +10,7 @@ import typer
 from typer.models import OptionInfo
 
 from stn_cli.errors import OutputError, UsageError
-from stn_cli.targets import names_a_folder
+from stn_cli.outputs.targets import names_a_folder
 
 FILE_SUFFIXES = frozenset((
     ".avi", ".csv", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".m4v", ".mkv", ".mov", ".mp4", ".png", ".pt",

@@ -60,7 +60,7 @@ def track(
     box, frame = parse_init(init) if init is not None else (None, None)
 
     from stn_cli.cli.console import Progress, print_json
-    from stn_cli.track import TrackOptions, track_source
+    from stn_cli.jobs.track import TrackOptions, track_source
 
     options = TrackOptions(
         model=model,

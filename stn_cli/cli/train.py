@@ -27,7 +27,7 @@ from stn_cli.errors import OutputError, UsageError, counted
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
-    from stn_cli.coloc.config import TrainConfig
+    from stn_cli.runs.config import TrainConfig
 
 TRANSFORMS = (
     "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
@@ -98,7 +98,7 @@ def train(
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
 
-    from stn_cli.coloc.config import TrainConfig, read_toml
+    from stn_cli.runs.config import TrainConfig, read_toml
 
     values = (read_toml(config) if config else {}) | given
     settings = TrainConfig.read(values, str(config) if config else "the command line")
@@ -109,7 +109,7 @@ def train(
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
 
     from stn_cli.cli.console import Progress, print_json
-    from stn_cli.coloc import trainer
+    from stn_cli.coloc.train import run
     from stn_cli.errors import InputError
 
     progress = Progress(quiet=quiet, verbose=verbose)
@@ -119,7 +119,7 @@ def train(
     elif config:
         _check_apart(config, folder)
     try:
-        result = trainer.train(one_or_all(source), folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
+        result = run.train(one_or_all(source), folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
         if report:
             _report(folder, settings.device, progress)
     finally:
@@ -154,9 +154,9 @@ def _check_settings(settings: TrainConfig, named: Iterable[str], folder: Path) -
         UsageError: they are not.
         CheckpointError: the run's are damaged.
     """
-    from stn_cli.coloc.checkpoint import STATE
-    from stn_cli.coloc.config import TrainConfig
-    from stn_cli.manifest import STAGING
+    from stn_cli.outputs.manifest import STAGING
+    from stn_cli.runs.checkpoint import STATE
+    from stn_cli.runs.config import TrainConfig
 
     begun = next((place for place in (folder / STAGING, folder) if (place / STATE).is_file()), None)
     names = list(named)
@@ -175,7 +175,7 @@ def _check_apart(config: Path, folder: Path) -> None:
     Raises:
         OutputError: they are.
     """
-    from stn_cli.places import Place
+    from stn_cli.outputs.places import Place
 
     if Place.of(config).is_below(Place.of(folder)):
         what = "results would take the place of the settings that they are made with"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Appearance, Encoder
+from stn_cli.encoders import Appearance, Encoder
 from stn_cli.media.cache import Cache
 from stn_cli.stn import Pyramid
 

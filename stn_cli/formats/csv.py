@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.text_target import TextTarget
+from stn_cli.outputs.targets import Kind
 from stn_cli.records import ImageRecord, TrackedFrame
-from stn_cli.targets import Kind
 
 TRACK_HEADER = ("frame", "time", "id", "x1", "y1", "x2", "y2", "score", "interpolated")
 HEADER = ("file", "width", "height", "x1", "y1", "x2", "y2", "score")

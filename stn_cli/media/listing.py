@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from stn_cli.errors import counted
-from stn_cli.manifest import MANIFEST, STAGING, is_staging, written_by_tool
 from stn_cli.media.header import Unusable, opened
 from stn_cli.media.signatures import APPLE_DOUBLE, EXTENSIONS, HEAD, Foreign, foreign, has_foreign_extension, looks_like_image
+from stn_cli.outputs.manifest import MANIFEST, STAGING, is_staging, written_by_tool
 from stn_cli.records import Skipped
 
 LEFTOVER_FOLDERS = frozenset(

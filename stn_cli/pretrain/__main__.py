@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoders.small import FILE, SmallEncoder, write_encoder
+from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import ColocError
 from stn_cli.pretrain.objectness import class_boxes, train_objectness
 from stn_cli.pretrain.pictures import load_shards
 from stn_cli.pretrain.supervised import Recipe, train_supervised
+from stn_cli.runtime.device import pick_device
 
 
 def main(arguments: list[str] | None = None) -> None:

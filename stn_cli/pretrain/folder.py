@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import stn_cli
-from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoders.small import FILE, SmallEncoder, write_encoder
-from stn_cli.coloc.reporting import Reporter, Silent
+from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_memory
 from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import Scan, places_of, require_images, scan
+from stn_cli.outputs.results import Results
 from stn_cli.pretrain.selfsupervised import Recipe, train_selfsupervised
 from stn_cli.pretrain.state import NAME
 from stn_cli.records import Skipped, reasons
-from stn_cli.results import Results
-from stn_cli.runfolder import SKIPPED, write_skipped
+from stn_cli.runs.folder import SKIPPED, write_skipped
+from stn_cli.runtime.device import pick_device
+from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 
 LEAST = 16

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.backbone import FEATURES, WIDTHS, Objectness
-from stn_cli.coloc.features import blur
-from stn_cli.coloc.linear import LinearMargin, Projection
-from stn_cli.coloc.windows import choose_windows, inside_mask, lay_out, normalise_cells, otsu
+from stn_cli.coloc.search.discriminant import LinearMargin, Projection
+from stn_cli.coloc.search.windows import choose_windows, inside_mask, lay_out, normalise_cells, otsu
+from stn_cli.encoders.gradient_maps import blur
+from stn_cli.encoders.small_network import FEATURES, WIDTHS, Objectness
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
 from stn_cli.pretrain.supervised import Classifier

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoders.pretrained import MEAN, STD
+from stn_cli.encoders.pretrained import MEAN, STD
 from stn_cli.errors import InputError
 from stn_cli.geometry import box_to_matrix
 from stn_cli.media.cache import default_workers, ordered_map

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.bounds import check_shared, check_within
-from stn_cli.coloc.backbone import FEATURES, SmallNetwork
-from stn_cli.coloc.reporting import Reporter
+from stn_cli.encoders.small_network import FEATURES, SmallNetwork
 from stn_cli.errors import DivergedError
 from stn_cli.files import write_text
 from stn_cli.media.cache import Cache
 from stn_cli.pretrain.pictures import Views, random_views, standardise
 from stn_cli.pretrain.state import load_state, save_state
 from stn_cli.pretrain.supervised import decayed
+from stn_cli.runtime.progress import Reporter
 from stn_cli.runtime.stopping import StopRequest
 
 ALIKE, VARIED, APART = 25.0, 25.0, 1.0

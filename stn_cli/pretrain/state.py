@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from stn_cli.coloc.checkpoint import MOST_BYTES, unpickle
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
 from stn_cli.reading import read_plain
+from stn_cli.runs.checkpoint import MOST_BYTES, unpickle
 
 NAME = "pretrain.pt"
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.coloc.backbone import FEATURES, WIDTHS, SmallNetwork
+from stn_cli.encoders.small_network import FEATURES, WIDTHS, SmallNetwork
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
 from stn_cli.pretrain.state import load_state, save_state

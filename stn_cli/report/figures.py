@@ -36,7 +36,7 @@ class Series:
 def write_picture(path: Path, pixels: Pixels) -> None:
     """Write an RGB picture by its extension, atomically, folders included; a JPEG that is too long for one is reduced.
 
-    The disk is not waited for (see `stn_cli.results`).
+    The disk is not waited for (see `stn_cli.outputs.results`).
 
     Raises:
         OutputError: it cannot be written.

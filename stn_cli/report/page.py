@@ -13,23 +13,23 @@ from typing import Any
 import cv2
 import jinja2
 
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.localiser import Localiser
-from stn_cli.coloc.metrics import NAME as METRICS
-from stn_cli.coloc.metrics import read_metrics
-from stn_cli.coloc.reporting import Reporter, Silent
+from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.errors import InputError, OutputError, printable
 from stn_cli.files import write_text
-from stn_cli.manifest import note_written, written_by_tool
 from stn_cli.media.cache import default_workers, load_canvas, ordered_map
 from stn_cli.media.decode import Pixels
 from stn_cli.media.scan import ImageFile
-from stn_cli.places import Place
+from stn_cli.outputs.manifest import note_written, written_by_tool
+from stn_cli.outputs.places import Place
+from stn_cli.outputs.targets import Kind, check_target
 from stn_cli.records import Localisation, Skipped
 from stn_cli.report import figures
 from stn_cli.report.figures import Series
-from stn_cli.runfolder import read_images, read_skipped
-from stn_cli.targets import Kind, check_target
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.folder import read_images, read_skipped
+from stn_cli.runs.metrics import NAME as METRICS
+from stn_cli.runs.metrics import read_metrics
+from stn_cli.runtime.progress import Reporter, Silent
 
 REPORT = "report.html"
 BEGINNING, TITLE = b"<!doctype html>", b"<title>stn-coloc report</title>"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Encoder
+from stn_cli.encoders import Encoder
 from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import VideoFrame

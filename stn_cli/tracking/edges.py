@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stn_cli.coloc.features import orientation_mixing
+from stn_cli.encoders.gradient_maps import orientation_mixing
 from stn_cli.media.decode import Pixels
 
 Plane = npt.NDArray[np.float32]

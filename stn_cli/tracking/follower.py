@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Encoder
+from stn_cli.encoders import Encoder
 from stn_cli.geometry import box_iou, boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stn_cli.coloc.outline import grab_cut
+from stn_cli.coloc.search.outline import grab_cut
 from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stn_cli.coloc.device import pick_device
-from stn_cli.coloc.encoders import Encoder, make_encoder
-from stn_cli.coloc.reporting import Reporter
+from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.errors import InputError, UsageError, counted
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import Video, VideoFrame
 from stn_cli.records import Box, TrackedFrame
+from stn_cli.runtime.device import pick_device
+from stn_cli.runtime.progress import Reporter
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.tracking.looks import Looks
 from stn_cli.tracking.options import TrackOptions, as_typed
 
 if TYPE_CHECKING:
-    from stn_cli.coloc.localiser import Localiser
+    from stn_cli.coloc.model.localiser import Localiser
 
 Shown = tuple[TrackedFrame, Pixels | None]
 """What was found in a frame; and its pixels, where they are at hand."""
@@ -71,7 +71,7 @@ class Session:
             encoder = make_encoder(options.encoder)
             encoder.to(device)
             return cls(video, options, reporter, stop, device, encoder)
-        from stn_cli.coloc.localiser import Localiser  # half of all imports, which following without a run can do without
+        from stn_cli.coloc.model.localiser import Localiser  # half of all imports, which following without a run can do without
 
         localiser = Localiser.load(options.model, options.device)
         return cls(video, options, reporter, stop, device, localiser.parts[0].judge.encoder, localiser)

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.encoders import Encoder
-from stn_cli.coloc.linear import Projection
+from stn_cli.coloc.search.discriminant import Projection
+from stn_cli.encoders import Encoder
 from stn_cli.geometry import boxes_around, index_to_normalised
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.edges import edges

@@ -14,7 +14,7 @@ import pytest
 from stn_cli.errors import InputError
 from stn_cli.media.scan import ImageFile, scan
 from stn_cli.media.video import open_video
-from stn_cli.runfolder import write_images
+from stn_cli.runs.folder import write_images
 from tests.conftest import QUICK_FLAGS, Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]

@@ -24,12 +24,12 @@ LOADER = ImportError("libtorch_cpu.so: failed to map segment from shared object"
 @pytest.mark.parametrize(
     ("command", "where"),
     [
-        (("train", "IMAGES", "-o", "OUT"), "stn_cli.coloc.trainer.search"),
-        (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.localiser.Localiser.look"),
-        (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.localiser.load_canvas"),  # in a decoding thread
+        (("train", "IMAGES", "-o", "OUT"), "stn_cli.coloc.train.run.search"),
+        (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.model.localiser.Localiser.look"),
+        (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.model.localiser.load_canvas"),  # in a decoding thread
         (("report", "RUN"), "stn_cli.report.page.write_report"),
         (("pretrain", "IMAGES", "-o", "OUT"), "stn_cli.pretrain.folder.pretrain_folder"),
-        (("track", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.track.track_source"),
+        (("track", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.jobs.track.track_source"),
         (("evaluate", "TRUTH", "TRUTH"), "stn_cli.evaluate.read_truth"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import stn_cli
-from stn_cli.coloc.localiser import Localiser
+from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.errors import InputError, UsageError
 from stn_cli.media.decode import load
 from tests.conftest import QUICK, ROOT, Trained, make_folder
@@ -96,7 +96,7 @@ def test_case_Z_train_from_python_writes_its_report(tmp_path: Path, capsys: pyte
 
 
 def test_case_Z_bars_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from stn_cli.coloc.reporting import Bar
+    from stn_cli.runtime.progress import Bar
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     bar = Bar()

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from stn_cli.coloc.calibration import Calibration
-from stn_cli.coloc.encoders import GradientEncoder, embed_crops, map_windows
-from stn_cli.coloc.features import blur, lab, opponent, orientation_bins, orientation_harmonics
 from stn_cli.coloc.objective import triplet_margin_loss
+from stn_cli.coloc.score.calibration import Calibration
+from stn_cli.encoders import GradientEncoder, embed_crops, map_windows
+from stn_cli.encoders.gradient_maps import blur, lab, opponent, orientation_bins, orientation_harmonics
 
 
 def test_loss_is_the_papers_double_sum() -> None:

@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc import checkpoint
-from stn_cli.coloc.alignment import evidence_centre, learn_alignment, shifted, turned_crops
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import GradientEncoder
-from stn_cli.coloc.localiser import Localiser, best_apart
-from stn_cli.coloc.network import Finder
-from stn_cli.coloc.patches import Crops
+from stn_cli.coloc.crops import Crops
+from stn_cli.coloc.model.finder import Finder
+from stn_cli.coloc.model.localiser import Localiser, best_apart
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.search import centred, search
-from stn_cli.coloc.trainer import train
+from stn_cli.coloc.search.choose import centred, search
+from stn_cli.coloc.search.rotation import evidence_centre, learn_alignment, shifted, turned_crops
+from stn_cli.coloc.train.run import train
+from stn_cli.encoders import GradientEncoder
 from stn_cli.errors import Interrupted
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import Cache
 from stn_cli.media.decode import load
 from stn_cli.records import Localisation
 from stn_cli.report.page import write_report
+from stn_cli.runs import checkpoint
+from stn_cli.runs.config import TrainConfig
 from stn_cli.stn import GRIDS, by_name
-from tests.coloc.test_trainer import StopAt
+from tests.coloc.train.test_run import StopAt
 from tests.conftest import QUICK, write_image
 
 CPU = torch.device("cpu")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.localiser import Localiser
-from stn_cli.coloc.network import cells_inside
-from stn_cli.coloc.trainer import train
-from stn_cli.coloc.windows import lay_out
+from stn_cli.coloc.model.finder import cells_inside
+from stn_cli.coloc.model.localiser import Localiser
+from stn_cli.coloc.search.windows import lay_out
+from stn_cli.coloc.train.run import train
 from stn_cli.geometry import Frame
+from stn_cli.runs.config import TrainConfig
 from tests.conftest import QUICK, make_image, write_image
 
 

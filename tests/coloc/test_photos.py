@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.calibration import DOUBTFUL
-from stn_cli.coloc.checkpoint import load_model
-from stn_cli.coloc.config import TrainConfig
-from stn_cli.coloc.encoders import make_encoder
-from stn_cli.coloc.judge import make_judge
-from stn_cli.coloc.network import Finder
-from stn_cli.coloc.search import Kind, search
-from stn_cli.coloc.training import match_sizes, predict
+from stn_cli.coloc.model.finder import Finder
+from stn_cli.coloc.score.calibration import DOUBTFUL
+from stn_cli.coloc.score.scorers import make_judge
+from stn_cli.coloc.search.choose import Kind, search
+from stn_cli.coloc.train.steps import match_sizes, predict
+from stn_cli.encoders import make_encoder
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
 from stn_cli.media.scan import scan
 from stn_cli.records import ImageRecord
+from stn_cli.runs.checkpoint import load_model
+from stn_cli.runs.config import TrainConfig
 from stn_cli.stn import by_name
 from tests.conftest import ROOT, SHARED, write_image
 

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stn_cli.coloc import checkpoint
 from stn_cli.errors import CheckpointError, OutputError, printable
 from stn_cli.files import atomic, safe_name, write_bytes
 from stn_cli.media.decode import Unusable, decode, load, read_bytes, read_header
 from stn_cli.media.scan import scan
+from stn_cli.runs import checkpoint
 from tests.conftest import QUICK_FLAGS, Trained, make_folder, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]
@@ -175,7 +175,7 @@ def test_15_to_24_names_survive_the_whole_way(odd_names: Path, trained: Trained,
 
 
 def test_15_training_on_odd_names_and_resuming_their_list(odd_names: Path, cli: Call, tmp_path: Path) -> None:
-    from stn_cli.runfolder import read_images
+    from stn_cli.runs.folder import read_images
 
     code, _, err = cli("train", odd_names, "-o", tmp_path / "run", "-q", *QUICK_FLAGS)
     assert code == 0, err

@@ -20,8 +20,8 @@ import pytest
 import typer
 
 from stn_cli.cli.app import app, run
-from stn_cli.coloc.config import TrainConfig
 from stn_cli.errors import InputError, UsageError
+from stn_cli.runs.config import TrainConfig
 from tests.conftest import Trained, make_image, write_image
 
 Call = Callable[..., tuple[int, str, str]]

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import torch
 
-from stn_cli.coloc import checkpoint
-from stn_cli.coloc.metrics import read_metrics
-from stn_cli.coloc.trainer import train
+from stn_cli.coloc.train.run import train
 from stn_cli.errors import CheckpointError, ColocError, Interrupted
-from stn_cli.manifest import STAGING
+from stn_cli.outputs.manifest import STAGING
 from stn_cli.reading import read_plain
 from stn_cli.report.page import write_report
-from stn_cli.runfolder import read_images, read_skipped
+from stn_cli.runs import checkpoint
+from stn_cli.runs.folder import read_images, read_skipped
+from stn_cli.runs.metrics import read_metrics
 from tests.conftest import QUICK, Trained
 from tests.faults.test_options import SECONDS, judge, no_longer_than
 
@@ -291,7 +291,7 @@ def test_a_model_with_right_checksums_and_absurd_content(
 
 
 def test_facts_that_are_no_table(tmp_path: Path) -> None:
-    from stn_cli.coloc.container import Damaged, pack, unpack
+    from stn_cli.runs.container import Damaged, pack, unpack
 
     for facts in ([], 3, None, "text"):
         with pytest.raises(Damaged):
@@ -323,7 +323,7 @@ class _Stop:
 @pytest.fixture(scope="module")
 def unfinished(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that was stopped while it was fine-tuning: all that a state can hold is in its state."""
-    from stn_cli.coloc.config import TrainConfig
+    from stn_cli.runs.config import TrainConfig
 
     run = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.raises(Interrupted):

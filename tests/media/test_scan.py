@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from stn_cli.errors import InputError
-from stn_cli.manifest import MANIFEST
 from stn_cli.media.scan import ImageFile, Scan, scan
+from stn_cli.outputs.manifest import MANIFEST
+from stn_cli.outputs.results import Results
 from stn_cli.records import Skipped
-from stn_cli.results import Results
 from tests.conftest import make_image, write_image
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stn_cli.coloc.encoders.small import FILE, SmallEncoder
+from stn_cli.encoders.small import FILE, SmallEncoder
 from stn_cli.errors import CheckpointError, InputError, Interrupted
 from stn_cli.media.cache import build_cache
 from stn_cli.media.scan import scan

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stn_cli.coloc.localiser import Localiser
+from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.records import Localisation
 from stn_cli.report.figures import Series, contrast, draw, line_chart, mean_picture
 from stn_cli.report.page import write_report

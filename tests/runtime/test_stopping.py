@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stn_cli.coloc import trainer
-from stn_cli.coloc.checkpoint import load_model
-from stn_cli.coloc.config import TrainConfig
+from stn_cli.coloc.train import run as trainer
 from stn_cli.errors import Interrupted, ResourceError
 from stn_cli.report import page
+from stn_cli.runs.checkpoint import load_model
+from stn_cli.runs.config import TrainConfig
 from stn_cli.runtime.stopping import GRACE, StopRequest
 from tests.conftest import QUICK, QUICK_FLAGS, Trained
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.encoders import Encoder, make_encoder
+from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.geometry import box_iou
 from stn_cli.tracking.edges import edges
 from stn_cli.tracking.follower import GLIMPSES, GLIMPSES_AFTER, Follower, Sighting

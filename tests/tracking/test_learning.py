@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.encoders import Encoder, make_encoder
+from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.geometry import overlap
 from stn_cli.media.video import VideoFrame
 from stn_cli.tracking.detector import Detector

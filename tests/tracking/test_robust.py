@@ -17,16 +17,16 @@ import cv2
 import numpy as np
 import pytest
 
-import stn_cli.track as module
-from stn_cli.coloc.reporting import Silent
+import stn_cli.jobs.track as module
 from stn_cli.errors import Interrupted, OutputError, ResourceError
 from stn_cli.formats.mot import read_mot
 from stn_cli.formats.tracks import TracksStream, read_tracks
+from stn_cli.jobs.track import TrackOptions, track_source
 from stn_cli.media.ahead import ahead
 from stn_cli.media.video import VideoFrame
 from stn_cli.records import TrackedFrame
 from stn_cli.report import screen
-from stn_cli.track import TrackOptions, track_source
+from stn_cli.runtime.progress import Silent
 from stn_cli.tracking.aside import Aside
 from tests.videos import ground, moving, paint, write_frames, write_video
 

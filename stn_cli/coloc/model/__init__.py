@@ -1,0 +1,1 @@
+"""The trained model: the finder, and a run ready to use."""

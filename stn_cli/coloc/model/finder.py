@@ -1,0 +1,192 @@
+"""The trained network of a run: f_loc on the image's own maps, T_theta, coarse to fine where the run is a cascade."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_cli.coloc.crops import Crops, cut
+from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.search.windows import or_middle
+from stn_cli.encoders import GradientEncoder
+from stn_cli.geometry import index_to_normalised
+from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation
+from stn_cli.stn.grids.attention import diagonal
+from stn_cli.stn.localisation import Seen
+
+CROP = 64
+"""Side of the transformer's crops, pixels."""
+CONTEXT = 2.5
+"""A finer level of a cascade looks at the last level's crop enlarged this much: what the coarse level missed by is still in view."""
+FINE = 64
+"""Side at which a finer level looks at its window, pixels."""
+
+
+class Reader(Protocol):
+    """What f_loc reads instead of raw pixels."""
+
+    channels: int
+    hideable: int
+    """How many of the first channels are many views of one thing, of which some can be hidden while f_loc learns."""
+
+    def maps(self, scene: Scene) -> Tensor:
+        """(B, channels, h, w), without gradients."""
+
+
+class EdgeReader:
+    """Orientation and colour, as the gradient encoder sees them."""
+
+    channels = 14
+    hideable = 0
+
+    def __init__(self) -> None:
+        self.encoder = GradientEncoder()
+
+    def maps(self, scene: Scene) -> Tensor:
+        """(B, 14, S / 4, S / 4)."""
+        return self.encoder.maps(scene.images)
+
+
+class ImageLocalisation(nn.Module):
+    """f_loc that reads an encoder's maps instead of raw pixels, and looks only where the image is.
+
+    The maps are not learnt with it, so that a hundred images are enough to learn from.
+
+    Args:
+        grid: the transformation whose theta is regressed.
+        reader: gives the maps; it is shared, not a part.
+        width: channels of the body.
+    """
+
+    mean: Tensor
+    std: Tensor
+    reader: Reader
+
+    def __init__(self, grid: Transformation, reader: Reader | None = None, width: int = 48) -> None:
+        super().__init__()
+        object.__setattr__(self, "reader", reader or EdgeReader())
+        channels = self.reader.channels
+        self.body = HeatmapLocalisation(grid, channels=channels, width=width)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def standardise(self, scene: Scene) -> None:
+        """Take the maps' mean and spread from a sample of images."""
+        maps = self.reader.maps(scene)
+        self.mean.copy_(maps.mean((0, 2, 3)))
+        self.std.copy_(maps.std((0, 2, 3)).clamp(min=1e-2))
+
+    def begin_at(self, sides: Tensor) -> None:
+        """State the crop's half sides (2,) that training starts from."""
+        self.body.start.copy_(self.body.grid.shape_of_box(sides))
+
+    def forward(self, scene: Scene) -> Tensor:
+        """B images -> theta (B, theta_dim)."""
+        centre, shape, _ = self.body.read(self.look(scene))
+        return self.body.grid.theta(centre, shape)
+
+    def look(self, scene: Scene, shown: Tensor | None = None) -> Seen:
+        """As `forward`, but returns the maps before anything is read off them.
+
+        Args:
+            scene: B images.
+            shown: (B, k) weights of the first k maps; all are 1 when left out.
+        """
+        maps = self.reader.maps(scene)
+        maps = (maps - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        if shown is not None:
+            maps = maps * F.pad(shown, (0, maps.shape[1] - shown.shape[1]), value=1.0)[..., None, None]
+        return self.body.see(maps, cells_inside(scene.rectangles, (maps.shape[-2], maps.shape[-1])))
+
+
+def cells_inside(rectangles: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cells of a map whose centre lies in the image, those along its middle where it is thinner than a cell: (B, 4) -> (B, h, w)."""
+    h, w = size
+    x = index_to_normalised(torch.arange(w, device=rectangles.device, dtype=rectangles.dtype), w)
+    y = index_to_normalised(torch.arange(h, device=rectangles.device, dtype=rectangles.dtype), h)
+    x1, y1, x2, y2 = (v[:, None, None] for v in rectangles.unbind(-1))
+    y = y[:, None]
+    across = or_middle((x >= x1) & (x <= x2), x - (x1 + x2) / 2, -1)
+    return across & or_middle((y >= y1) & (y <= y2), y - (y1 + y2) / 2, -2)
+
+
+def options_for(transform: str, boxes: Tensor) -> dict[str, float]:
+    """Options of a transformation for objects at boxes (M, 4): the scale, where it is fixed, is theirs."""
+    if transform not in ("fixed_attention", "euclidean"):
+        return {}
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2
+    return {"scale": float(half.clamp(min=1e-3).log().mean().exp())}
+
+
+class Finder(nn.Module):
+    """The transformers that find one kind of object: `ranks` crops of each image, through one or more levels.
+
+    Transformers of one kind share f_loc and take the peaks of its heatmap in turn; the coarse levels of a cascade are
+    attention windows, the last one is the transformation that was asked for.
+
+    Args:
+        grid: T_theta of the crops.
+        ranks: how many objects of this kind are looked for in each image.
+        levels: D; the first level sees the canvas reduced by 2^(D-1).
+        reader: what the first level reads; orientation and colour when left out, as finer levels do.
+    """
+
+    def __init__(self, grid: Transformation, ranks: int = 1, levels: int = 1, reader: Reader | None = None) -> None:
+        super().__init__()
+        kinds = [Attention() for _ in range(levels - 1)] + [grid]
+        readers = [reader] + [None] * (levels - 1)
+        self.levels = nn.ModuleList(
+            SpatialTransformer(ImageLocalisation(kind, eyes), kind, (CROP, CROP), padding="border")
+            for kind, eyes in zip(kinds, readers, strict=True)
+        )
+        self.ranks = ranks
+        self.reduction = 2 ** (levels - 1)
+
+    def transformer(self, level: int = -1) -> SpatialTransformer:
+        """The transformer of a level."""
+        out = self.levels[level]
+        assert isinstance(out, SpatialTransformer)
+        return out
+
+    def localisation(self, level: int = -1) -> ImageLocalisation:
+        """f_loc of a level."""
+        out = self.transformer(level).localisation
+        assert isinstance(out, ImageLocalisation)
+        return out
+
+    def coarse(self, scene: Scene) -> Scene:
+        """What the first level sees."""
+        return scene if self.reduction == 1 else Scene(F.avg_pool2d(scene.images, self.reduction), scene.rectangles)
+
+    def forward(self, scene: Scene, depth: int | None = None) -> Crops:
+        """B images -> R crops of each, by the first `depth` levels."""
+        first = self.transformer(0)
+        body = self.localisation(0).body
+        seen = self.localisation(0).look(self.coarse(scene))
+        poses = body.peaks(seen, self.ranks) if self.ranks > 1 else [body.read(seen)[:2]]
+        crops = Crops(first.grid, first.grid.matrix(torch.stack([first.grid.theta(c, s) for c, s in poses], 1)))
+        for level in range(1, depth or len(self.levels)):
+            windows = window_of(crops)
+            theta = self.transformer(level).localisation(look_through(scene, windows))
+            grid = self.transformer(level).grid
+            matrix = grid.after(windows.flatten(0, 1), grid.matrix(theta))
+            crops = Crops(grid, matrix.unflatten(0, windows.shape[:2]))
+        return crops
+
+
+def window_of(crops: Crops) -> Tensor:
+    """The upright windows (B, R, 2, 3) around crops in which the next level looks."""
+    box = crops.detach().boxes()
+    half = ((box[..., 2:] - box[..., :2]) / 2).amax(-1, keepdim=True).clamp(1e-3, 1.0)
+    return diagonal((CONTEXT * half).expand(*half.shape[:-1], 2), crops.detach().centres())
+
+
+def look_through(scene: Scene, windows: Tensor) -> Scene:
+    """What windows (B, R, 2, 3) show at full resolution: B R images of FINE pixels."""
+    crops = Crops(Attention(), windows)
+    scale, shift = windows[..., 0, 0, None], windows[..., 2]
+    corners = (scene.rectangles[:, None].unflatten(-1, (2, 2)) - shift[..., None, :]) / scale[..., None]
+    return Scene(cut(scene.pyramid, crops, FINE).flatten(0, 1), corners.flatten(-2).flatten(0, 1))

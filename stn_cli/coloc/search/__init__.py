@@ -1,0 +1,1 @@
+"""Where the object may be in each image, how large, and which hypothesis to believe."""

@@ -1,0 +1,147 @@
+"""Margins that are linear in a network's features: the triplet margin's own direction, (mean of crops) - (mean of random patches), whitened.
+
+While its hinge is active the triplet loss is linear in what can be chosen: a cell counts for the object as far as its feature lies along
+mu - r, mu the mean inside the crops and r the mean of what is not. Dividing by the scatter within both (Fisher's discriminant) keeps a few loud
+channels from speaking for all; half of the scatter is taken to be equal in all directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_cli.coloc.search.windows import Layout, quantile
+from stn_cli.encoders.gradient_maps import blur
+from stn_cli.runtime.device import in_double
+
+DIMENSIONS = 64
+AT_ONCE = 512 << 20
+"""Bytes of a set's cells that are copied at once: a wide network's cells of a whole set, several times over, fill the memory."""
+BORDER_WEIGHT = 4.0
+"""How much more than others a border cell counts as background; it does so inside a crop too."""
+LEAST_OUTSIDE = 4
+"""Images with fewer cells outside of their crop say nothing of the background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Principal components of a set's cells.
+
+    Attributes:
+        centre: (C,) their mean.
+        basis: (C, d) the components, each divided by a power of its spread.
+    """
+
+    centre: Tensor
+    basis: Tensor
+
+    @classmethod
+    def of(cls, cells: Tensor, whiten: float, dimensions: int = DIMENSIONS) -> Projection:
+        """The first `dimensions` components of cells (M, C); `whiten` 1 makes their spreads equal, 0 leaves them."""
+        centre = cells.mean(0)
+        scatter = torch.zeros((cells.shape[1],) * 2, device=cells.device, dtype=cells.dtype)
+        for part in cells.split(rows_at_once(cells[0])):
+            x = part - centre
+            scatter += x.T @ x
+        return cls(centre, in_double(lambda s: principal(s, whiten, dimensions), scatter / len(cells)))
+
+    def __call__(self, cells: Tensor) -> Tensor:
+        """Maps (B, C, h, w) -> (B, h, w, d)."""
+        parts = cells.split(rows_at_once(cells[0])) if len(cells) else (cells,)
+        return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
+
+
+def rows_at_once(row: Tensor) -> int:
+    """How many rows like one are worked on at once, so that what is made of them on the way takes no more than `AT_ONCE`."""
+    return max(1, AT_ONCE // (row.numel() * row.element_size()))
+
+
+def principal(covariance: Tensor, whiten: float, dimensions: int) -> Tensor:
+    """The basis (C, d) of `Projection.of`, from the cells' covariance (C, C)."""
+    spread, vectors = torch.linalg.eigh(covariance)
+    order = torch.arange(len(spread) - 1, max(-1, len(spread) - 1 - dimensions), -1, device=spread.device)
+    spread, vectors = spread[order].clamp(min=0), vectors[:, order]
+    vectors = torch.where(vectors.sum(0) < 0, -vectors, vectors)  # one sign on every machine
+    return vectors * (spread / spread[0].clamp(min=1e-12) + 1e-3).pow(-whiten / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMargin:
+    """margin(z) = direction . z - offset: positive nearer to the object, negative nearer to what is not.
+
+    Attributes:
+        direction: (d,).
+        offset: ().
+    """
+
+    direction: Tensor
+    offset: Tensor
+
+    @classmethod
+    def fit(cls, z: Tensor, inside: Tensor, layout: Layout, shrinkage: float | None) -> LinearMargin:
+        """The discriminant of cells inside crops against those outside and along the borders; every image counts the same.
+
+        Args:
+            z: (N, h, w, d).
+            inside: (N, h, w) cells in the crops.
+            layout: of the set.
+            shrinkage: share of the mean variance that is added in all directions; None leaves the scatter out.
+        """
+        inside = inside & layout.valid
+        outside = layout.valid & ~inside
+        wi = inside.to(z) * (1 - 0.5 * layout.border.to(z))
+        wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6)
+        wo = outside.to(z) + BORDER_WEIGHT * (layout.border & layout.valid)
+        tells = (outside.sum((1, 2)) >= LEAST_OUTSIDE).to(z)
+        wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None]
+        wi, wo = wi / wi.sum().clamp(min=1e-6), wo / wo.sum().clamp(min=1e-6)
+        flat = z.flatten(0, 2)
+        mu, r = wi.flatten() @ flat, wo.flatten() @ flat
+        direction = mu - r
+        if shrinkage is not None:
+            scatter = torch.zeros((len(mu), len(mu)), device=z.device, dtype=z.dtype)
+            for weight, mean in ((wi, mu), (wo, r)):
+                x = flat - mean
+                scatter += 0.5 * (x * weight.flatten()[:, None]).T @ x
+            scatter += (
+                shrinkage * scatter.diagonal().mean().clamp(min=1e-9) * torch.eye(len(mu), device=z.device, dtype=z.dtype)
+            )
+            direction = torch.linalg.solve(scatter, direction)
+        return cls(direction, (mu + r) @ direction / 2)
+
+    def map(self, z: Tensor, smoothing: float) -> Tensor:
+        """(N, h, w, d) -> the smoothed margin of each cell (N, h, w)."""
+        return blur((z @ self.direction - self.offset)[:, None], smoothing)[:, 0]
+
+
+def likeness(rows: Tensor, others: Tensor) -> Tensor:
+    """How alike what crops hold is to what the set's crops hold: (..., d) against (K, d) -> (...), the median cosine.
+
+    A row is what a crop holds beyond its surroundings, mean inside less mean outside. The median asks for the likeness of at least half of
+    the set, so that a minority of something else stays unlike however alike it is within itself.
+    """
+    return quantile(F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T, 0.5)
+
+
+def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = 0.05) -> Tensor:
+    """How unlike a cell is to what lies along the borders of all images: the log of its Mahalanobis distance (N, h, w), 0 on average.
+
+    Args:
+        z: (N, h, w, d).
+        layout: of the set.
+        smoothing: sigma of the blur, cells.
+        shrinkage: share of the mean variance that is added in all directions.
+    """
+    border = (layout.border & layout.valid).to(z)
+    weight = border / border.sum((1, 2), keepdim=True).clamp(min=1)
+    weight = (weight / weight.sum().clamp(min=1e-6)).flatten()
+    flat = z.flatten(0, 2)
+    x = flat - weight @ flat
+    scatter = (x * weight[:, None]).T @ x
+    scatter += shrinkage * scatter.diagonal().mean().clamp(min=1e-9) * torch.eye(len(scatter), device=z.device, dtype=z.dtype)
+    distance = (x * torch.linalg.solve(scatter, x.T).T).sum(1).clamp(min=1e-6).sqrt().view(z.shape[:3])
+    smooth = blur(distance[:, None], smoothing)[:, 0]
+    return (smooth / smooth[layout.valid].mean().clamp(min=1e-6)).log()

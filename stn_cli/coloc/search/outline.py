@@ -1,0 +1,131 @@
+"""From cells to pixels: the object's outline inside a found window, by GrabCut (Rother et al. 2004).
+
+Dense features know where the object is, but are blurred over some 20 pixels. Colours know where it ends: two mixtures of Gaussians, for
+the object and for what is beside it, begin with the margin map's two sides and are separated along the image's edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_cli.coloc.search.windows import cells_of
+from stn_cli.geometry import Frame, box_iou
+from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.decode import Pixels
+
+REACH = 0.25
+"""How far beyond the window the object may reach, share of the window's side."""
+ITERATIONS = 1
+LEAST_PART = 0.15
+"""Parts of the outline that are smaller than this share of its largest are specks."""
+AGREES = 0.4
+"""IoU with the window below which an outline has found something else."""
+WEIGHT = 0.5
+"""Of the outline's box against the window: colours overlook pale parts, features overlook none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """Objects as pixels.
+
+    Attributes:
+        boxes: (N, 4) boxes of outline and window together, normalised canvas boxes.
+        masks: (N, h, w) share of each cell that is the object's; the window's cells where no outline was found.
+    """
+
+    boxes: Tensor
+    masks: Tensor
+
+
+def outline(
+    pixels: npt.NDArray[np.uint8],
+    frames: list[Frame],
+    boxes: Tensor,
+    margins: Tensor,
+    threshold: float,
+    workers: int | None = None,
+) -> Outlines:
+    """Outline one object in each image.
+
+    Args:
+        pixels: (N, S, S, 3) canvases.
+        frames: where the images lie on them.
+        boxes: (N, 4) windows, normalised canvas boxes.
+        margins: (N, h, w) the margin map.
+        threshold: at which a cell counts for the object.
+        workers: threads.
+    """
+    h, w = margins.shape[-2:]
+    windows = boxes.cpu()
+    maps = margins.float().cpu().numpy()
+
+    def one(i: int) -> tuple[Tensor, Tensor]:
+        mask = _cut_out(pixels[i], frames[i], windows[i], maps[i], threshold)
+        found = _box_of(mask) if mask is not None else None
+        if mask is None or found is None or float(box_iou(found, windows[i])) < AGREES:
+            return windows[i], cells_of(windows[i : i + 1], (h, w))[0].float()
+        cells = F.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float(), (h, w))[0]
+        return WEIGHT * found + (1 - WEIGHT) * windows[i], cells
+
+    parts = list(ordered_map(one, range(len(windows)), workers or default_workers()))
+    return Outlines(torch.stack([p[0] for p in parts]).to(boxes), torch.stack([p[1] for p in parts]).to(margins))
+
+
+def _cut_out(
+    canvas: Pixels, frame: Frame, window: Tensor, margins: npt.NDArray[np.float32], threshold: float
+) -> npt.NDArray[np.uint8] | None:
+    """The object's pixels on the canvas (S, S), 0 or 1; None where there is nothing to tell apart."""
+    side = canvas.shape[0]
+    x1, y1, x2, y2 = ((window + 1) * side / 2).tolist()
+    dx, dy = REACH * (x2 - x1), REACH * (y2 - y1)
+    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+    right, bottom = min(side, int(x2 + dx)), min(side, int(y2 + dy))
+    labels = np.full((side, side), cv2.GC_BGD, np.uint8)
+    labels[top:bottom, left:right] = cv2.GC_PR_BGD
+    likely = cv2.resize(margins, (side, side), interpolation=cv2.INTER_LINEAR) > threshold
+    labels[likely & (labels == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
+    x, y, w, h = frame.content
+    part = np.ascontiguousarray(labels[y : y + h, x : x + w])
+    if not (part == cv2.GC_PR_FGD).any() or not (part != cv2.GC_PR_FGD).any():
+        return None
+    own = grab_cut(canvas[y : y + h, x : x + w], part, ITERATIONS)
+    if own is None:
+        return None
+    mask = np.zeros((side, side), np.uint8)
+    mask[y : y + h, x : x + w] = own
+    return without_specks(mask)
+
+
+def grab_cut(image: Pixels, labels: npt.NDArray[np.uint8], iterations: int) -> npt.NDArray[np.bool_] | None:
+    """GrabCut from labels (H, W), which are changed: the object's pixels (H, W); None where the mixtures of colours cannot be made."""
+    cv2.setRNGSeed(0)  # its k-means draws from the thread's generator
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    try:
+        cv2.grabCut(np.ascontiguousarray(image), labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    except cv2.error:  # fewer colours than the mixtures need, or one side empty
+        return None
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def without_specks(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """A mask (S, S) opened by 3 x 3 pixels and without its small parts; None when nothing is left."""
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
+    if count < 2:
+        return None
+    area = stats[:, cv2.CC_STAT_AREA].copy()
+    area[0] = 0
+    return np.isin(labels, np.flatnonzero(area > LEAST_PART * area.max())).astype(np.uint8)
+
+
+def _box_of(mask: npt.NDArray[np.uint8]) -> Tensor:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=torch.float32)
+    return box * (2 / mask.shape[0]) - 1

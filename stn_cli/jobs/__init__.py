@@ -1,0 +1,1 @@
+"""From a source to files: what the commands do."""

@@ -1,0 +1,304 @@
+"""From a source and a run to files: what `stn-coloc localise` does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import stn_cli
+from stn_cli.bounds import check_shared
+from stn_cli.coloc.model.localiser import BATCH, Localiser
+from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
+from stn_cli.files import PictureNames
+from stn_cli.formats.coco import CocoWriter, read_coco
+from stn_cli.formats.journal import Journal
+from stn_cli.formats.writer import FORMATS, Writer
+from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.decode import MAX_PIXELS, Pixels, Unusable, decoded
+from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
+from stn_cli.outputs.results import JOURNAL, Results
+from stn_cli.records import ImageRecord, Skipped, reasons
+from stn_cli.report.figures import draw, write_picture
+from stn_cli.runs.checkpoint import MODEL
+from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
+from stn_cli.runtime.progress import Reporter, Silent
+from stn_cli.runtime.stopping import StopRequest
+
+BOXES = "boxes.json"
+NAMES = (BOXES, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
+PARTIAL = 20_000
+"""Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocaliseOptions:
+    """What is wanted.
+
+    Attributes:
+        min_score: objects below it are left out.
+        formats: formats beside COCO.
+        crops, overlay: also write pictures.
+        crop_size: longer side of a crop, pixels.
+        batch: images per call of the network.
+        workers: decoding threads; one per core when left out.
+        max_pixels: images with more are skipped.
+    """
+
+    min_score: float = 0.0
+    formats: tuple[str, ...] = ()
+    crops: bool = False
+    crop_size: int = 256
+    overlay: bool = False
+    batch: int = BATCH
+    workers: int | None = None
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_shared(
+            min_score=self.min_score,
+            crop_size=self.crop_size,
+            batch=self.batch,
+            workers=self.workers,
+            max_pixels=self.max_pixels,
+        )
+        for name in self.formats:
+            if name not in FORMATS and name != "coco":
+                raise UsageError("unknown --format", name, f"known: coco, {', '.join(FORMATS)}")
+
+    def of_records(self) -> dict[str, Any]:
+        """Those that records and pictures depend on."""
+        return {
+            "min_score": self.min_score,
+            "crops": self.crops,
+            "crop_size": self.crop_size,
+            "overlay": self.overlay,
+            "batch": self.batch,
+            "max_pixels": self.max_pixels or MAX_PIXELS,
+        }
+
+
+@dataclass(slots=True)
+class LocaliseSummary:
+    """What came of it; `doubtful` objects have a score below 0.5."""
+
+    out: Path
+    skipped: list[Skipped] = field(default_factory=list)
+    images: int = 0
+    objects: int = 0
+    doubtful: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+
+
+def localise_source(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
+    run: str | os.PathLike[str] = "stn-coloc-run",
+    out: str | os.PathLike[str] = "stn-coloc-boxes",
+    options: LocaliseOptions | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> LocaliseSummary:
+    """Localise every image of a source and write the results.
+
+    Args:
+        source: see `stn_cli.media.scan.scan`; the images that the run was trained on when None.
+        run: the run folder.
+        out: the results' folder.
+        options: what is wanted.
+        overwrite: results of an earlier call may be replaced.
+        resume: go on where an earlier call of the same kind was stopped.
+        device: for the model.
+        reporter: hears of progress.
+
+    Raises:
+        CheckpointError: the run has no usable model, or there is nothing to resume.
+        InputError: no image could be used.
+        OutputError: the results cannot be written.
+        Interrupted: a signal came; what was found so far lies in `unfinished` of the results' folder.
+    """
+    options, reporter, folder, begun = options or LocaliseOptions(), reporter or Silent(), Path(out), time.monotonic()
+    with StopRequest() as stop:
+        localiser = Localiser.load(run, device)
+        found = Scan(read_images(Path(run)), []) if source is None else scan(source)
+        folders, beside = places_of(source, found)
+        results = Results(folder, "localise", NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
+        if resume and not results.has_begun():
+            return _nothing_left(results, begun)
+        require_images(found, source if source is not None else run)
+        for note in found.notes:
+            reporter.warn(note)
+        with results.open() as work:
+            job = _Localising(localiser, found, work, options, reporter, stop)
+            summary = job.run(results, _head(Path(run), options, found), resume)
+    summary.out, summary.seconds = folder, time.monotonic() - begun
+    return summary
+
+
+def _nothing_left(results: Results, begun: float) -> LocaliseSummary:
+    """What came of a call that was stopped in its last step, which is done now.
+
+    Raises:
+        CheckpointError: there was no such call.
+    """
+    if not results.finished:
+        why = "its results are whole" if results.replaces else "nothing was begun"
+        raise CheckpointError("nothing to resume", results.folder, why, "Start without --resume")
+    records = read_coco(results.folder / BOXES)
+    scores = [found.score for record in records for found in record.objects]
+    return LocaliseSummary(
+        results.folder,
+        read_skipped(results.folder),
+        len(records),
+        len(scores),
+        sum(score < 0.5 for score in scores),
+        len(records),
+        time.monotonic() - begun,
+    )
+
+
+def _head(run: Path, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
+    """What records depend on."""
+    model = hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
+    names = hashlib.sha256("\0".join(f.name for f in found.images).encode("utf-8", "surrogateescape")).hexdigest()
+    return {"version": stn_cli.__version__, "model": model, "images": names, **options.of_records()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Localising:
+    """One call: images to records in a journal, and from the journal to the formats."""
+
+    localiser: Localiser
+    found: Scan
+    work: Path
+    options: LocaliseOptions
+    reporter: Reporter
+    stop: StopRequest
+
+    def run(self, results: Results, head: dict[str, Any], resume: bool) -> LocaliseSummary:
+        batch = self.options.batch
+        journal = self._go_on(head, results.folder) if resume else Journal(self.work / JOURNAL, head)
+        done = len(journal.names)
+        todo = f"{{}} of {len(self.found.images)} images are in {results.staging}: go on with --resume"
+        try:
+            self.reporter.stage("localise", len(self.found.images))
+            self.reporter.advance(done)
+            for item in self._results(self.found.images[done:]):
+                journal.add(item)
+                self.reporter.advance(1)
+                if len(journal.names) % batch == 0:
+                    journal.flush()
+                    results.keep = True
+                    self.stop.todo = todo.format(len(journal.names))
+                self.stop.check(self.stop.todo)
+            summary = self._write(journal, done)
+            if not summary.images:
+                results.keep = False
+                raise InputError("no image could be used", todo=reasons(summary.skipped))
+            return summary
+        except BaseException as error:
+            if results.keep and len(journal.names) <= PARTIAL:
+                with suppress(Exception):  # a finished file of what was found so far
+                    self._write(journal, done)
+            if isinstance(error, ColocError) and results.keep and not error.todo:
+                error.todo = todo.format(len(journal.names))
+            raise
+        finally:
+            with suppress(ColocError):
+                journal.close()
+
+    def _go_on(self, head: dict[str, Any], out: Path) -> Journal:
+        """The journal of a stopped call.
+
+        Raises:
+            CheckpointError: there is none, or it is of other images.
+        """
+        journal = Journal.go_on(self.work / JOURNAL, head, self.options.batch)
+        if journal.names != [f.name for f in self.found.images[: len(journal.names)]]:
+            journal.close()
+            what = "the images are not those of the unfinished results"
+            raise CheckpointError(what, out, None, "Name the same SOURCE, or use --overwrite")
+        for name in (BOXES, *(name for name, _ in FORMATS.values()), SKIPPED):
+            (self.work / name).unlink(missing_ok=True)  # of what was found so far, and perhaps not asked for any more
+        return journal
+
+    def _write(self, journal: Journal, resumed: int) -> LocaliseSummary:
+        """The formats, from the journal."""
+        summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
+        info = {
+            "tool": "stn-coloc",
+            "version": stn_cli.__version__,
+            "run": printable(os.fspath(self.localiser.run)),
+            "orientation": "exif-applied",
+        }
+        writers: list[Writer] = [CocoWriter(self.work / BOXES, info)]
+        writers += [FORMATS[name][1](self.work / FORMATS[name][0]) for name in self.options.formats if name != "coco"]
+        try:
+            for item in journal.items():
+                if isinstance(item, Skipped):
+                    summary.skipped.append(item)
+                    continue
+                summary.images += 1
+                summary.objects += len(item.objects)
+                summary.doubtful += sum(o.score < 0.5 for o in item.objects)
+                for writer in writers:
+                    writer.add(item)
+            for writer in writers:
+                writer.close()
+        except BaseException:
+            for writer in writers:
+                with suppress(OSError):
+                    writer.abandon()
+            raise
+        write_skipped(self.work, summary.skipped)
+        return summary
+
+    def _results(self, files: Sequence[ImageFile]) -> Iterator[ImageRecord | Skipped]:
+        options = self.options
+        workers = options.workers or default_workers()
+        records = self.localiser.localise_files(
+            files,
+            min_score=options.min_score,
+            batch=options.batch,
+            workers=workers,
+            max_pixels=options.max_pixels or MAX_PIXELS,
+            warn=self.reporter.warn,
+        )
+        if not (options.crops or options.overlay):
+            yield from records
+            return
+        pairs = zip(files, records, strict=True)
+        names = PictureNames(file.name for file in self.found.images)
+        yield from ordered_map(lambda pair: self._write_pictures(*pair, names), pairs, workers)
+
+    def _write_pictures(self, file: ImageFile, item: ImageRecord | Skipped, names: PictureNames) -> ImageRecord | Skipped:
+        """Crops and overlay of one image, from its pixels at full size; decoded again, so that no full image waits in memory."""
+        if isinstance(item, Skipped):
+            return item
+        options = self.options
+        try:
+            with decoded(file.path, max_pixels=options.max_pixels or MAX_PIXELS) as image:
+                self._draw(file, item, image.pixels, names)
+        except Unusable as reason:
+            return Skipped(file.name, str(reason))
+        return item
+
+    def _draw(self, file: ImageFile, item: ImageRecord, image: Pixels, names: PictureNames) -> None:
+        options = self.options
+        if options.overlay:
+            drawn = image
+            for found in reversed(item.objects):
+                drawn = draw(drawn, found)
+            write_picture(self.work / "overlay" / names.of(file.name, ".jpg"), drawn)
+        if options.crops:
+            for number, found in enumerate(item.objects, 1):
+                crop = self.localiser.crop(image, found, options.crop_size)
+                write_picture(self.work / "crops" / names.of(file.name, ".png", number), crop)

@@ -1,0 +1,241 @@
+"""Folders of more images than the search looks at: all are labelled and learnt from, and figures are over what is there."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stn_cli.coloc.model.finder import options_for
+from stn_cli.coloc.score.scorers import TemplateJudge
+from stn_cli.coloc.search import choose as module
+from stn_cli.coloc.search.choose import Kind, search
+from stn_cli.coloc.train import run as trainer
+from stn_cli.coloc.train.run import train
+from stn_cli.coloc.train.steps import Plan, draw, some, step_generator, turning
+from stn_cli.encoders import GradientEncoder, make_encoder
+from stn_cli.geometry import box_iou
+from stn_cli.media.cache import Cache, build_cache
+from stn_cli.media.scan import scan
+from stn_cli.runs import checkpoint
+from stn_cli.runs.config import TrainConfig
+from stn_cli.stn import by_name
+from tests.coloc.search.test_search import as_cache, planted_glyphs
+from tests.coloc.test_objects import glyph, scene
+from tests.coloc.test_photos import scene as photo
+from tests.conftest import QUICK, make_folder, write_image
+
+CPU = torch.device("cpu")
+SEARCHED = 12
+
+
+def unsearched(count: int, searched: int, seed: int = 0) -> torch.Tensor:
+    """The images that a search does not look at."""
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:searched]
+    return torch.ones(count, dtype=torch.bool).index_fill(0, chosen, False)
+
+
+@pytest.fixture(scope="module")
+def rings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.Tensor]:
+    """40 rings on noise: folder, cache, true boxes on the canvas."""
+    folder = tmp_path_factory.mktemp("rings")
+    truth = make_folder(folder, 40)
+    cache = build_cache(scan(folder / "images").images, 60)
+    boxes = [f.boxes_to_canvas(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
+    return folder, cache, torch.stack(boxes)
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.Tensor]:
+    """40 red discs with a bar on noise, at the size that a network's features see them."""
+    folder = tmp_path_factory.mktemp("discs")
+    places = []
+    for n in range(40):
+        image, truth = photo(n, "r")
+        write_image(folder / "images" / f"{n:03d}.png", image)
+        places.append(truth["r"])
+    cache = build_cache(scan(folder / "images").images, 128)
+    boxes = [f.boxes_to_canvas(torch.tensor(b).float()) for f, b in zip(cache.frames, places, strict=True)]
+    return folder, cache, torch.stack(boxes)
+
+
+@pytest.fixture(scope="module")
+def searched_discs(discs: tuple[Path, Cache, torch.Tensor]) -> tuple[Kind, torch.Tensor]:
+    """What a search of 12 of the discs gives, and the rules' own boxes of those 12."""
+    own = []
+    real = module.label_closely
+
+    def spy(seen, dense, index, taken, out_of):  # type: ignore[no-untyped-def]
+        if not own:
+            own.append(real(seen, dense, seen.chosen, taken, out_of))
+        return real(seen, dense, index, taken, out_of)
+
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(module, "label_closely", spy)
+        (kind,) = search(discs[1], make_encoder("small"), TrainConfig(search="region", search_images=SEARCHED), CPU)
+    return kind, own[0]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "how"),
+    [
+        ("small", "region"),  # a network's features: projection, margin, threshold, outline
+        ("gradient", "region"),  # words
+        ("gradient", "template"),  # a layout of edges
+    ],
+)
+def test_images_that_were_not_searched_are_labelled_as_well(
+    rings: tuple[Path, Cache, torch.Tensor],
+    discs: tuple[Path, Cache, torch.Tensor],
+    searched_discs: tuple[Kind, torch.Tensor],
+    encoder: str,
+    how: str,
+) -> None:
+    cache, truth = rings[1:]
+    if how == "template":
+        cache, truth = planted_glyphs(40)
+    if encoder == "small":
+        kind, truth = searched_discs[0], discs[2]
+    else:
+        with torch.no_grad():
+            (kind,) = search(cache, make_encoder(encoder), TrainConfig(search=how, search_images=SEARCHED), CPU)
+    rest = unsearched(40, SEARCHED)
+    right = box_iou(kind.boxes[:, 0], truth) > 0.5
+    assert float(right[rest].float().mean()) >= 0.85, float(right[~rest].float().mean())
+    assert bool((kind.boxes[:, 0, 2:] - kind.boxes[:, 0, :2] > 0.1).all())
+    assert float(kind.present.float().mean()) > 0.9
+
+
+def test_dense_labels_come_about_as_those_of_the_sample(searched_discs: tuple[Kind, torch.Tensor]) -> None:
+    """The sample's own images, labelled by the rules, get the sample's boxes up to a last round."""
+    kind, own = searched_discs
+    assert float(box_iou(own, kind.boxes[~unsearched(40, SEARCHED), 0]).mean()) > 0.9
+
+
+def test_further_objects_are_found_where_nobody_searched() -> None:
+    rng = np.random.default_rng(2)
+    pairs = [scene(rng, [glyph(), glyph()], 80) for _ in range(32)]
+    cache = as_cache([p for p, _ in pairs])
+    with torch.no_grad():
+        kinds = search(cache, make_encoder("small"), TrainConfig(objects=2, search="region", search_images=16, imgsz=80), CPU)
+    boxes = torch.cat([k.boxes for k in kinds], 1)[unsearched(32, 16)]
+    wanted = torch.tensor([b for _, b in pairs])[unsearched(32, 16)] * (2 / 80) - 1
+    assert boxes.shape[1] == 2
+    assert bool((boxes[..., 2:] > boxes[..., :2]).all())
+    assert float(box_iou(boxes[:, 0], boxes[:, 1]).mean()) < 0.3  # not the same one twice
+    met = (box_iou(wanted[:, :, None], boxes[:, None]).amax(-1) > 0.3).float()
+    assert float(met.mean()) > 0.6
+
+
+@pytest.mark.parametrize("transform", ["fixed_attention", "euclidean"])
+def test_a_thing_of_fixed_size_is_found_in_all_when_a_third_was_searched(
+    discs: tuple[Path, Cache, torch.Tensor],
+    searched_discs: tuple[Kind, torch.Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transform: str,
+) -> None:
+    """Boxes of zeros for the rest made the one scale that all crops share a tenth of what it is, and the agreement not a number."""
+    folder, _, truth = discs
+    monkeypatch.setattr(trainer, "search", lambda *_: [replace(searched_discs[0])])
+    config = TrainConfig(**{**QUICK, "imgsz": 128, "steps": 25}, transform=transform, search_images=SEARCHED)
+    result = train(folder / "images", tmp_path / "run", config)
+    assert math.isfinite(result.agreement)
+    assert result.agreement > 0.3
+    (options,) = [k["options"] for k in checkpoint.load_state(tmp_path / "run")["kinds"]]
+    half = float((truth[:, 2:] - truth[:, :2]).mean()) / 2
+    assert options["scale"] == pytest.approx(half, rel=0.3)
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        assert "NaN" not in line
+        assert json.loads(line).get("agreement", 0.0) is not None
+
+
+def a_kind(present: list[bool]) -> Kind:
+    """A kind whose absent objects have boxes of zeros, and lie at other angles."""
+    here = torch.tensor(present)
+    boxes = torch.tensor([[-0.5, -0.4, 0.3, 0.4]]).repeat(len(present), 1) * here[:, None]
+    angles = torch.where(here, 0.0, torch.arange(len(present)) * 2.0)
+    judge = TemplateJudge(GradientEncoder(), 4)
+    return Kind("template", judge, boxes[:, None], angles[:, None], here[:, None], [], None, None)
+
+
+def test_sizes_and_angles_are_over_the_objects_that_are_there() -> None:
+    kind = a_kind([True, False, False, True, False, False])
+    assert options_for("euclidean", kind.placed())["scale"] == pytest.approx(0.4)
+    assert kind.placed(0).shape == (2, 4)
+    assert turning(kind) < 1  # upright
+    kind.present[:] = False
+    assert len(kind.placed()) == 6
+
+
+def test_the_first_size_is_over_the_objects_that_are_there(
+    rings: tuple[Path, Cache, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, truth = rings
+    starts = []
+    real = trainer.ImageLocalisation.begin_at
+    monkeypatch.setattr(trainer.ImageLocalisation, "begin_at", lambda self, sides: (starts.append(sides), real(self, sides))[1])
+    there = torch.arange(40) % 4 == 0
+
+    def partly(*_: object) -> list[Kind]:
+        boxes = torch.where(there[:, None], truth, torch.zeros(4))
+        judge = TemplateJudge(GradientEncoder(), 192)
+        return [Kind("template", judge, boxes[:, None], torch.zeros(40, 1), there[:, None], [], None, None)]
+
+    monkeypatch.setattr(trainer, "search", partly)
+    train(folder / "images", tmp_path / "run", TrainConfig(**{**QUICK, "steps": 2, "finetune": 1}))
+    assert starts[0].tolist() == pytest.approx([float((truth[:, 2] - truth[:, 0]).mean()) / 2] * 2, rel=0.05)
+
+
+def test_agreement_is_over_a_random_sample_and_always_a_number(
+    rings: tuple[Path, Cache, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, truth = rings
+    looked: list[list[int]] = []
+    real = trainer.predict
+    monkeypatch.setattr(
+        trainer, "predict", lambda f, c, d, index, *rest: (looked.append(index.tolist()), real(f, c, d, index, *rest))[1]
+    )
+    monkeypatch.setattr(trainer, "PROBED", 8)
+    there = torch.arange(40) >= 20
+    nowhere = torch.zeros(40, dtype=torch.bool)
+    for number, present in enumerate((there, nowhere)):
+        judge = TemplateJudge(GradientEncoder(), 192)
+        kind = Kind("template", judge, truth[:, None], torch.zeros(40, 1), present[:, None], [], None, None)
+        monkeypatch.setattr(trainer, "search", lambda *_, kind=kind: [kind])
+        config = TrainConfig(**{**QUICK, "steps": 25, "finetune": 1}, search_images=10)
+        result = train(folder / "images", tmp_path / str(number), config)
+        assert math.isfinite(result.agreement)
+        assert all(len(i) == 8 for i in looked)
+    assert set(looked[0]) <= set(range(20, 40))  # only where there is an object
+    assert looked[0] != list(range(20, 28))  # not the first of them
+    assert len({tuple(i) for i in looked[:2]}) == 1  # the same ones every time
+
+
+def test_a_sample_is_all_of_few_and_the_same_each_time() -> None:
+    assert some(5, 8, 0).tolist() == [0, 1, 2, 3, 4]
+    a, b = some(1000, 8, 3), some(1000, 8, 3)
+    assert torch.equal(a, b)
+    assert len(set(a.tolist())) == 8
+    assert torch.equal(a, a.sort().values)
+
+
+@pytest.mark.parametrize("transform", ["box", "affine"])
+def test_a_jitter_of_exactly_a_half_leaves_a_picture(
+    rings: tuple[Path, Cache, torch.Tensor], monkeypatch: pytest.MonkeyPatch, transform: str
+) -> None:
+    """The sign of nought is nought: pictures were drawn from a line, and poses were divided by it."""
+    _, cache, truth = rings
+    kind = Kind(
+        "region", TemplateJudge(GradientEncoder(), 4), truth[:, None], torch.zeros(40, 1), torch.ones(40, 1) > 0, [], None, None
+    )
+    monkeypatch.setattr(torch, "rand", lambda shape, generator=None: torch.full(shape, 0.5))
+    sample = draw(Plan(cache, kind, by_name(transform), 1, False, 8), step_generator(0, 0))
+    assert bool(sample.scene.images.flatten(1).std(1).gt(0.01).all())
+    assert bool(sample.half_sides.gt(0.05).all() and sample.half_sides.lt(2).all())
+    assert bool(sample.centre.isfinite().all())
