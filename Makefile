@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak clean
+.PHONY: setup demo test lint bench bench-check soak clean
 
 setup: $(VENV)/.done
 
@@ -48,6 +48,10 @@ bench: setup
 	$(BIN)/python -m benchmarks.aliasing
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
 	$(BIN)/python benchmarks/gpu/run_all.py --device cpu --quick
+
+# which figures are older than the code that they measure
+bench-check: setup
+	$(BIN)/python -m benchmarks.check
 
 # an hour; one part of it: make soak PARTS=kill
 soak: setup

@@ -19,21 +19,11 @@ from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import SIZES, distorted, load
 from benchmarks.paper.networks import build, parameters
+from benchmarks.paper.reported import TABLE1
 from benchmarks.provenance import SAMPLER, begin, earlier, save
 
 BUDGET = {28: 120_000, 42: 180_000, 60: 300_000}
 TRANSFORMS = ("affine", "projective", "thin_plate_spline")
-PAPER: dict[str, dict[str, float]] = {
-    "R": {"FCN": 2.1, "CNN": 1.2, "ST-FCN affine": 1.2, "ST-FCN projective": 1.3, "ST-FCN thin_plate_spline": 1.1,
-          "ST-CNN affine": 0.7, "ST-CNN projective": 0.8, "ST-CNN thin_plate_spline": 0.7},
-    "RTS": {"FCN": 5.2, "CNN": 0.8, "ST-FCN affine": 0.8, "ST-FCN projective": 0.9, "ST-FCN thin_plate_spline": 0.8,
-            "ST-CNN affine": 0.5, "ST-CNN projective": 0.6, "ST-CNN thin_plate_spline": 0.5},
-    "P": {"FCN": 3.1, "CNN": 1.5, "ST-FCN affine": 1.5, "ST-FCN projective": 1.4, "ST-FCN thin_plate_spline": 1.4,
-          "ST-CNN affine": 0.8, "ST-CNN projective": 0.8, "ST-CNN thin_plate_spline": 0.8},
-    "E": {"FCN": 3.2, "CNN": 1.4, "ST-FCN affine": 2.7, "ST-FCN projective": 2.6, "ST-FCN thin_plate_spline": 2.4,
-          "ST-CNN affine": 1.2, "ST-CNN projective": 1.3, "ST-CNN thin_plate_spline": 1.1},
-    "TC": {"FCN": 13.2, "CNN": 3.5, "ST-FCN affine": 2.0, "ST-CNN affine": 1.7},
-}  # fmt: skip
 NAME = "paper_table1"
 
 
@@ -77,9 +67,9 @@ def main() -> None:
     table = {} if options.quick else earlier(NAME, "rows")
     begin()
     print(f"{'':4} {'network':26} {'error %':>8} {'paper':>6} {'epochs':>7} {'parameters':>11} {'seconds':>8}")
-    for row in options.rows or PAPER:
+    for row in options.rows or TABLE1:
         cells = table.setdefault(row, {})
-        for column, paper in PAPER[row].items():
+        for column, paper in TABLE1[row].items():
             epochs = 1.0 if options.quick else options.epochs
             if cells.get(column, {}).get("epochs") != epochs:
                 done = list(dict.fromkeys([*done, row]))

@@ -19,22 +19,13 @@ from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import load, rotated_translated_scaled
 from benchmarks.paper.networks import Fcn, build, parameters
+from benchmarks.paper.reported import TABLE4
 from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
 
 BUDGET = 400_000
 BATCH = 128
 SIDE = 42
-PAPER = {
-    "FCN": 47.7,
-    "CNN": 14.7,
-    "ST-FCN affine": 22.6,
-    "ST-FCN projective": 18.5,
-    "ST-FCN thin_plate_spline": 19.1,
-    "2 x ST-FCN affine": 9.0,
-    "2 x ST-FCN projective": 5.9,
-    "2 x ST-FCN thin_plate_spline": 5.8,
-}
 
 
 class TwoTransformed(nn.Module):
@@ -99,7 +90,7 @@ def main() -> None:
     rows = {}
     begin()
     print(f"{'network':30} {'error %':>8} {'paper':>6} {'parameters':>11} {'seconds':>8}")
-    for column in options.columns or PAPER:
+    for column in options.columns or TABLE4:
         torch.manual_seed(0)
         model = network(column).to(device)
         schedule = Schedule(steps=max(1, int(len(images) * epochs / BATCH)), batch=BATCH, lr=1e-3)
@@ -115,7 +106,7 @@ def main() -> None:
             "share_of_paper": round(schedule.share, 4),
         }
         r = rows[column]
-        print(f"{column:30} {r['error']:8.2f} {PAPER[column]:6.1f} {r['parameters']:11,} {r['seconds']:8.0f}", flush=True)
+        print(f"{column:30} {r['error']:8.2f} {TABLE4[column]:6.1f} {r['parameters']:11,} {r['seconds']:8.0f}", flush=True)
         if not options.quick:
             save("paper_table4", {"device": options.device, "rows": rows}, SAMPLER)
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a 
 
 from benchmarks.common import SHARED, need, parser
 from benchmarks.paper.mnist import load
+from benchmarks.paper.reported import TABLE5
 from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.coloc.search.choose import search
 from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
@@ -28,9 +29,6 @@ from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, canvas_side
 from stn_cli.media.scan import scan
 from stn_cli.runs.config import TrainConfig
-
-PAPER = {"T": "100", "TC": "75-93"}
-"""CorLoc over the ten digits, percent."""
 
 
 class DigitEncoder(nn.Module):
@@ -108,7 +106,7 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="two sets, 100 steps of the classifier, nothing saved")
     options = arguments.parse_args()
     need(SHARED / "data" / "digits")
-    names = options.sets or (["T3", "TC3"] if options.quick else [f"{kind}{d}" for kind in PAPER for d in range(10)])
+    names = options.sets or (["T3", "TC3"] if options.quick else [f"{kind}{d}" for kind in TABLE5 for d in range(10)])
     begin()
     classifier = trained(100 if options.quick else 1500)
     runs = earlier("digits")
@@ -117,7 +115,7 @@ def main() -> None:
     for name in names:
         kind = name.rstrip("0123456789")
         row = {
-            "paper": PAPER[kind],
+            "paper": TABLE5[kind],
             "classifier": searched(name, classifier, (28 / 84, 28 / 84)),
             "gradient": searched(name, GradientEncoder()),
         }
