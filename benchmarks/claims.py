@@ -130,12 +130,12 @@ CLAIMS = (
     ),
     Claim(
         BENCHMARKS,
-        "20,000 small pictures takes {anonymous_mb:.2f} times the memory of 2,000",
+        "Training on 20,000 small pictures takes {anonymous_mb:.2f} times the memory of 2,000",
         lambda: result("large_folders")["sets"]["memory"]["auto ratios"],
     ),
     Claim(
         BENCHMARKS,
-        "takes {ratio:.2f} times the memory of one of 2,000 ({gigabytes:.2f} GB)",
+        "a video of 20,000 frames takes {ratio:.2f} times the memory of one of 2,000 ({gigabytes:.2f} GB)",
         lambda: {**result("video")["sets"]["memory"], **result("video")["sets"]["memory"]["20000"]},
     ),
     Claim(BENCHMARKS, "(largest difference {float32} in float32, {bfloat16} in bfloat16)", _gpu),
