@@ -36,17 +36,17 @@ def new_images(folder: Path, name: str, count: int = 100, side: int = 84, patch:
     truth = {}
     (folder / "images").mkdir(parents=True)
     for i in range(count):
-        canvas = np.zeros((side, side), np.uint8)
+        letterbox = np.zeros((side, side), np.uint8)
         for _ in range(16 if name.startswith("TC") else 0):
             other = digits[rng.integers(len(digits))]
             y, x = rng.integers(0, patch - piece, 2)
             v, u = rng.integers(0, side - piece, 2)
-            part = canvas[v : v + piece, u : u + piece]
+            part = letterbox[v : v + piece, u : u + piece]
             np.maximum(part, other[y : y + piece, x : x + piece], out=part)
         x, y = (int(v) for v in rng.integers(0, side - patch + 1, 2))
-        part = canvas[y : y + patch, x : x + patch]
+        part = letterbox[y : y + patch, x : x + patch]
         np.maximum(part, wanted[rng.integers(len(wanted))], out=part)
-        cv2.imwrite(str(folder / "images" / f"{i:03d}.png"), canvas)
+        cv2.imwrite(str(folder / "images" / f"{i:03d}.png"), letterbox)
         truth[f"{i:03d}.png"] = [[x, y, x + patch, y + patch]]
     (folder / "boxes.json").write_text(json.dumps(truth))
 

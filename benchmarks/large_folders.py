@@ -150,7 +150,7 @@ def memory(folder: Path) -> dict[str, Any]:
     write_scenes(folder / "made", [8], count=500)
     made = sorted((folder / "made" / "images").iterdir())
     rows: dict[str, Any] = {}
-    for search, counts in {"auto": (2000, 20000), "region": (500, 5000)}.items():
+    for search, counts in {"auto": (2000, 20000), "deformable": (500, 5000)}.items():
         for count in counts:
             here = folder / search / str(count)
             (here / "images").mkdir(parents=True)

@@ -41,7 +41,7 @@ def search_corloc(run: Path, boxes: Path, truth: Path) -> float:
     places = state["kinds"][0]["places"][0][:, 0].double()
     right = 0
     for name, box in zip(state["names"], places, strict=True):
-        found = Frame(*sizes[name], facts["canvas"]).boxes_from_canvas(box)
+        found = Frame(*sizes[name], facts["letterbox"]).boxes_from_letterbox(box)
         right += float(box_iou(found, torch.tensor(true[name]).double()).max()) > 0.5
     return 100 * right / len(places)
 

@@ -147,7 +147,7 @@ def speed(name: str, copies: int = 10) -> dict[str, Any]:
             used.append(memory)
             return len(many) / seconds
 
-        row = beside([Path(f.path) for f in many], localiser.canvas, ours)
+        row = beside([Path(f.path) for f in many], localiser.letterbox, ours)
     without_start = median(model)
     return {
         "images": len(many),

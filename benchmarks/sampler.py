@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 
 from benchmarks.common import parser
 from benchmarks.provenance import SAMPLER, begin, save, version
-from stn_cli.stn import GRIDS, GRIDS_3D, Pyramid, ThinPlateSpline, by_name, regular_lattice, sample, sample_reduced
+from stn_cli.stn import TRANSFORMS, TRANSFORMS_3D, Pyramid, ThinPlateSpline, base_grid, by_name, sample, sample_reduced
 from stn_cli.stn.grids.thin_plate_spline import radial
 
 B, C, H, W = 32, 3, 64, 64
@@ -49,8 +49,8 @@ def with_backward(f: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Any
 def grid_cases(device: str) -> dict[str, tuple[Callable[[Tensor], Tensor], dict[str, Callable[[Tensor], Tensor]], Tensor]]:
     """name -> (ours, rivals, theta)."""
     cases = {}
-    lattice = regular_lattice((H, W), device=device)
-    for name in GRIDS | GRIDS_3D:
+    lattice = base_grid((H, W), device=device)
+    for name in TRANSFORMS | TRANSFORMS_3D:
         grid = by_name(name)
         grid = grid.to(device) if isinstance(grid, torch.nn.Module) else grid
         size = (H, W) if grid.dims == 2 else (16, 16, 16)

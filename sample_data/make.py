@@ -31,18 +31,18 @@ def digits(count: int = 60) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     truth = {}
     for n in range(count):
-        canvas = np.zeros((SIDE, SIDE), np.float32)
+        letterbox = np.zeros((SIDE, SIDE), np.float32)
         for _ in range(PIECES):
             other = large[rng.integers(len(large))]
             y, x = rng.integers(0, 20 - PIECE, 2)
             v, u = rng.integers(0, SIDE - PIECE, 2)
-            part = canvas[v : v + PIECE, u : u + PIECE]
+            part = letterbox[v : v + PIECE, u : u + PIECE]
             np.maximum(part, other[y : y + PIECE, x : x + PIECE], out=part)
         y, x = (int(v) for v in rng.integers(0, SIDE - PATCH + 1, 2))
-        part = canvas[y + 4 : y + 24, x + 4 : x + 24]
+        part = letterbox[y + 4 : y + 24, x + 4 : x + 24]
         np.maximum(part, large[wanted[n]], out=part)
         name = f"{n:03d}.png"
-        cv2.imwrite(str(folder / name), canvas.astype(np.uint8))
+        cv2.imwrite(str(folder / name), letterbox.astype(np.uint8))
         truth[name] = [[x, y, x + PATCH, y + PATCH]]
     write_truth("digits", truth)
 
@@ -79,16 +79,16 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return part[..., None] * tint * rng.uniform(0.7, 1.1)
 
 
-def paste(canvas: np.ndarray, cup: np.ndarray, alpha: np.ndarray, x: float, y: float, width: float) -> list[float]:
-    """Blend the cup into the canvas at (x, y) with a width in pixels; returns its box."""
+def paste(letterbox: np.ndarray, cup: np.ndarray, alpha: np.ndarray, x: float, y: float, width: float) -> list[float]:
+    """Blend the cup into the letterbox at (x, y) with a width in pixels; returns its box."""
     scale = width / cup.shape[1]
     move = np.array([[scale, 0, x], [0, scale, y]])
     small = cv2.GaussianBlur(cup, (0, 0), max(0.01, 0.45 / scale)) if scale < 1 else cup
     soft = cv2.GaussianBlur(alpha, (0, 0), max(0.01, 0.45 / scale)) if scale < 1 else alpha
-    size = canvas.shape[1], canvas.shape[0]
+    size = letterbox.shape[1], letterbox.shape[0]
     picture = cv2.warpAffine(small, move, size, flags=cv2.INTER_LINEAR).astype(np.float32)
     cover = cv2.warpAffine(soft, move, size, flags=cv2.INTER_LINEAR)[..., None]
-    canvas[:] = canvas * (1 - cover) + picture * cover
+    letterbox[:] = letterbox * (1 - cover) + picture * cover
     return [round(v, 1) for v in (x, y, x + width, y + cup.shape[0] * scale)]
 
 
@@ -100,16 +100,16 @@ def cups(count: int = 48, size: tuple[int, int] = (240, 320)) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     truth = {}
     for n in range(count):
-        canvas = background(rng, size)
+        letterbox = background(rng, size)
         width = size[1] * rng.uniform(0.25, 0.5)
         height = width * cup.shape[0] / cup.shape[1]
         x, y = rng.uniform(2, size[1] - width - 2), rng.uniform(2, size[0] - height - 2)
         flip = bool(rng.integers(2))
         lit = np.clip(cup.astype(np.float32) * rng.uniform(0.75, 1.15), 0, 255)
-        box = paste(canvas, lit[:, ::-1] if flip else lit, alpha[:, ::-1] if flip else alpha, x, y, width)
-        canvas += rng.normal(0, 3, canvas.shape)
+        box = paste(letterbox, lit[:, ::-1] if flip else lit, alpha[:, ::-1] if flip else alpha, x, y, width)
+        letterbox += rng.normal(0, 3, letterbox.shape)
         name = f"{n:03d}.jpg"
-        cv2.imwrite(str(folder / name), canvas.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 82])
+        cv2.imwrite(str(folder / name), letterbox.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 82])
         truth[name] = [box]
     write_truth("cups", truth)
 
@@ -126,15 +126,15 @@ def clip(frames: int = 75, size: tuple[int, int] = (240, 320), fps: float = 25.0
     for t in range(frames):
         s = t / (frames - 1)
         y0, x0 = int(40 + 60 * s), int(20 + 100 * s)
-        canvas = ground[y0 : y0 + h, x0 : x0 + w].astype(np.float32)[..., None] * np.array([0.75, 0.85, 0.9], np.float32)
+        letterbox = ground[y0 : y0 + h, x0 : x0 + w].astype(np.float32)[..., None] * np.array([0.75, 0.85, 0.9], np.float32)
         width = w * (0.24 + 0.12 * np.sin(np.pi * s))
         # away between frames 45 and 58: it goes out on the right and comes back
         away = max(0.0, 1 - abs(t - 51) / 14)
         x, y = w * (0.1 + 0.45 * s) + away * w, h * (0.3 + 0.2 * np.sin(2 * np.pi * s))
-        box = paste(canvas, cup.astype(np.float32), alpha, x, y, width)
+        box = paste(letterbox, cup.astype(np.float32), alpha, x, y, width)
         seen = min(box[2], w) - box[0] > 0.3 * width
         truth.append([box[0], box[1], min(box[2], float(w)), box[3]] if seen else None)
-        writer.write(canvas.clip(0, 255).astype(np.uint8))
+        writer.write(letterbox.clip(0, 255).astype(np.uint8))
     writer.release()
     (folder / "boxes.json").write_text(json.dumps(truth) + "\n")
 

@@ -17,45 +17,45 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where an upright image of `width` x `height` pixels lies on a square canvas of side `canvas`.
+    """Where an upright image of `width` x `height` pixels lies on a square letterbox of side `letterbox`.
 
-    The image keeps its aspect ratio: its longer side fills the canvas, the shorter one is centred.
+    The image keeps its aspect ratio: its longer side fills the letterbox, the shorter one is centred.
     """
 
     width: int
     height: int
-    canvas: int
+    letterbox: int
 
     @property
     def content(self) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of the image on the canvas, in whole canvas pixels."""
-        scale = self.canvas / max(self.width, self.height)
-        w = min(self.canvas, max(1, round(self.width * scale)))
-        h = min(self.canvas, max(1, round(self.height * scale)))
-        return (self.canvas - w) // 2, (self.canvas - h) // 2, w, h
+        """(left, top, width, height) of the image on the letterbox, in whole letterbox pixels."""
+        scale = self.letterbox / max(self.width, self.height)
+        w = min(self.letterbox, max(1, round(self.width * scale)))
+        h = min(self.letterbox, max(1, round(self.height * scale)))
+        return (self.letterbox - w) // 2, (self.letterbox - h) // 2, w, h
 
     @property
     def rectangle(self) -> tuple[float, float, float, float]:
-        """The image's outline (x1, y1, x2, y2) on the canvas, in normalised coordinates."""
+        """The image's outline (x1, y1, x2, y2) on the letterbox, in normalised coordinates."""
         left, top, w, h = self.content
-        half = self.canvas / 2
+        half = self.letterbox / 2
         return left / half - 1, top / half - 1, (left + w) / half - 1, (top + h) / half - 1
 
-    def canvas_to_image(self) -> Tensor:
-        """The affine map (2, 3) from normalised canvas to normalised image coordinates, double precision."""
+    def letterbox_to_image(self) -> Tensor:
+        """The affine map (2, 3) from normalised letterbox to normalised image coordinates, double precision."""
         x1, y1, x2, y2 = self.rectangle
         return torch.tensor(
             [[2 / (x2 - x1), 0, -(x1 + x2) / (x2 - x1)], [0, 2 / (y2 - y1), -(y1 + y2) / (y2 - y1)]], dtype=torch.float64
         )
 
-    def boxes_from_canvas(self, boxes: Tensor) -> Tensor:
-        """Normalised canvas boxes (..., 4) -> pixel boxes of the image (..., 4)."""
+    def boxes_from_letterbox(self, boxes: Tensor) -> Tensor:
+        """Normalised letterbox boxes (..., 4) -> pixel boxes of the image (..., 4)."""
         x1, y1, x2, y2 = self.rectangle
         scale = boxes.new_tensor([self.width / (x2 - x1), self.height / (y2 - y1)]).repeat(2)
         return (boxes - boxes.new_tensor([x1, y1, x1, y1])) * scale
 
-    def boxes_to_canvas(self, boxes: Tensor) -> Tensor:
-        """Pixel boxes of the image (..., 4) -> normalised canvas boxes (..., 4)."""
+    def boxes_to_letterbox(self, boxes: Tensor) -> Tensor:
+        """Pixel boxes of the image (..., 4) -> normalised letterbox boxes (..., 4)."""
         x1, y1, x2, y2 = self.rectangle
         scale = boxes.new_tensor([(x2 - x1) / self.width, (y2 - y1) / self.height]).repeat(2)
         return boxes * scale + boxes.new_tensor([x1, y1, x1, y1])

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Box = tuple[float, float, float, float]
+PixelBox = tuple[float, float, float, float]
 Point = tuple[float, float]
 
 
-def corners(box: Box) -> tuple[Point, Point, Point, Point]:
+def corners(box: PixelBox) -> tuple[Point, Point, Point, Point]:
     """The quad of an upright box."""
     x1, y1, x2, y2 = box
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
@@ -33,7 +33,7 @@ class Localisation:
     file: str
     width: int
     height: int
-    box: Box
+    box: PixelBox
     quad: tuple[Point, Point, Point, Point]
     theta: tuple[float, ...]
     score: float
@@ -60,7 +60,7 @@ class TrueObject:
         crowd: a region with several objects, neither found nor missed (COCO's `iscrowd`).
     """
 
-    box: Box
+    box: PixelBox
     category: int | str | None = None
     difficult: bool = False
     crowd: bool = False
@@ -79,7 +79,7 @@ class TrackedObject:
     """
 
     id: int
-    box: Box
+    box: PixelBox
     score: float
     quad: tuple[Point, Point, Point, Point]
     interpolated: bool = False

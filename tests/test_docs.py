@@ -6,19 +6,19 @@ import re
 
 import torch
 
-from stn_cli.cli.train import TRANSFORMS
-from stn_cli.stn import GRIDS, GRIDS_3D, KERNELS
+from stn_cli.cli import train as command
+from stn_cli.stn import KERNELS, TRANSFORMS, TRANSFORMS_3D
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "transformers.md").read_text()
 
 
 def test_help_names_every_transformation() -> None:
-    assert set(TRANSFORMS) == set(GRIDS)
+    assert set(command.TRANSFORMS) == set(TRANSFORMS)
 
 
 def test_every_transformation_and_kernel_is_shown() -> None:
-    for name in GRIDS | GRIDS_3D:
+    for name in TRANSFORMS | TRANSFORMS_3D:
         assert f"`{name}`" in TEXT
         assert f"figures/{name}.png" in TEXT
     for name in KERNELS:

@@ -11,27 +11,27 @@ sides = st.integers(1, 5000)
 
 
 @given(sides, sides, st.integers(32, 256))
-def test_image_keeps_its_shape_on_the_canvas_and_stays_inside(width: int, height: int, canvas: int) -> None:
-    left, top, w, h = g.Frame(width, height, canvas).content
-    assert max(w, h) == canvas
+def test_image_keeps_its_shape_on_the_letterbox_and_stays_inside(width: int, height: int, letterbox: int) -> None:
+    left, top, w, h = g.Frame(width, height, letterbox).content
+    assert max(w, h) == letterbox
     assert left >= 0
     assert top >= 0
-    assert left + w <= canvas
-    assert top + h <= canvas
-    assert abs(min(w, h) - max(1, canvas * min(width, height) / max(width, height))) <= 1
+    assert left + w <= letterbox
+    assert top + h <= letterbox
+    assert abs(min(w, h) - max(1, letterbox * min(width, height) / max(width, height))) <= 1
 
 
 @given(sides, sides, st.integers(32, 256))
-def test_boxes_go_to_the_canvas_and_back(width: int, height: int, canvas: int) -> None:
-    frame = g.Frame(width, height, canvas)
+def test_boxes_go_to_the_letterbox_and_back(width: int, height: int, letterbox: int) -> None:
+    frame = g.Frame(width, height, letterbox)
     box = torch.tensor([[0.1 * width, 0.2 * height, 0.7 * width, 0.9 * height]], dtype=torch.float64)
-    torch.testing.assert_close(frame.boxes_from_canvas(frame.boxes_to_canvas(box)), box)
+    torch.testing.assert_close(frame.boxes_from_letterbox(frame.boxes_to_letterbox(box)), box)
 
 
 def test_whole_image_is_the_identity() -> None:
     frame = g.Frame(200, 100, 64)
     theta = g.box_to_matrix(torch.tensor(frame.rectangle, dtype=torch.float64))
-    moved = frame.canvas_to_image()
+    moved = frame.letterbox_to_image()
     out = moved[:, :2] @ theta + torch.cat([torch.zeros(2, 2, dtype=torch.float64), moved[:, 2:]], 1)
     torch.testing.assert_close(out, torch.tensor([[1, 0, 0], [0, 1, 0]], dtype=torch.float64))
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 SIZE = (120, 160)
-Box = tuple[float, float, float, float]
+PixelBox = tuple[float, float, float, float]
 
 
 def ground(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -18,7 +18,7 @@ def ground(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
     return cv2.GaussianBlur(noise, (0, 0), 1.2)
 
 
-def paint(frame: np.ndarray, x: float, y: float, side: int = 28) -> Box:
+def paint(frame: np.ndarray, x: float, y: float, side: int = 28) -> PixelBox:
     """A red disc with a white cross, its middle at (x, y); its box."""
     c = (round(x), round(y))
     cv2.circle(frame, c, side // 2, (215, 30, 25), -1, cv2.LINE_AA)
@@ -28,7 +28,7 @@ def paint(frame: np.ndarray, x: float, y: float, side: int = 28) -> Box:
     return c[0] - half, c[1] - half, c[0] + half, c[1] + half
 
 
-def moving(count: int = 30, gone: range = range(0)) -> tuple[list[np.ndarray], list[Box | None]]:
+def moving(count: int = 30, gone: range = range(0)) -> tuple[list[np.ndarray], list[PixelBox | None]]:
     """A disc that circles over still ground, out of the picture in some frames: RGB frames and boxes."""
     frames, boxes = [], []
     still = ground()

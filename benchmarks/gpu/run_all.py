@@ -5,7 +5,7 @@
 1. Agreement: every transformation, kernel and the pyramid on the device against the CPU in float64, by a table of tolerances per dtype.
 2. Crop sampler: crops per second, forward and backward, beside `grid_sample` (which aliases) and `torchvision.ops.roi_align`;
    share of the device's measured copy bandwidth that the forward pass reaches.
-3. Localiser: images per second of the trained network and judge on canvases that are already on the device.
+3. Localiser: images per second of the trained network and scorer on letterboxes that are already on the device.
 4. Trainings on sample_data: CorLoc, seconds, optimiser steps per second.
 
 The paper's tables take a device too: `python -m benchmarks.paper.table1 --device cuda --epochs 640`.
@@ -35,7 +35,7 @@ from stn_cli.geometry import box_to_matrix, normalised_to_pixels
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import read_images
 from stn_cli.runs.metrics import read_metrics
-from stn_cli.stn import GRIDS, GRIDS_3D, KERNELS, Pyramid, affine_grid, by_name, sample, sample_reduced
+from stn_cli.stn import KERNELS, TRANSFORMS, TRANSFORMS_3D, Pyramid, affine_grid, by_name, sample, sample_reduced
 
 TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
@@ -80,7 +80,7 @@ def readings(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[torch.
     U = F.interpolate(torch.rand(2, 3, 16, 20, dtype=torch.float64), size=(64, 80), mode="bicubic").clamp(0, 1)
     volume = F.interpolate(torch.rand(2, 1, 6, 6, 6, dtype=torch.float64), size=(24, 24, 24), mode="trilinear")
     out = {}
-    for name in GRIDS | GRIDS_3D:
+    for name in TRANSFORMS | TRANSFORMS_3D:
         grid, there = by_name(name), by_name(name)
         if isinstance(grid, torch.nn.Module) and isinstance(there, torch.nn.Module):
             grid.double()
@@ -193,7 +193,7 @@ def regression_rate(run: Path, device: torch.device) -> float:
     from stn_cli.media.cache import build_cache
 
     localiser = Localiser.load(run, str(device))
-    cache = build_cache(read_images(run), localiser.canvas)
+    cache = build_cache(read_images(run), localiser.letterbox)
     cache.settle(device)
     part = localiser.parts[0]
     transformer = part.finder.transformer().train().requires_grad_(True)
@@ -203,7 +203,7 @@ def regression_rate(run: Path, device: torch.device) -> float:
     n = len(cache)
     boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]], device=device).repeat(n, 1, 1)
     present = torch.ones(n, 1, dtype=torch.bool, device=device)
-    kind = Kind("region", part.judge, boxes, torch.zeros(n, 1, device=device), present, [], None, None)
+    kind = Kind("words", part.scorer, boxes, torch.zeros(n, 1, device=device), present, [], None, None)
     plan = Plan(cache, kind, transformer.grid, 1, False, 32, localisation.reader.hideable)
 
     def step() -> None:
@@ -217,11 +217,11 @@ def regression_rate(run: Path, device: torch.device) -> float:
 
 
 def localiser_rate(run: Path, device: torch.device, quick: bool) -> dict[str, float]:
-    """Images per second of network and judge, by batch."""
+    """Images per second of network and scorer, by batch."""
     localiser = Localiser.load(run, str(device))
     rates = {}
     for batch in (1, 16) if quick else (1, 16, 256, 1024):
-        images = torch.rand(batch, 3, localiser.canvas, localiser.canvas, device=device)
+        images = torch.rand(batch, 3, localiser.letterbox, localiser.letterbox, device=device)
         rectangles = torch.tensor([[-1.0, -1.0, 1.0, 1.0]], device=device).repeat(batch, 1)
         spent = clock(device, lambda i=images, r=rectangles: localiser.look(Scene(i, r)), 0.3 if quick else 1.0)
         rates[str(batch)] = batch / spent

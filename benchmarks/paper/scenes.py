@@ -50,12 +50,12 @@ def write_scenes(
     (folder / "images").mkdir(parents=True)
     truth, angles = {}, []
     for i in range(count):
-        canvas = np.zeros((side, side), np.uint8)
+        letterbox = np.zeros((side, side), np.uint8)
         for _ in range(clutter):
             other = images[rng.integers(len(images))]
             y, x = rng.integers(0, PATCH - piece, 2)
             v, u = rng.integers(0, side - piece, 2)
-            part = canvas[v : v + piece, u : u + piece]
+            part = letterbox[v : v + piece, u : u + piece]
             np.maximum(part, other[y : y + piece, x : x + piece], out=part)
         boxes: list[list[int]] = []
         for number, digit in enumerate(digits):
@@ -63,8 +63,8 @@ def write_scenes(
             angle = rng.uniform(-math.pi, math.pi) if turned else 0.0
             if number == 0:
                 angles.append(angle)
-            boxes.append(_paste(canvas, _turned(glyph, angle), boxes, rng))
-        cv2.imwrite(str(folder / "images" / f"{i:03d}.png"), canvas)
+            boxes.append(_paste(letterbox, _turned(glyph, angle), boxes, rng))
+        cv2.imwrite(str(folder / "images" / f"{i:03d}.png"), letterbox)
         truth[f"{i:03d}.png"] = boxes
     (folder / "boxes.json").write_text(json.dumps(truth))
     return angles
@@ -76,13 +76,13 @@ def _turned(glyph: npt.NDArray[np.uint8], angle: float) -> npt.NDArray[np.uint8]
 
 
 def _paste(
-    canvas: npt.NDArray[np.uint8], glyph: npt.NDArray[np.uint8], taken: list[list[int]], rng: np.random.Generator
+    letterbox: npt.NDArray[np.uint8], glyph: npt.NDArray[np.uint8], taken: list[list[int]], rng: np.random.Generator
 ) -> list[int]:
-    side = len(canvas)
+    side = len(letterbox)
     while True:
         x, y = (int(v) for v in rng.integers(0, side - PATCH + 1, 2))
         if all(abs(x - t[0]) >= PATCH or abs(y - t[1]) >= PATCH for t in taken):
             break
-    part = canvas[y : y + PATCH, x : x + PATCH]
+    part = letterbox[y : y + PATCH, x : x + PATCH]
     np.maximum(part, glyph, out=part)
     return [x, y, x + PATCH, y + PATCH]

@@ -26,7 +26,7 @@ from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.coloc.search.choose import search
 from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.geometry import box_iou
-from stn_cli.media.cache import build_cache, canvas_side
+from stn_cli.media.cache import build_cache, letterbox_side
 from stn_cli.media.scan import scan
 from stn_cli.runs.config import TrainConfig
 
@@ -92,11 +92,11 @@ def searched(name: str, encoder: Encoder, size: tuple[float, float] = (0.0, 0.0)
     folder = SHARED / "data" / "digits" / name
     files = scan(folder / "images").images
     truth = json.loads((folder / "boxes.json").read_text())
-    cache = build_cache(files, canvas_side(files, 128))
-    (kind,) = search(cache, encoder, TrainConfig(search="template", size=size), torch.device("cpu"))
+    cache = build_cache(files, letterbox_side(files, 128))
+    (kind,) = search(cache, encoder, TrainConfig(search="rigid", size=size), torch.device("cpu"))
     right = 0
     for frame, file, box in zip(cache.frames, cache.names, kind.crops().boxes()[:, 0], strict=True):
-        right += bool((box_iou(frame.boxes_from_canvas(box), torch.tensor(truth[file]).float()) > 0.5).any())
+        right += bool((box_iou(frame.boxes_from_letterbox(box), torch.tensor(truth[file]).float()) > 0.5).any())
     return 100 * right / len(cache)
 
 

@@ -11,7 +11,7 @@ from benchmarks.soak.mutate import damage, pick, right_checksums
 from benchmarks.soak.pictures import every_format, resized_header
 from benchmarks.soak.pool import run_cases
 from benchmarks.soak.record import Outcome, Soak
-from stn_cli.media.cache import Canvas, load_canvas
+from stn_cli.media.cache import Letterbox, load_letterbox
 from stn_cli.media.decode import Unusable, decode, load
 from stn_cli.media.scan import ImageFile
 
@@ -60,8 +60,8 @@ class Cases:
         except Unusable as reason:
             _see(0 < len(str(reason)) < 200 and "\n" not in str(reason), f"a reason of no use: {reason!r}")
             said = "left out"
-        small = load_canvas(ImageFile(str(path), name), CANVAS, MAX_PIXELS)
-        if isinstance(small, Canvas) and said == "decoded":
+        small = load_letterbox(ImageFile(str(path), name), CANVAS, MAX_PIXELS)
+        if isinstance(small, Letterbox) and said == "decoded":
             size = small.frame.height, small.frame.width
             _see(size == pixels.shape[:2], f"{size} says the header, {pixels.shape[:2]} has the picture")
         return said

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.geometry import normalised_to_pixels
-from stn_cli.stn import GRIDS, GRIDS_3D, Transformation, by_name, flatten_volume, sample
+from stn_cli.stn import TRANSFORMS, TRANSFORMS_3D, Transformation, by_name, flatten_volume, sample
 
 HERE = Path(__file__).parent
 SIDE = 128
@@ -104,8 +104,8 @@ def volume(name: str) -> Picture:
 
 
 def main() -> None:
-    for name in GRIDS | GRIDS_3D:
-        picture = pair(name) if name in GRIDS else volume(name)
+    for name in TRANSFORMS | TRANSFORMS_3D:
+        picture = pair(name) if name in TRANSFORMS else volume(name)
         small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(HERE / f"{name}.png"), small, [cv2.IMWRITE_PNG_COMPRESSION, 9])
 

@@ -33,7 +33,7 @@ TRANSFORMS = (
     "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
     "thin_plate_spline", "structured",
 )  # fmt: skip
-"""Names of `stn_cli.stn.GRIDS`, written out because help must not wait for torch; a test holds them together."""
+"""Names of `stn_cli.stn.TRANSFORMS`, written out because help must not wait for torch; a test holds them together."""
 
 
 def train(
@@ -60,7 +60,7 @@ def train(
         int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
     ] = None,
     search: Annotated[
-        str | None, typer.Option(help="template (keeps its form), region (does not), or auto.", show_default="auto")
+        str | None, typer.Option(help="rigid (keeps its form), deformable (does not), or auto.", show_default="auto")
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")

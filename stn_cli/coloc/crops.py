@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.geometry import box_to_matrix, points_to_box
-from stn_cli.stn import Affine, Pyramid, Transformation, regular_lattice, sample_reduced
+from stn_cli.stn import Affine, Pyramid, Transformation, base_grid, sample_reduced
 
 OUTLINE = 64
 """Points on the ellipse that a crop's upright box is drawn around; a multiple of 4, so that upright crops are exact."""
@@ -23,7 +23,7 @@ class Crops:
 
     Attributes:
         grid: T_theta.
-        matrix: M_theta (B, R, d, k), from the crop to normalised canvas coordinates.
+        matrix: M_theta (B, R, d, k), from the crop to normalised letterbox coordinates.
     """
 
     grid: Transformation
@@ -43,7 +43,7 @@ class Crops:
         return Crops(self.grid, self.matrix.detach())
 
     def after(self, affine: Tensor) -> Crops:
-        """Every crop moved by an affine map (..., 2, 3) of the canvas."""
+        """Every crop moved by an affine map (..., 2, 3) of the letterbox."""
         return Crops(self.grid, self.grid.after(affine.to(self.matrix.dtype), self.matrix))
 
     def at(self, targets: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ class Crops:
 
     def points(self, size: tuple[int, int], zoom: float = 1.0) -> Tensor:
         """T_theta(G), `zoom` times as large about the middle: (B, R, H', W', 2)."""
-        lattice = regular_lattice(size, device=self.matrix.device, dtype=self.matrix.dtype).view(-1, 2)
-        return self.at(zoom * lattice).unflatten(-2, size)
+        base = base_grid(size, device=self.matrix.device, dtype=self.matrix.dtype).view(-1, 2)
+        return self.at(zoom * base).unflatten(-2, size)
 
     def quads(self) -> Tensor:
         """Corners (B, R, 4, 2), clockwise from the crop's own upper left."""
@@ -72,7 +72,7 @@ class Crops:
         return points_to_box(self.at(torch.stack([angle.cos(), angle.sin()], -1)))
 
     def log_area(self) -> Tensor:
-        """Log of each crop's area as a share of the canvas (B, R), by the polygon of its outline."""
+        """Log of each crop's area as a share of the letterbox (B, R), by the polygon of its outline."""
         t = torch.arange(EDGE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 / EDGE) - 1
         one = torch.ones_like(t)
         edge = torch.cat([torch.stack(side, -1) for side in ((t, -one), (one, t), (-t, one), (-one, -t))])
@@ -85,7 +85,7 @@ def random_boxes(rectangles: Tensor, count: int, sides: Tensor, generator: torch
     """Boxes of given sides at uniform places inside each image.
 
     Args:
-        rectangles: (B, 4) the images' outlines on their canvases, normalised.
+        rectangles: (B, 4) the images' outlines on their letterboxes, normalised.
         count: R, boxes per image.
         sides: (B, 2) or (2,) full sides (w, h) in normalised units; cut down to the image where they are larger.
         generator: on the CPU, so that every device draws the same places.

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Scene:
-    """Images on their canvases.
+    """Images on their letterboxes.
 
     Attributes:
         images: (B, 3, S, S) in [0, 1].

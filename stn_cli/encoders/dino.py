@@ -21,7 +21,7 @@ WIDTHS = {"dino_vits16": (384, 6), "dino_vitb16": (768, 12)}
 PATCH = 16
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     """Multi-head self-attention; queries, keys and values in one matrix."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -55,12 +55,12 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm and around a shortcut."""
+    """SelfAttention and MLP, each behind a layer norm and around a shortcut."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads)
+        self.attn = SelfAttention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width)
 

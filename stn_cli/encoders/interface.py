@@ -23,7 +23,7 @@ class Appearance:
     """What the cells of images look like.
 
     Attributes:
-        cells: (B, C, h, w), cells of equal size that cover the canvas.
+        cells: (B, C, h, w), cells of equal size that cover the letterbox.
         objectness: (B, h, w) log odds that a cell is part of an object of some kind; None where the encoder does not know.
     """
 

@@ -18,7 +18,7 @@ from stn_cli.formats.csv import neutral
 from stn_cli.formats.json_file import many
 from stn_cli.formats.truth import Truth, plain_truth, read_truth
 from stn_cli.geometry import overlap
-from stn_cli.records import Box, ImageRecord, TrueObject
+from stn_cli.records import ImageRecord, PixelBox, TrueObject
 
 HEADER = ("file", "iou", "correct", "score")
 """Of the CSV with a row per image."""
@@ -93,7 +93,7 @@ class Evaluation:
 
 def score_boxes(
     predicted: Sequence[ImageRecord] | str | Path,
-    truth: Truth | Mapping[str, Sequence[Box]] | str | Path,
+    truth: Truth | Mapping[str, Sequence[PixelBox]] | str | Path,
     threshold: float = 0.5,
     *,
     score: float = 0.5,
@@ -126,7 +126,7 @@ def score_json(data: Any, path: Path, truth: Truth, threshold: float = 0.5, *, s
     return _score(from_json(data, path, truth), truth, threshold, score)
 
 
-def _as_truth(truth: Truth | Mapping[str, Sequence[Box]] | str | Path, category: str | None) -> Truth:
+def _as_truth(truth: Truth | Mapping[str, Sequence[PixelBox]] | str | Path, category: str | None) -> Truth:
     if isinstance(truth, Truth):
         return truth
     return read_truth(Path(truth), category) if isinstance(truth, str | Path) else plain_truth(truth)

@@ -10,7 +10,7 @@ from typing import Any
 
 from stn_cli.evaluate.predicted import Scored
 from stn_cli.geometry import overlap
-from stn_cli.records import Box, TrueObject
+from stn_cli.records import PixelBox, TrueObject
 
 Image = tuple[Sequence[Scored], Sequence[TrueObject]]
 """Predicted boxes, best first, and true objects."""
@@ -68,7 +68,7 @@ def count(images: Sequence[Image], threshold: float, score: float) -> Counts:
     return Counts(objects, right, wrong)
 
 
-def _share(box: Box, aside: TrueObject) -> float:
+def _share(box: PixelBox, aside: TrueObject) -> float:
     """IoU with a difficult object; with a crowd the part of the box that lies in it, as COCO counts it."""
     if not aside.crowd:
         return overlap(box, aside.box)
@@ -112,7 +112,7 @@ def average_precision(images: Sequence[Image]) -> tuple[float, float] | None:
     return 100 * float(precision[0].mean()), 100 * float(precision.mean())
 
 
-def _annotation(image: int, box: Box, score: float, true: TrueObject | None = None) -> dict[str, Any]:
+def _annotation(image: int, box: PixelBox, score: float, true: TrueObject | None = None) -> dict[str, Any]:
     x1, y1, x2, y2 = box
     difficult = true is not None and true.difficult
     area = -1.0 if difficult else (x2 - x1) * (y2 - y1)  # an area outside the range is what pycocotools leaves out

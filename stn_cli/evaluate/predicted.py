@@ -12,9 +12,9 @@ from stn_cli.errors import InputError
 from stn_cli.formats.coco_file import CocoBox, CocoFile, CocoImage, parse_coco, parse_results
 from stn_cli.formats.json_file import many, read_json
 from stn_cli.formats.truth import Truth, orphans, repeated
-from stn_cli.records import Box, ImageRecord
+from stn_cli.records import ImageRecord, PixelBox
 
-Scored = tuple[float, Box]
+Scored = tuple[float, PixelBox]
 
 
 @dataclass(frozen=True, slots=True)

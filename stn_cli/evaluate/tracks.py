@@ -16,7 +16,7 @@ from stn_cli.formats.json_file import corner_box, read_json
 from stn_cli.formats.mot import read_mot, write_mot
 from stn_cli.formats.tracks import is_tracks, parse_tracks, read_tracks
 from stn_cli.geometry import overlap
-from stn_cli.records import Box, TrackedFrame
+from stn_cli.records import PixelBox, TrackedFrame
 
 THRESHOLDS = 21
 NEAR = 20.0
@@ -110,7 +110,7 @@ def is_text(path: Path) -> bool:
     return path.suffix.lower() == ".txt"
 
 
-def read_track_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
+def read_track_truth(path: Path) -> list[PixelBox | None] | list[TrackedFrame]:
     """Truth of one object, a box or None for each frame, or of several.
 
     Args:
@@ -125,14 +125,14 @@ def read_track_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
     return truth
 
 
-def _json_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
+def _json_truth(path: Path) -> list[PixelBox | None] | list[TrackedFrame]:
     data = read_json(path, "truth")
     if is_tracks(data):
         return parse_tracks(data, path).frames
     form = "truth of a video must be a list of [x1, y1, x2, y2] or null for each frame"
     if not isinstance(data, list):
         raise InputError(form, path)
-    boxes: list[Box | None] = []
+    boxes: list[PixelBox | None] = []
     for number, box in enumerate(data):
         try:
             boxes.append(None if box is None else corner_box(box))
@@ -141,7 +141,7 @@ def _json_truth(path: Path) -> list[Box | None] | list[TrackedFrame]:
     return boxes
 
 
-def score_one(predicted: Sequence[TrackedFrame], truth: Sequence[Box | None]) -> TrackEvaluation:
+def score_one(predicted: Sequence[TrackedFrame], truth: Sequence[PixelBox | None]) -> TrackEvaluation:
     """Score one object: of several in a frame the one with the best score counts.
 
     Raises:

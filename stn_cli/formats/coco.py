@@ -16,7 +16,7 @@ from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.coco_file import CocoBox, CocoImage, Id, fault, parse_coco
 from stn_cli.formats.json_file import number, read_json
 from stn_cli.formats.text_target import TextTarget
-from stn_cli.records import Box, ImageRecord, Localisation, Point, corners
+from stn_cli.records import ImageRecord, Localisation, PixelBox, Point, corners
 
 
 class CocoWriter:
@@ -183,7 +183,7 @@ def _localisation(found: CocoBox, image: CocoImage) -> Localisation:
     return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score)
 
 
-def _quad(value: Any, box: Box) -> tuple[Point, Point, Point, Point]:
+def _quad(value: Any, box: PixelBox) -> tuple[Point, Point, Point, Point]:
     if not value:
         return corners(box)
     a, b, c, d = ((number(x), number(y)) for x, y in value)

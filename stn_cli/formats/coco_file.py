@@ -9,7 +9,7 @@ from typing import Any
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError
 from stn_cli.formats.json_file import identity, number, side_box, whole
-from stn_cli.records import Box
+from stn_cli.records import PixelBox
 
 Id = int | str
 
@@ -29,7 +29,7 @@ class CocoBox:
 
     image: Id
     category: Id | None
-    box: Box
+    box: PixelBox
     score: float | None
     crowd: bool
     row: dict[str, Any]

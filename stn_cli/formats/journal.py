@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stn_cli.errors import CheckpointError, OutputError
-from stn_cli.records import Box, ImageRecord, Localisation, Point, Skipped
+from stn_cli.records import ImageRecord, Localisation, PixelBox, Point, Skipped
 
 _LONGEST = 64 << 20
 """Bytes of a line; longer ones are no lines of ours."""
@@ -141,7 +141,7 @@ def _from_json(value: dict[str, Any]) -> ImageRecord | Skipped:
     objects = []
     for o in value["objects"]:
         x1, y1, x2, y2 = (float(v) for v in o["box"])
-        box: Box = x1, y1, x2, y2
+        box: PixelBox = x1, y1, x2, y2
         a, b, c, d = ((float(x), float(y)) for x, y in o["quad"])
         quad: tuple[Point, Point, Point, Point] = a, b, c, d
         objects.append(Localisation(file, width, height, box, quad, tuple(float(v) for v in o["theta"]), float(o["score"])))

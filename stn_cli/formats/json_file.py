@@ -9,7 +9,7 @@ from typing import Any
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.reading import read_plain
-from stn_cli.records import Box
+from stn_cli.records import PixelBox
 
 LARGEST_FILE = 2 << 30
 """Bytes; the annotations of a million images take a third of it."""
@@ -102,7 +102,7 @@ def identity(value: object) -> int | str:
     return value if isinstance(value, str) else whole(value)
 
 
-def corner_box(values: object) -> Box:
+def corner_box(values: object) -> PixelBox:
     """A box from [x1, y1, x2, y2].
 
     Raises:
@@ -114,7 +114,7 @@ def corner_box(values: object) -> Box:
     return x1, y1, x2, y2
 
 
-def side_box(values: object) -> Box:
+def side_box(values: object) -> PixelBox:
     """A box (x1, y1, x2, y2) from [x, y, width, height].
 
     Raises:
@@ -126,7 +126,7 @@ def side_box(values: object) -> Box:
     return x, y, x + w, y + h
 
 
-def _four(values: object, form: str) -> Box:
+def _four(values: object, form: str) -> PixelBox:
     if not isinstance(values, list | tuple) or len(values) != 4:
         raise ValueError(f"a box is no {form}")
     a, b, c, d = (number(v) for v in values)

@@ -14,7 +14,7 @@ from stn_cli.files import is_inside
 from stn_cli.formats.coco_file import CocoFile, Id, is_coco, parse_coco
 from stn_cli.formats.json_file import corner_box, many, read_json
 from stn_cli.formats.voc import read_voc
-from stn_cli.records import Box, TrueObject
+from stn_cli.records import PixelBox, TrueObject
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE = re.compile(r"[A-Za-z]:(?![/\\])")
@@ -39,7 +39,7 @@ class Truth:
     notes: tuple[str, ...] = ()
 
 
-def plain_truth(boxes: Mapping[str, Sequence[Box]], path: Path | None = None) -> Truth:
+def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = None) -> Truth:
     """Truth from boxes [x1, y1, x2, y2] by file name; `path` is where they were read.
 
     Raises:

@@ -11,7 +11,7 @@ from defusedxml.common import DefusedXmlException
 
 from stn_cli.errors import InputError
 from stn_cli.formats.json_file import number, read_file
-from stn_cli.records import Box, TrueObject
+from stn_cli.records import PixelBox, TrueObject
 
 LARGEST_XML = 64 << 20
 """Bytes of one image's annotation."""
@@ -62,7 +62,7 @@ def _object(item: Element) -> TrueObject:
     return TrueObject(_box(box), (item.findtext("name") or "").strip() or None, difficult)
 
 
-def _box(item: Element) -> Box:
+def _box(item: Element) -> PixelBox:
     x1, y1, x2, y2 = (number(float(item.findtext(key) or "nan")) for key in ("xmin", "ymin", "xmax", "ymax"))
     if not x1 <= x2 or not y1 <= y2:
         raise ValueError(f"corners in the wrong order: {[x1, y1, x2, y2]}")

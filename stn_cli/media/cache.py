@@ -1,4 +1,4 @@
-"""Images on the canvas: decoded once, kept as one uint8 array or, where they are many, in a file."""
+"""Images on the letterbox: decoded once, kept as one uint8 array or, where they are many, in a file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def default_workers() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Canvas:
+class Letterbox:
     """One decoded image: `pixels` (S, S, 3) uint8, and where the image lies on them."""
 
     file: ImageFile
@@ -64,26 +64,26 @@ class Canvas:
 
 
 def place(pixels: Pixels, frame: Frame) -> Pixels:
-    """Resize an image (H, W, 3) onto its canvas (S, S, 3); what lies beside it repeats its edge, so that no new edge appears."""
+    """Resize an image (H, W, 3) onto its letterbox (S, S, 3); what lies beside it repeats its edge, so that no new edge appears."""
     left, top, w, h = frame.content
     shrinking = pixels.shape[1] > w or pixels.shape[0] > h
     small = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    right, bottom = frame.canvas - left - w, frame.canvas - top - h
+    right, bottom = frame.letterbox - left - w, frame.letterbox - top - h
     return cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
-def load_canvas(file: ImageFile, canvas: int, max_pixels: int = MAX_PIXELS) -> Canvas | Skipped:
-    """Decode one file onto a canvas, or say why not."""
+def load_letterbox(file: ImageFile, letterbox: int, max_pixels: int = MAX_PIXELS) -> Letterbox | Skipped:
+    """Decode one file onto a letterbox, or say why not."""
     try:
-        with decoded(file.path, max_pixels=max_pixels, long_side=canvas) as image:
-            frame = Frame(*image.size, canvas)
-            return Canvas(file, frame, place(image.pixels, frame), image.note)
+        with decoded(file.path, max_pixels=max_pixels, long_side=letterbox) as image:
+            frame = Frame(*image.size, letterbox)
+            return Letterbox(file, frame, place(image.pixels, frame), image.note)
     except Unusable as reason:
         return Skipped(file.name, str(reason))
 
 
-def canvas_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, multiple: int = 4) -> int:
-    """The canvas for a set: `imgsz`, or the longest side found among a few of its images where all are smaller.
+def letterbox_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, multiple: int = 4) -> int:
+    """The letterbox for a set: `imgsz`, or the longest side found among a few of its images where all are smaller.
 
     Enlarging small images costs time and adds nothing. Rounded up to a multiple of `multiple`, at least eight of them.
     """
@@ -108,7 +108,7 @@ def _peek(file: ImageFile) -> Header | None:
 
 @dataclass(slots=True)
 class Cache:
-    """A set of images on canvases of one side.
+    """A set of images on letterboxes of one side.
 
     Attributes:
         pixels: (N, S, S, 3) uint8, an array or, of many images, a file.
@@ -133,13 +133,13 @@ class Cache:
         return len(self.frames)
 
     @property
-    def canvas(self) -> int:
-        """Side of the canvas, pixels."""
+    def letterbox(self) -> int:
+        """Side of the letterbox, pixels."""
         return int(self.pixels.shape[1])
 
     def reduced(self, side: int) -> Cache:
-        """The same images on canvases of a smaller side; itself where they are no larger."""
-        if side >= self.canvas:
+        """The same images on letterboxes of a smaller side; itself where they are no larger."""
+        if side >= self.letterbox:
             return self
         pixels = make_rows(self.scratch, (len(self), side, side, 3))
         for i in range(len(self)):
@@ -171,7 +171,7 @@ class Cache:
         return taken.permute(0, 3, 1, 2).to(torch.float32) / 255
 
     def rectangles(self) -> Tensor:
-        """Each image's outline on its canvas (N, 4), normalised."""
+        """Each image's outline on its letterbox (N, 4), normalised."""
         if self._rectangles is None:
             self._rectangles = torch.tensor([frame.rectangle for frame in self.frames]).view(-1, 4)
         return self._rectangles
@@ -179,7 +179,7 @@ class Cache:
 
 def build_cache(
     files: Sequence[ImageFile],
-    canvas: int,
+    letterbox: int,
     scratch: Path | None = None,
     *,
     workers: int | None = None,
@@ -190,7 +190,7 @@ def build_cache(
 
     Args:
         files: the images.
-        canvas: side of the canvas, pixels.
+        letterbox: side of the letterbox, pixels.
         scratch: folder for the file that many images are kept in; any number is in memory when left out.
         workers: decoding threads.
         max_pixels: images with more are skipped.
@@ -202,9 +202,9 @@ def build_cache(
     Raises:
         OutputError: the folder's disk has no room for them.
     """
-    pixels = make_rows(scratch, (len(files), canvas, canvas, 3))
+    pixels = make_rows(scratch, (len(files), letterbox, letterbox, 3))
     cache = Cache(pixels, [], [], [], [], scratch)
-    for item in ordered_map(lambda f: load_canvas(f, canvas, max_pixels), files, workers or default_workers()):
+    for item in ordered_map(lambda f: load_letterbox(f, letterbox, max_pixels), files, workers or default_workers()):
         progress(1)
         if isinstance(item, Skipped):
             cache.skipped.append(item)

@@ -12,7 +12,7 @@ from pathlib import Path
 import stn_cli
 from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_memory
-from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
+from stn_cli.media.cache import Cache, build_cache, default_workers, letterbox_side
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.outputs.results import Results
@@ -131,7 +131,7 @@ def _take_up(folder: Path, work: Path) -> None:
 
 def _decode(found: Scan, work: Path, imgsz: int, workers: int | None, max_pixels: int, reporter: Reporter) -> Cache:
     reporter.stage("decode", len(found.images))
-    side = canvas_side(found.images, imgsz)
+    side = letterbox_side(found.images, imgsz)
     cache = build_cache(
         found.images, side, work, workers=workers or default_workers(), max_pixels=max_pixels, progress=reporter.advance
     )

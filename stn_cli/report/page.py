@@ -16,7 +16,7 @@ import jinja2
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.errors import InputError, OutputError, printable
 from stn_cli.files import write_text
-from stn_cli.media.cache import default_workers, load_canvas, ordered_map
+from stn_cli.media.cache import default_workers, load_letterbox, ordered_map
 from stn_cli.media.decode import Pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.outputs.manifest import note_written, written_by_tool
@@ -114,8 +114,8 @@ def _check_page(target: Path, run: Path, files: list[ImageFile], overwrite: bool
 
 
 def _show(localiser: Localiser, file: ImageFile) -> Shown | Skipped:
-    small = load_canvas(file, localiser.canvas)
-    large = load_canvas(file, THUMB)
+    small = load_letterbox(file, localiser.letterbox)
+    large = load_letterbox(file, THUMB)
     if isinstance(small, Skipped):
         return small
     if isinstance(large, Skipped):

@@ -13,7 +13,7 @@ from typing import Any
 from stn_cli.formats.coco import CocoWriter
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import VideoFrame
-from stn_cli.records import Box, ImageRecord, Localisation, TrackedFrame
+from stn_cli.records import ImageRecord, Localisation, PixelBox, TrackedFrame
 from stn_cli.report.figures import write_picture
 from stn_cli.report.film import Artist, Encoding, Film
 
@@ -91,7 +91,7 @@ def _as_image(name: str, frame: TrackedFrame, size: tuple[int, int]) -> ImageRec
     return ImageRecord(name, width, height, tuple(objects))
 
 
-def _cut(pixels: Pixels, box: Box) -> Pixels:
+def _cut(pixels: Pixels, box: PixelBox) -> Pixels:
     h, w = pixels.shape[:2]
     x1, y1 = min(w - 1, max(0, math.floor(box[0]))), min(h - 1, max(0, math.floor(box[1])))
     return pixels[y1 : max(y1 + 1, math.ceil(box[3])), x1 : max(x1 + 1, math.ceil(box[2]))]

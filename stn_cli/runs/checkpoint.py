@@ -18,11 +18,12 @@ from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
 from stn_cli.outputs.manifest import STAGING
 from stn_cli.reading import is_plain, read_plain
+from stn_cli.runs import older
 from stn_cli.runs.container import Damaged, pack, unpack
 
 MODEL = "model.safetensors"
 STATE = "state.pt"
-FORMAT = 3
+FORMAT = 4
 MOST_BYTES = 8 << 30
 """Of a model or a training state: thrice the largest published network's."""
 
@@ -57,6 +58,8 @@ def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, facts = unpack(data)
     except Damaged as error:
         raise CheckpointError("damaged model", path, error, _way_back(folder)) from error
+    if facts.get("format") == older.FORMAT:
+        return older.renewed(tensors, facts)
     if facts.get("format") != FORMAT:
         why = f"format {facts.get('format')}, this version reads {FORMAT}"
         raise CheckpointError("model of another version", path, why, "Train again, or install the version that made it")

@@ -7,17 +7,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from stn_cli.bounds import check_shared, check_text, check_within, flag, shown
 from stn_cli.errors import CheckpointError, InputError, UsageError
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.reading import read_plain
-from stn_cli.stn.grids import GRIDS
+from stn_cli.runs import older
+from stn_cli.stn.grids import TRANSFORMS
 
 FILE = "config.toml"
 """Name of the settings in a run folder."""
 MOST_BYTES = 1 << 20
 """Of a file of settings."""
-SEARCHES = ("auto", "template", "region")
+SEARCHES = ("auto", "rigid", "deformable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,10 @@ class TrainConfig:
         encoder: `small`, `gradient`, a torchvision network, `dino_*`, or a folder that `stn-coloc pretrain` made.
         weights: file with the encoder's weights; empty for the published ones.
         layer: layer of the encoder whose map is taken; empty for the last one of stride 16.
-        transform: T_theta of the crops, a name of `stn_cli.stn.GRIDS`; those that turn are searched for at all angles.
+        transform: T_theta of the crops, a name of `stn_cli.stn.TRANSFORMS`; those that turn are searched for at all angles.
         objects: how many objects are looked for in each image.
         cascade: levels from coarse to fine; each sees twice the resolution of the one before.
-        search: `template` (a thing that keeps its form), `region` (one that does not), or `auto`.
+        search: `rigid` (a thing that keeps its form), `deformable` (one that does not), or `auto`.
         size: smallest and largest side of the object as shares of the image's longer side; (0, 0) finds it.
         imgsz: longer side at which images are looked at, pixels.
         margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
@@ -73,8 +76,8 @@ class TrainConfig:
             check_text(flag(name), getattr(self, name))
         if not self.encoder:
             raise UsageError("--encoder must name an encoder", self.encoder)
-        if self.transform not in GRIDS:
-            raise UsageError("unknown --transform", shown(self.transform), f"known: {', '.join(GRIDS)}")
+        if self.transform not in TRANSFORMS:
+            raise UsageError("unknown --transform", shown(self.transform), f"known: {', '.join(TRANSFORMS)}")
         if self.search not in SEARCHES:
             raise UsageError("unknown --search", shown(self.search), f"known: {', '.join(SEARCHES)}")
         check_size(self.size)
@@ -87,16 +90,7 @@ class TrainConfig:
 
     def toml(self) -> str:
         """The settings as a TOML file that `from_toml` reads back."""
-        lines = []
-        for name, value in asdict(self).items():
-            if isinstance(value, str):
-                text = _quoted(value)
-            elif isinstance(value, tuple):
-                text = "[" + ", ".join(f"{v!r}" for v in value) + "]"
-            else:
-                text = repr(value)
-            lines.append(f"{name} = {text}")
-        return "\n".join(lines) + "\n"
+        return tomli_w.dumps(asdict(self))
 
     @classmethod
     def read(cls, values: dict[str, Any], origin: str) -> TrainConfig:
@@ -114,6 +108,8 @@ class TrainConfig:
                 near = difflib.get_close_matches(name, known, 1)
                 raise UsageError(f"unknown setting in {origin}", shown(name), f"nearest: {near[0]}" if near else None)
             clean[name] = _as_default(name, value, origin)
+        if "search" in clean:
+            clean["search"] = older.SEARCHES.get(clean["search"], clean["search"])
         return cls(**clean)
 
     @classmethod
@@ -195,20 +191,6 @@ def _as_float(name: str, value: float, origin: str) -> float:
         return float(value)
     except OverflowError:
         raise UsageError(f"setting {name} in {origin} is too large", shown(value)) from None
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string: quotes, backslashes and what is no printable character are escaped."""
-    escaped = []
-    for char in text:
-        code = ord(char)
-        if char in '"\\':
-            escaped.append("\\" + char)
-        elif code < 0x20 or code == 0x7F:
-            escaped.append(f"\\u{code:04X}")
-        else:
-            escaped.append(char)
-    return '"' + "".join(escaped) + '"'
 
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(TrainConfig)}

@@ -1,9 +1,10 @@
 """Spatial transformers (Jaderberg et al. 2015, arXiv 1506.02025, section 3) in pure torch."""
 
+from stn_cli.stn.base_grid import base_grid
 from stn_cli.stn.cascade import Cascade
 from stn_cli.stn.grids import (
-    GRIDS,
-    GRIDS_3D,
+    TRANSFORMS,
+    TRANSFORMS_3D,
     Affine,
     Affine3d,
     Attention,
@@ -21,7 +22,6 @@ from stn_cli.stn.grids import (
 )
 from stn_cli.stn.grids.affine import affine_grid
 from stn_cli.stn.kernels import KERNELS, Bicubic, Bilinear, Custom, Gaussian, Integer, Kernel, Lanczos
-from stn_cli.stn.lattice import regular_lattice
 from stn_cli.stn.localisation import CnnLocalisation, FcnLocalisation, HeatmapLocalisation, TrunkLocalisation
 from stn_cli.stn.parallel import ParallelTransformers, diversity_loss, spread_starts
 from stn_cli.stn.reduction import Pyramid, sample_reduced
@@ -30,9 +30,9 @@ from stn_cli.stn.transformer import SpatialTransformer, TransformerPool, append_
 from stn_cli.stn.volume import flatten_volume
 
 __all__ = [
-    "GRIDS",
-    "GRIDS_3D",
     "KERNELS",
+    "TRANSFORMS",
+    "TRANSFORMS_3D",
     "Affine",
     "Affine3d",
     "Attention",
@@ -64,10 +64,10 @@ __all__ = [
     "TrunkLocalisation",
     "affine_grid",
     "append_theta",
+    "base_grid",
     "by_name",
     "diversity_loss",
     "flatten_volume",
-    "regular_lattice",
     "sample",
     "sample_reduced",
     "spread_starts",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.lattice import regular_lattice
+from stn_cli.stn.base_grid import base_grid
 from stn_cli.stn.transformer import SpatialTransformer
 
 
@@ -39,7 +39,7 @@ class Cascade(nn.Module):
         """T_1(T_2(... T_d(G))) of the first d levels: thetas (B, theta_dim) each -> source points (B, H', W', 2)."""
         first = thetas[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
-        targets = regular_lattice(size, device=first.device, dtype=dtype).flatten(0, -2)
+        targets = base_grid(size, device=first.device, dtype=dtype).flatten(0, -2)
         return self.through(thetas, targets).unflatten(-2, size)
 
     def through(self, thetas: Sequence[Tensor], targets: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from stn_cli.errors import UsageError
 from stn_cli.media.decode import Pixels
-from stn_cli.records import Box
+from stn_cli.records import PixelBox
 from stn_cli.tracking.detector import Detection, Detector
 from stn_cli.tracking.discover import Kept
 from stn_cli.tracking.session import Session, Shown, no_such_frame, nothing_in
@@ -61,7 +61,7 @@ def _detector(session: Session) -> Detector | None:
     return detector
 
 
-def _first(session: Session) -> tuple[Pixels, Box, Kept] | None:
+def _first(session: Session) -> tuple[Pixels, PixelBox, Kept] | None:
     """A frame (H, W, 3), the box of an object in it, and the frames to learn from."""
     options = session.options
     if options.init is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import VideoFrame
-from stn_cli.records import Box, TrackedFrame, TrackedObject, corners
+from stn_cli.records import PixelBox, TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.aside import Aside
 from stn_cli.tracking.follower import Follower
 from stn_cli.tracking.session import Session, Shown, no_such_frame, nothing_in
@@ -73,7 +73,7 @@ class _One:
         boxes = self.proposals.of(frame)
         return Start(-1, boxes[0], 1.0) if boxes else None
 
-    def _follower(self, pixels: Pixels, box: Box) -> Follower:
+    def _follower(self, pixels: Pixels, box: PixelBox) -> Follower:
         session = self.session
         return Follower(session.encoder, pixels, box, session.device, session.options.seed)
 
@@ -82,5 +82,5 @@ class _One:
         return _seen(frame, sighting.box, sighting.score) if sighting.present else nothing_in(frame)[0]
 
 
-def _seen(frame: VideoFrame, box: Box, score: float) -> TrackedFrame:
+def _seen(frame: VideoFrame, box: PixelBox, score: float) -> TrackedFrame:
     return TrackedFrame(frame.index, frame.time, (TrackedObject(1, box, score, corners(box)),))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stn_cli.errors import UsageError
-from stn_cli.records import Box
+from stn_cli.records import PixelBox
 
 FORMATS = ("csv", "coco")
 MOST_OBJECTS = 1000
@@ -37,7 +37,7 @@ class TrackOptions:
     """
 
     model: Path | None = None
-    init: Box | None = None
+    init: PixelBox | None = None
     init_frame: int | None = None
     objects: int = 1
     encoder: str = "small"
@@ -68,11 +68,11 @@ class TrackOptions:
             raise UsageError("--init must be x,y,w,h with w and h above 0", as_typed(self.init))
 
     @staticmethod
-    def _is_box(box: Box) -> bool:
+    def _is_box(box: PixelBox) -> bool:
         return all(math.isfinite(v) for v in box) and box[0] < box[2] and box[1] < box[3]
 
 
-def as_typed(box: Box) -> str:
+def as_typed(box: PixelBox) -> str:
     """A box (x1, y1, x2, y2) as it is typed: x,y,w,h."""
     x1, y1, x2, y2 = box
     return ",".join(f"{round(v, 6):.12g}" for v in (x1, y1, x2 - x1, y2 - y1))

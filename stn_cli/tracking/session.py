@@ -14,7 +14,7 @@ from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.errors import InputError, UsageError, counted
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import Video, VideoFrame
-from stn_cli.records import Box, TrackedFrame
+from stn_cli.records import PixelBox, TrackedFrame
 from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.progress import Reporter
 from stn_cli.runtime.stopping import StopRequest
@@ -74,7 +74,7 @@ class Session:
         from stn_cli.coloc.model.localiser import Localiser  # half of all imports, which following without a run can do without
 
         localiser = Localiser.load(options.model, options.device)
-        return cls(video, options, reporter, stop, device, localiser.parts[0].judge.encoder, localiser)
+        return cls(video, options, reporter, stop, device, localiser.parts[0].scorer.encoder, localiser)
 
     def frames(self) -> Iterator[VideoFrame]:
         """The video's frames; a signal ends them."""
@@ -100,7 +100,7 @@ class Session:
         self.reporter.advance(1, note)
         self.stop.check()
 
-    def cut(self, box: Box) -> Box:
+    def cut(self, box: PixelBox) -> PixelBox:
         """A box cut to the frame.
 
         Raises:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stn_cli.records import Box, TrackedFrame, TrackedObject, corners
+from stn_cli.records import PixelBox, TrackedFrame, TrackedObject, corners
 
 GAP = 0.5
 """Seconds: a thing that was away longer was away."""
@@ -94,7 +94,7 @@ def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigmas: tuple[flo
     h, w = size
     out = []
     for found, row in zip(run, smooth.tolist(), strict=True):
-        box: Box = (max(0.0, row[0]), max(0.0, row[1]), min(float(w), row[2]), min(float(h), row[3]))
+        box: PixelBox = (max(0.0, row[0]), max(0.0, row[1]), min(float(w), row[2]), min(float(h), row[3]))
         dx, dy = ((box[0] + box[2] - found.box[0] - found.box[2]) / 2, (box[1] + box[3] - found.box[1] - found.box[3]) / 2)
         upright = found.quad == corners(found.box)
         a, b, c, d = corners(box) if upright else ((x + dx, y + dy) for x, y in found.quad)

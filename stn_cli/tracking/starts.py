@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from stn_cli.media.video import VideoFrame
-from stn_cli.records import Box
+from stn_cli.records import PixelBox
 from stn_cli.tracking.discover import Anchor, Kept, discover
 from stn_cli.tracking.session import Session
 
@@ -28,7 +28,7 @@ class Start:
     """
 
     frame: int
-    box: Box
+    box: PixelBox
     score: float
 
 
@@ -37,7 +37,7 @@ class Proposals:
     """Where a run sees its object in the frames of a video."""
 
     session: Session
-    _known: dict[int, list[Box]] = field(default_factory=dict)
+    _known: dict[int, list[PixelBox]] = field(default_factory=dict)
 
     def learn(self) -> Start | None:
         """Look at all frames: the one in which the run is surest."""
@@ -52,7 +52,7 @@ class Proposals:
                     best = Start(frame.index, likely[0].box, likely[0].score)
         return best
 
-    def of(self, frame: VideoFrame) -> list[Box]:
+    def of(self, frame: VideoFrame) -> list[PixelBox]:
         """The object's box in a frame as the run sees it; none where it is not sure, or there is no run."""
         localiser = self.session.localiser
         if localiser is None:
@@ -89,7 +89,7 @@ def discovered(session: Session) -> tuple[Anchor | None, Kept]:
     return anchor, kept
 
 
-def scaled(box: Box, size: tuple[int, int]) -> Box:
+def scaled(box: PixelBox, size: tuple[int, int]) -> PixelBox:
     """A box in shares of a frame as pixels of one of a size (height, width)."""
     h, w = size
     return box[0] * w, box[1] * h, box[2] * w, box[3] * h

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from stn_cli.media import header, signatures
-from stn_cli.media.cache import Canvas, canvas_side, load_canvas
+from stn_cli.media.cache import Letterbox, letterbox_side, load_letterbox
 from stn_cli.media.decode import Unusable, decode, load, opened, read_header
 from stn_cli.media.scan import ImageFile, scan
 from stn_cli.media.video import open_video
@@ -51,9 +51,9 @@ def picture(size: tuple[int, int] = (40, 64)) -> np.ndarray:
     return image
 
 
-def canvas_of(path: Path, side: int = 48) -> Canvas:
-    out = load_canvas(ImageFile(str(path), path.name), side)
-    assert isinstance(out, Canvas), out
+def letterbox_of(path: Path, side: int = 48) -> Letterbox:
+    out = load_letterbox(ImageFile(str(path), path.name), side)
+    assert isinstance(out, Letterbox), out
     return out
 
 
@@ -171,7 +171,7 @@ def test_case_C_a_format_that_is_not_decoded_is_a_row_with_what_to_do(
         found = scan(source)
         rows = list(found.skipped)
         for image in found.images:
-            out = load_canvas(image, 48)
+            out = load_letterbox(image, 48)
             rows += [out] if isinstance(out, Skipped) else []
         assert len(rows) == 1
         assert rows[0].reason.startswith(begins + ":")
@@ -216,8 +216,8 @@ def test_case_C_heic_is_decoded_where_its_package_is_there(tmp_path: Path, orien
     exif[274] = orientation
     (tmp_path / "a.heic").write_bytes(encoded(stored(picture(), orientation), "HEIF", quality=95, exif=exif.tobytes()))
     assert [f.name for f in scan(tmp_path).images] == ["a.heic"]
-    canvas = canvas_of(tmp_path / "a.heic")
-    assert (canvas.frame.width, canvas.frame.height, canvas.note) == (64, 40, None)
+    letterbox = letterbox_of(tmp_path / "a.heic")
+    assert (letterbox.frame.width, letterbox.frame.height, letterbox.note) == (64, 40, None)
     assert float(np.abs(load(tmp_path / "a.heic").astype(int) - picture()).mean()) < 8
 
 
@@ -240,8 +240,8 @@ def test_case_C_jpeg_xl_made_of_a_turned_jpeg(tmp_path: Path, orientation: int) 
     path.write_bytes(encoded(stored(picture(), orientation), "JPEG", exif=exif, quality=95))
     with pytest.warns(UserWarning, match="reconstruction"), Image.open(path) as image:
         image.save(tmp_path / "b.jxl")
-    canvas = canvas_of(tmp_path / "b.jxl")
-    assert (canvas.frame.width, canvas.frame.height) == (64, 40)
+    letterbox = letterbox_of(tmp_path / "b.jxl")
+    assert (letterbox.frame.width, letterbox.frame.height) == (64, 40)
     assert float(np.abs(load(tmp_path / "b.jxl").astype(int) - picture()).mean()) < 6
 
 
@@ -288,15 +288,15 @@ def test_case_E_sixteen_bits_are_stretched_by_what_they_use(
         assert done
         path.write_bytes(data.tobytes())
     out = load(path)[..., 0].astype(int)
-    canvas = canvas_of(path)
+    letterbox = letterbox_of(path)
     if stretched:
         expected = (deep.astype(float) - deep.min()) * 255 / (int(deep.max()) - int(deep.min()))
         assert np.abs(out - expected).mean() < 3
-        assert canvas.note is not None
-        assert canvas.note.startswith("16 bits:")
+        assert letterbox.note is not None
+        assert letterbox.note.startswith("16 bits:")
     else:
         np.testing.assert_array_equal(out, deep >> 8)
-        assert canvas.note is None
+        assert letterbox.note is None
 
 
 def test_case_E_one_value_or_next_to_none_is_not_made_noise(tmp_path: Path) -> None:
@@ -393,10 +393,11 @@ def test_case_I_a_png_above_max_pixels_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(big_png())
     code = (
-        "import resource, sys; from stn_cli.media.cache import canvas_side, load_canvas; from stn_cli.media.scan import ImageFile\n"
-        "file = ImageFile(sys.argv[1], 'a.png'); small = ImageFile(sys.argv[2], 'b.png'); load_canvas(small, 48); canvas_side([small], 64)\n"
+        "import resource, sys; from stn_cli.media.cache import letterbox_side, load_letterbox; from stn_cli.media.scan import ImageFile\n"
+        "file = ImageFile(sys.argv[1], 'a.png'); small = ImageFile(sys.argv[2], 'b.png'); load_letterbox(small, 48)\n"
+        "letterbox_side([small], 64)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(load_canvas(file, 48, 1_000_000).reason); canvas_side([file], 64)\n"
+        "print(load_letterbox(file, 48, 1_000_000).reason); letterbox_side([file], 64)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     small = write_image(tmp_path / "b.png", picture())
@@ -419,7 +420,7 @@ def test_case_I_headers_of_files_and_of_their_bytes_agree(tmp_path: Path, form: 
     path.write_bytes(encoded(Image.fromarray(picture((300, 500))), form))
     with opened(str(path)) as (file, _):
         assert read_header(file) == read_header(path.read_bytes())
-    assert canvas_side([ImageFile(str(path), "a")], 2000) == 500
+    assert letterbox_side([ImageFile(str(path), "a")], 2000) == 500
 
 
 @pytest.mark.parametrize("mode", ["lossy", "lossless", "alpha", "animated"])
@@ -440,17 +441,17 @@ def test_case_I_a_webps_header_is_read_without_its_decoder(mode: str) -> None:
 def test_case_T1_pages_of_a_tiff_are_counted(tmp_path: Path) -> None:
     pages = [Image.fromarray(make_image(n)[0]) for n in range(5)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    assert canvas_of(tmp_path / "a.tif").note == "several pages: first of 5 pages"
+    assert letterbox_of(tmp_path / "a.tif").note == "several pages: first of 5 pages"
     np.testing.assert_array_equal(load(tmp_path / "a.tif"), make_image(0)[0])
     pages[0].save(tmp_path / "b.tif")
-    assert canvas_of(tmp_path / "b.tif").note is None
+    assert letterbox_of(tmp_path / "b.tif").note is None
 
 
 def test_case_T1_smaller_copies_in_a_tiff_are_no_pages(tmp_path: Path) -> None:
     main, copy = Image.fromarray(make_image(0, (96, 120))[0]), Image.fromarray(make_image(0)[0])
     copy.encoderinfo = {"tiffinfo": {254: 1}}
     main.save(tmp_path / "a.tif", save_all=True, append_images=[copy])
-    assert canvas_of(tmp_path / "a.tif").note is None
+    assert letterbox_of(tmp_path / "a.tif").note is None
 
 
 def test_case_T1_a_tiff_whose_pages_form_a_ring_ends(tmp_path: Path) -> None:
@@ -464,7 +465,7 @@ def test_case_T1_a_tiff_whose_pages_form_a_ring_ends(tmp_path: Path) -> None:
 def test_case_T1_a_stereo_photo_is_not_animated(tmp_path: Path) -> None:
     left, right = (Image.fromarray(make_image(n)[0]) for n in range(2))
     left.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[right])
-    note = canvas_of(tmp_path / "a.jpg").note
+    note = letterbox_of(tmp_path / "a.jpg").note
     assert note is not None
     assert note.startswith("not animated, a stereo photo")
 
@@ -487,7 +488,7 @@ PLACEHOLDERS = [
 @pytest.mark.parametrize(("name", "data", "reason"), PLACEHOLDERS, ids=[row[0] for row in PLACEHOLDERS])
 def test_case_T1_what_stands_in_place_of_a_picture(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(data)
-    out = load_canvas(ImageFile(str(tmp_path / name), name), 48)
+    out = load_letterbox(ImageFile(str(tmp_path / name), name), 48)
     assert isinstance(out, Skipped)
     assert out.reason.startswith(reason)
 

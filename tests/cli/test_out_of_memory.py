@@ -26,7 +26,10 @@ LOADER = ImportError("libtorch_cpu.so: failed to map segment from shared object"
     [
         (("train", "IMAGES", "-o", "OUT"), "stn_cli.coloc.train.run.search"),
         (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.model.localiser.Localiser.look"),
-        (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.model.localiser.load_canvas"),  # in a decoding thread
+        (
+            ("localise", "IMAGES", "-m", "RUN", "-o", "OUT"),
+            "stn_cli.coloc.model.localiser.load_letterbox",
+        ),  # in a decoding thread
         (("report", "RUN"), "stn_cli.report.page.write_report"),
         (("pretrain", "IMAGES", "-o", "OUT"), "stn_cli.pretrain.folder.pretrain_folder"),
         (("track", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.jobs.track.track_source"),

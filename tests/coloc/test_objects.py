@@ -27,7 +27,7 @@ from stn_cli.records import Localisation
 from stn_cli.report.page import write_report
 from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
-from stn_cli.stn import GRIDS, by_name
+from stn_cli.stn import TRANSFORMS, by_name
 from tests.coloc.train.test_run import StopAt
 from tests.conftest import QUICK, write_image
 
@@ -44,10 +44,10 @@ def glyph(angle: float = 0.0, letter: str = "F", side: int = 26) -> np.ndarray:
 
 def scene(rng: np.random.Generator, parts: list[np.ndarray], side: int) -> tuple[np.ndarray, list[list[int]]]:
     """Parts that do not overlap, among strokes; RGB, and the parts' boxes."""
-    canvas = np.zeros((side, side), np.uint8)
+    letterbox = np.zeros((side, side), np.uint8)
     for _ in range(8):
         p, q = rng.integers(0, side, 2), rng.integers(-4, 5, 2)
-        cv2.line(canvas, tuple(map(int, p)), tuple(map(int, p + q)), 255, 2)
+        cv2.line(letterbox, tuple(map(int, p)), tuple(map(int, p + q)), 255, 2)
     boxes: list[list[int]] = []
     for part in parts:
         n = len(part)
@@ -55,9 +55,9 @@ def scene(rng: np.random.Generator, parts: list[np.ndarray], side: int) -> tuple
             x, y = (int(v) for v in rng.integers(0, side - n + 1, 2))
             if all(abs(x - b[0]) >= n or abs(y - b[1]) >= n for b in boxes):
                 break
-        np.maximum(canvas[y : y + n, x : x + n], part, out=canvas[y : y + n, x : x + n])
+        np.maximum(letterbox[y : y + n, x : x + n], part, out=letterbox[y : y + n, x : x + n])
         boxes.append([x, y, x + n, y + n])
-    return canvas[..., None].repeat(3, 2), boxes
+    return letterbox[..., None].repeat(3, 2), boxes
 
 
 def as_cache(pictures: list[np.ndarray]) -> Cache:
@@ -76,7 +76,7 @@ def folder_of(path: Path, letters: str, count: int = 24, side: int = 80, size: i
 
 
 def found_share(boxes: torch.Tensor, truth: list[list[list[int]]], side: int) -> float:
-    """Share of true boxes (of all images) that one of the boxes (N, R, 4) on the canvas meets."""
+    """Share of true boxes (of all images) that one of the boxes (N, R, 4) on the letterbox meets."""
     wanted = torch.tensor(truth) * (2 / side) - 1
     return float((box_iou(wanted[:, :, None], boxes[:, None]).amax(-1) > 0.5).float().mean())
 
@@ -84,7 +84,7 @@ def found_share(boxes: torch.Tensor, truth: list[list[list[int]]], side: int) ->
 def test_two_of_one_kind_share_what_was_learnt() -> None:
     rng = np.random.default_rng(2)
     pairs = [scene(rng, [glyph(), glyph()], 80) for _ in range(24)]
-    (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="template"), CPU)
+    (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
     assert kind.boxes.shape == (24, 2, 4)
     assert float(kind.present.float().mean()) > 0.9
     assert found_share(kind.boxes, [b for _, b in pairs], 80) > 0.9
@@ -95,7 +95,7 @@ def test_two_kinds_are_two_searches() -> None:
     disc = np.zeros((26, 26), np.uint8)
     cv2.circle(disc, (13, 13), 11, 255, 3)
     pairs = [scene(rng, [glyph(letter="K"), disc], 84) for _ in range(30)]
-    kinds = search(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="template"), CPU)
+    kinds = search(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
     boxes = torch.cat([k.boxes for k in kinds], 1)
     assert boxes.shape[1] == 2
     assert found_share(boxes, [b for _, b in pairs], 84) > 0.85
@@ -105,7 +105,7 @@ def test_turned_things_are_found_and_brought_upright() -> None:
     rng = np.random.default_rng(4)
     angles = rng.uniform(-math.pi, math.pi, 32)
     pairs = [scene(rng, [glyph(a)], 72) for a in angles]
-    config = TrainConfig(transform="similarity", search="template", size=(0.3, 0.45))
+    config = TrainConfig(transform="similarity", search="rigid", size=(0.3, 0.45))
     (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), config, CPU)
     assert found_share(kind.crops().boxes(), [b for _, b in pairs], 72) > 0.9
     off = torch.exp(1j * (kind.angles[:, 0].double() - torch.from_numpy(angles)))
@@ -115,7 +115,7 @@ def test_turned_things_are_found_and_brought_upright() -> None:
 def test_upright_things_stay_upright() -> None:
     rng = np.random.default_rng(5)
     pairs = [scene(rng, [glyph(a)], 72) for a in rng.uniform(-0.3, 0.3, 24)]
-    config = TrainConfig(transform="similarity", search="template", size=(0.3, 0.45))
+    config = TrainConfig(transform="similarity", search="rigid", size=(0.3, 0.45))
     (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), config, CPU)
     assert float(kind.angles.abs().median()) < 0.35
 
@@ -154,10 +154,10 @@ def test_alignment_centres_turns_and_repeats_itself_on_other_images() -> None:
 
 def test_a_cascade_finds_what_one_level_cannot_see(tmp_path: Path) -> None:
     truth = folder_of(tmp_path / "images", "F", count=24, side=256, size=22)
-    config = TrainConfig(cascade=3, imgsz=64, search="template", size=(0.06, 0.14), steps=120, finetune=5, batch=16)
+    config = TrainConfig(cascade=3, imgsz=64, search="rigid", size=(0.06, 0.14), steps=120, finetune=5, batch=16)
     train(tmp_path / "images", tmp_path / "run", config)
     localiser = Localiser.load(tmp_path / "run")
-    assert localiser.canvas == 256
+    assert localiser.letterbox == 256
     finder = localiser.parts[0].finder
     assert [level.grid.name for level in finder.levels] == ["attention", "attention", "box"]
     right = coarse = 0
@@ -190,18 +190,18 @@ def test_a_cascade_of_several_is_resumed_bit_equal(stage: str, tmp_path: Path, w
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several")
     folder_of(folder / "images", "FF", count=8, side=64, size=20)
-    config = {**QUICK, "steps": 8, "finetune": 4, "imgsz": 32, "size": (0.3, 0.35), "search": "template"}
+    config = {**QUICK, "steps": 8, "finetune": 4, "imgsz": 32, "size": (0.3, 0.35), "search": "rigid"}
     train(folder / "images", folder / "run", TrainConfig(**config, objects=2, cascade=2))
     return folder / "run"
 
 
 def test_several_objects_are_trained_and_written(tmp_path: Path) -> None:
     truth = folder_of(tmp_path / "images", "FF")
-    config = TrainConfig(**{**QUICK, "steps": 80, "imgsz": 80}, objects=2, search="template", size=(0.25, 0.4))
+    config = TrainConfig(**{**QUICK, "steps": 80, "imgsz": 80}, objects=2, search="rigid", size=(0.25, 0.4))
     result = train(tmp_path / "images", tmp_path / "run", config)
-    assert result.kind == "template"  # two of one kind
+    assert result.kind == "rigid"  # two of one kind
     localiser = Localiser.load(tmp_path / "run")
-    assert localiser.facts["kinds"][0]["in_each_image"] == 2
+    assert localiser.facts["kinds"][0]["objects"] == 2
     page = write_report(tmp_path / "run").read_text()
     assert ", 2 in each image" in page
     met = 0
@@ -215,7 +215,7 @@ def test_several_objects_are_trained_and_written(tmp_path: Path) -> None:
     assert met >= 0.75 * 2 * len(truth)
 
 
-@pytest.mark.parametrize("transform", sorted(GRIDS))
+@pytest.mark.parametrize("transform", sorted(TRANSFORMS))
 def test_records_hold_any_transformation(transform: str, tmp_path: Path, trained_by: dict[str, Path]) -> None:
     """theta in boxes.json cuts the crop again: its corners are the quad, from the JSON alone."""
     localiser = Localiser.load(trained_by[transform])
@@ -238,10 +238,10 @@ def trained_by(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A very short run with each transformation."""
     folder = tmp_path_factory.mktemp("by")
     folder_of(folder / "images", "F", count=8, side=48, size=20)
-    config = {**QUICK, "steps": 4, "finetune": 2, "size": (0.4, 0.45), "search": "template"}
-    for name in GRIDS:
+    config = {**QUICK, "steps": 4, "finetune": 2, "size": (0.4, 0.45), "search": "rigid"}
+    for name in TRANSFORMS:
         train(folder / "images", folder / name, TrainConfig(**config, transform=name))
-    return {name: folder / name for name in GRIDS}
+    return {name: folder / name for name in TRANSFORMS}
 
 
 def record(box: tuple[float, float, float, float], score: float) -> Localisation:
@@ -266,7 +266,7 @@ def test_boxes_of_crops_are_around_their_ellipses() -> None:
 
 def test_a_finder_of_several_reads_several_crops() -> None:
     torch.manual_seed(0)
-    finder = Finder(by_name("box"), ranks=3, levels=2).eval()
+    finder = Finder(by_name("box"), objects=3, levels=2).eval()
     scene = Scene(torch.rand(2, 3, 64, 64), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4))
     crops = finder(scene)
     assert crops.matrix.shape == (2, 3, 2, 3)

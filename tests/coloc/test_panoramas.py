@@ -34,7 +34,7 @@ def strip(seed: int, width: int, height: int) -> np.ndarray:
         (1500, 60),  # from a phone
         (60, 1500),
         (1080, 60),  # 18 to 1
-        (2500, 10),  # a line of pixels on the canvas
+        (2500, 10),  # a line of pixels on the letterbox
     ],
 )
 def test_case_R_very_wide_and_tall_pictures_train(tmp_path: Path, encoder: str, width: int, height: int) -> None:

@@ -13,13 +13,13 @@ import torch
 
 from stn_cli.coloc.model.finder import Finder
 from stn_cli.coloc.score.calibration import DOUBTFUL
-from stn_cli.coloc.score.scorers import make_judge
+from stn_cli.coloc.score.scorers import make_scorer
 from stn_cli.coloc.search.choose import Kind, search
 from stn_cli.coloc.train.steps import match_sizes, predict
 from stn_cli.encoders import make_encoder
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
-from stn_cli.media.cache import build_cache, canvas_side
+from stn_cli.media.cache import build_cache, letterbox_side
 from stn_cli.media.scan import scan
 from stn_cli.records import ImageRecord
 from stn_cli.runs.checkpoint import load_model
@@ -33,12 +33,12 @@ CPU = torch.device("cpu")
 def found(folder: Path, config: TrainConfig) -> tuple[list[Kind], dict[str, list[list[float]]]]:
     """Kinds that a search finds, and the boxes of all of them in pixels, first ones first."""
     files = scan(folder).images
-    large = build_cache(files, canvas_side(files, 208))
-    cache = large.reduced(canvas_side(files, config.imgsz))
+    large = build_cache(files, letterbox_side(files, 208))
+    cache = large.reduced(letterbox_side(files, config.imgsz))
     with torch.no_grad():
         kinds = search(cache, make_encoder("small"), config, CPU, large=large)
     boxes = {
-        name: [frame.boxes_from_canvas(box).tolist() for kind in kinds for box in kind.boxes[i]]
+        name: [frame.boxes_from_letterbox(box).tolist() for kind in kinds for box in kind.boxes[i]]
         for i, (name, frame) in enumerate(zip(cache.names, cache.frames, strict=True))
     }
     return kinds, boxes
@@ -53,7 +53,7 @@ def right(boxes: dict[str, list[list[float]]], truth: dict[str, list[list[float]
     return sum(hits) / len(hits)
 
 
-@pytest.mark.parametrize("which", ["region", "auto"])
+@pytest.mark.parametrize("which", ["deformable", "auto"])
 def test_cups_on_any_ground(which: str, tmp_path: Path) -> None:
     """The same cup in every image is nearly rigid, but its saucer belongs to it: the loose hypothesis must win."""
     source = ROOT / "sample_data/cups"
@@ -91,7 +91,7 @@ def test_two_common_objects_are_both_found(tmp_path: Path) -> None:
     for n in range(20):
         image, truth[f"{n:02d}.png"] = scene(n, "rb")
         write_image(tmp_path / f"{n:02d}.png", image)
-    _kinds, boxes = found(tmp_path, TrainConfig(search="region", objects=2))
+    _kinds, boxes = found(tmp_path, TrainConfig(search="deformable", objects=2))
     both = [
         {max(places, key=lambda s: float(box_iou(torch.tensor(box), torch.tensor(places[s]).float()))) for box in boxes[n]}
         == {"r", "b"}
@@ -108,7 +108,7 @@ def test_two_common_objects_are_both_found(tmp_path: Path) -> None:
 
 def learnt(cli: Callable[..., tuple[int, str, str]], folder: Path, *flags: object) -> tuple[list[ImageRecord], str]:
     """Records of folder/images after a whole, short training of the loose hypothesis into folder/run, and what training said."""
-    flags = ("--search", "region", "--imgsz", 64, "--batch", 8, "--no-report", *flags)
+    flags = ("--search", "deformable", "--imgsz", 64, "--batch", 8, "--no-report", *flags)
     code, _, said = cli("train", folder / "images", "-o", folder / "run", *flags)
     assert code == 0, said
     code, _, err = cli("localise", "-m", folder / "run", "-o", folder / "boxes")
@@ -151,8 +151,8 @@ def test_crops_become_as_large_as_the_searchs(tmp_path: Path) -> None:
     finder.localisation().begin_at(torch.tensor([0.2, 0.3]))
     boxes = torch.tensor([[[-0.5, -0.4, 0.3, 0.4]]]).expand(6, 1, 4)
     none = torch.zeros(6, 1)
-    judge = make_judge("dense", [256, 1, 64, 6], make_encoder("small"))
-    kind = Kind("dense", judge, boxes, none, none == 0, [], None, None)
+    scorer = make_scorer("dense", [256, 1, 64, 6], make_encoder("small"))
+    kind = Kind("dense", scorer, boxes, none, none == 0, [], None, None)
     match_sizes(finder, kind, cache, CPU)
     found = predict(finder, cache, CPU, torch.arange(6)).boxes()[:, 0]
     torch.testing.assert_close((found[:, 2:] - found[:, :2]).mean(0), torch.tensor([0.8, 0.8]), rtol=1e-3, atol=0)
@@ -222,5 +222,5 @@ def test_odd_images_are_no_fault(tmp_path: Path, cli: Callable[..., tuple[int, s
 def test_real_photographs(name: str, least: float) -> None:
     """The search alone; the figures of whole trainings are those of benchmarks/photos.py."""
     source = SHARED / "data/photos" / name
-    _, boxes = found(source / "images", TrainConfig(search="region"))
+    _, boxes = found(source / "images", TrainConfig(search="deformable"))
     assert right(boxes, json.loads((source / "boxes.json").read_text())) >= least

@@ -243,7 +243,7 @@ def test_offline_says_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--encoder small" in line
 
 
-@pytest.mark.parametrize("search", ["template", "region"])
+@pytest.mark.parametrize("search", ["rigid", "deformable"])
 def test_a_run_with_a_network_carries_its_weights(weights: Path, tmp_path: Path, search: str) -> None:
     """Trained with a weights file, moved elsewhere, used without it; all offline."""
     from stn_cli.coloc.model.localiser import Localiser

@@ -16,14 +16,14 @@ from stn_cli.errors import InputError
 from stn_cli.evaluate import read_truth, score_boxes, write_per_image
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.csv import CsvWriter
-from stn_cli.records import Box, ImageRecord, Localisation
+from stn_cli.records import ImageRecord, Localisation, PixelBox
 from tests.conftest import SHARED
 from tests.formats.test_truth import boxes
 
 Call = Callable[..., tuple[int, str, str]]
 
 
-def record(name: str, *scored: tuple[Box, float]) -> ImageRecord:
+def record(name: str, *scored: tuple[PixelBox, float]) -> ImageRecord:
     quad = ((0.0, 0.0),) * 4
     objects = [Localisation(name, 100, 100, box, quad, (1, 0, 0, 0, 1, 0), s) for box, s in scored]
     return ImageRecord(name, 100, 100, tuple(sorted(objects, key=lambda o: -o.score)))
@@ -34,7 +34,11 @@ RECORDS = [
     record("b.png", ((0, 0, 10, 10), 0.8)),
     record("c.png"),
 ]
-TRUTH: dict[str, list[Box]] = {"a.png": [(0, 0, 10, 10)], "b.png": [(90, 90, 99, 99), (0, 0, 10, 20)], "c.png": [(1, 1, 5, 5)]}
+TRUTH: dict[str, list[PixelBox]] = {
+    "a.png": [(0, 0, 10, 10)],
+    "b.png": [(90, 90, 99, 99), (0, 0, 10, 20)],
+    "c.png": [(1, 1, 5, 5)],
+}
 
 
 def test_closed_form() -> None:
@@ -134,7 +138,7 @@ def test_rows_per_image(tmp_path: Path) -> None:
 SIDE = 400
 
 
-def made(seed: int, images: int = 40) -> tuple[list[ImageRecord], dict[str, list[Box]]]:
+def made(seed: int, images: int = 40) -> tuple[list[ImageRecord], dict[str, list[PixelBox]]]:
     """Several objects an image, found with some error, some missed, some made up; true boxes lie apart, so that matching is plain."""
     rng = np.random.default_rng(seed)
     records, truth = [], {}
@@ -152,7 +156,7 @@ def made(seed: int, images: int = 40) -> tuple[list[ImageRecord], dict[str, list
     return records, truth
 
 
-def independent(scorer: str, folder: Path, records: list[ImageRecord], truth: dict[str, list[Box]]) -> dict[str, float]:
+def independent(scorer: str, folder: Path, records: list[ImageRecord], truth: dict[str, list[PixelBox]]) -> dict[str, float]:
     writer = CocoWriter(folder / "boxes.json", {})
     for r in records:
         writer.add(r)
@@ -176,8 +180,8 @@ def test_average_precision_agrees_with_the_independent_scorer(tmp_path: Path, se
 
 
 def test_average_precision_in_closed_form() -> None:
-    box: Box = (0, 0, 100, 100)
-    half: Box = (0, 0, 100, 72)  # IoU .72: right up to .7, the fifth of ten thresholds
+    box: PixelBox = (0, 0, 100, 100)
+    half: PixelBox = (0, 0, 100, 72)  # IoU .72: right up to .7, the fifth of ten thresholds
     truth = {"a.png": [box], "b.png": [box]}
     perfect = score_boxes([record("a.png", (box, 0.9)), record("b.png", (box, 0.8))], truth)
     assert (perfect.ap50, perfect.ap) == (pytest.approx(100), pytest.approx(100))
@@ -197,7 +201,7 @@ def test_more_than_a_hundred_boxes_of_an_image_count() -> None:
 
 
 def test_recall_and_precision_at_a_score() -> None:
-    true: list[Box] = [(0, 0, 10, 10), (50, 50, 60, 60)]
+    true: list[PixelBox] = [(0, 0, 10, 10), (50, 50, 60, 60)]
     records = [record("a.png", (true[0], 0.9), (true[1], 0.4), ((80, 80, 90, 90), 0.45), ((70, 70, 80, 80), 0.2))]
     assert [score_boxes(records, {"a.png": true}, score=s).counts.recall for s in (0.95, 0.5, 0.4)] == [0, 50, 100]
     assert score_boxes(records, {"a.png": true}, score=0.95).counts.precision is None

@@ -13,12 +13,12 @@ from stn_cli.errors import InputError, UsageError
 from stn_cli.evaluate import score_boxes
 from stn_cli.evaluate.names import pair_names, parts_of
 from stn_cli.formats.truth import Truth, is_outside, read_truth
-from stn_cli.records import Box, ImageRecord, Localisation, corners
+from stn_cli.records import ImageRecord, Localisation, PixelBox, corners
 
 Call = Callable[..., tuple[int, str, str]]
 
 
-def record(name: str, *scored: tuple[Box, float]) -> ImageRecord:
+def record(name: str, *scored: tuple[PixelBox, float]) -> ImageRecord:
     objects = [Localisation(name, 100, 100, box, corners(box), (), score) for box, score in scored]
     return ImageRecord(name, 100, 100, tuple(sorted(objects, key=lambda o: -o.score)))
 
@@ -28,7 +28,7 @@ def write(path: Path, value: Any, encoding: str = "utf-8") -> Path:
     return path
 
 
-def boxes(truth: Truth) -> dict[str, list[Box]]:
+def boxes(truth: Truth) -> dict[str, list[PixelBox]]:
     return {name: [o.box for o in objects] for name, objects in truth.images.items()}
 
 
@@ -138,7 +138,7 @@ def test_a_category_that_is_not_there_ends_with_2_and_names_those_that_are(
 
 def test_crowds_of_coco_are_ignored(tmp_path: Path) -> None:
     path = write(tmp_path / "t.json", coco(CAT, CROWD))
-    inside: Box = (60, 60, 65, 65)  # IoU with the crowd is .02, but all of it lies there
+    inside: PixelBox = (60, 60, 65, 65)  # IoU with the crowd is .02, but all of it lies there
     result = score_boxes(
         [record("a.png", ((0, 0, 10, 10), 0.9), (inside, 0.8), ((62, 62, 70, 70), 0.7)), record("b.png")], path
     )
@@ -163,8 +163,8 @@ def test_case_J3_coco_without_sizes_with_a_mark_and_with_orphans(tmp_path: Path,
 
 def test_case_J1_images_without_an_object_are_left_out_of_corloc_and_are_false_alarms_of_ap() -> None:
     names = [f"{n}.png" for n in range(5)]
-    box: Box = (0, 0, 10, 10)
-    truth: dict[str, list[Box]] = {name: [box] for name in names[:4]} | {names[4]: []}
+    box: PixelBox = (0, 0, 10, 10)
+    truth: dict[str, list[PixelBox]] = {name: [box] for name in names[:4]} | {names[4]: []}
     found = [record(name, (box, 0.6)) for name in names[:4]] + [record(names[4], (box, 0.9))]
     result = score_boxes(found, truth)
     assert result.corloc == 100  # was 80

@@ -16,7 +16,7 @@ from PIL import Image
 
 from stn_cli.media import budget, decode
 from stn_cli.media.budget import Budget
-from stn_cli.media.cache import load_canvas
+from stn_cli.media.cache import load_letterbox
 from stn_cli.media.decode import Unusable, decoded, load, read_bytes, read_header, working_bytes
 from stn_cli.media.header import most_bytes
 from stn_cli.media.scan import ImageFile, scan
@@ -100,7 +100,7 @@ def test_large_pictures_of_few_bytes_are_decoded_one_by_one(tmp_path: Path, monk
         monkeypatch.setattr(budget, "shared", lambda small=small: small)
         most = 0
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: load_canvas(file, 48), range(16)))
+            list(pool.map(lambda _: load_letterbox(file, 48), range(16)))
         assert 1 <= most <= allowed
         assert most > 1 or allowed == 1
 
@@ -152,7 +152,7 @@ def test_a_sparse_file_of_50_gb_is_skipped_at_once(tmp_path: Path) -> None:
             file.truncate(50 << 30)
     found = scan(tmp_path)
     assert len(found.images) == 2
-    out = load_canvas(found.images[0], 48)
+    out = load_letterbox(found.images[0], 48)
     assert isinstance(out, Skipped)
     assert out.reason == f"too large: {50 << 30:,} bytes, at most {most_bytes():,}"
     with pytest.raises(Unusable, match="too large"):

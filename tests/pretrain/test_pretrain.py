@@ -167,7 +167,7 @@ def test_a_folder_becomes_an_encoder(tmp_path: Path, cli: Callable[..., tuple[in
     shipped = SmallEncoder().state_dict()
     assert any(not torch.equal(v, shipped[k]) for k, v in encoder.state_dict().items())
     code, _, err = cli(
-        "train", tmp_path / "images", "-o", tmp_path / "run", "--encoder", out, "--search", "region", "--steps", 4, "--finetune", 1,
+        "train", tmp_path / "images", "-o", tmp_path / "run", "--encoder", out, "--search", "deformable", "--steps", 4, "--finetune", 1,
         "--imgsz", 48, "--batch", 4, "--no-report",
     )  # fmt: skip
     assert code == 0, err

@@ -28,7 +28,7 @@ def test_the_page_is_self_contained_and_shows_everything(trained: Trained) -> No
     assert page.count("<svg") == 3
     assert not re.search(r'(src|href)="(?!data:)', page)
     kinds = Localiser.load(trained.run).facts["kinds"]
-    word = {"template": "rigid", "region": "loose"}[kinds[0]["kind"]]
+    word = {"rigid": "rigid", "words": "deformable", "dense": "deformable"}[kinds[0]["kind"]]
     assert re.search(rf"the thing was taken for\s+{word}", page)
     scores = [float(s) for s in re.findall(r"&middot; (\d\.\d\d)<", page)]
     assert scores == sorted(scores)

@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves
 import stn_cli
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import discriminant as linear
-from stn_cli.coloc.search import rigid as template
+from stn_cli.coloc.search import rigid as rigid
 from stn_cli.coloc.search import windows
 from stn_cli.coloc.search.discriminant import Projection
-from stn_cli.coloc.search.rigid import apply_template, search_template
+from stn_cli.coloc.search.rigid import apply_rigid, search_rigid
 from stn_cli.coloc.train.run import train
 from stn_cli.encoders import GradientEncoder, PretrainedEncoder, pretrained
 from stn_cli.errors import ResourceError, out_of_memory
@@ -47,7 +47,7 @@ class NoDouble(TorchDispatchMode):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"search": "region"},  # dense features: principal components, Otsu, windows between the cells
+        {"search": "deformable"},  # dense features: principal components, Otsu, windows between the cells
         {"encoder": "gradient", "transform": "affine", "size": (0.3, 0.4)},  # words, and crops that turn
     ],
 )
@@ -125,22 +125,20 @@ def test_components_have_a_sign_when_their_sum_is_nought() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 3 * 192 * 400 * 4, 10**9])
 def test_windows_that_do_not_fit_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """The same template from parts as from all at once; only what fits is kept."""
+    """The same rigid from parts as from all at once; only what fits is kept."""
     cache, _ = planted_glyphs(10)
     scene = Scene.of(cache, torch.arange(10), torch.device("cpu"))
-    whole = search_template(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
-    monkeypatch.setattr(template, "AT_ONCE", at_once)
+    whole = search_rigid(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
+    monkeypatch.setattr(rigid, "AT_ONCE", at_once)
     sizes = []
-    real = template.Windows._embed
-    monkeypatch.setattr(
-        template.Windows, "_embed", lambda self, part: (sizes.append(part.stop - part.start), real(self, part))[1]
-    )
-    parts = search_template(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
+    real = rigid.Windows._embed
+    monkeypatch.setattr(rigid.Windows, "_embed", lambda self, part: (sizes.append(part.stop - part.start), real(self, part))[1])
+    parts = search_rigid(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
     assert whole is not None
     assert parts is not None
     assert parts.loss == pytest.approx(whole.loss, rel=1e-3)
     torch.testing.assert_close(parts.prototype, whole.prototype, rtol=1e-3, atol=1e-4)
-    a, b = (apply_template(t, GradientEncoder(), scene.images, scene.rectangles)[0] for t in (whole, parts))
+    a, b = (apply_rigid(t, GradientEncoder(), scene.images, scene.rectangles)[0] for t in (whole, parts))
     torch.testing.assert_close(a, b)
     assert max(sizes) == (1 if at_once == 1 else 10 if at_once == 10**9 else max(sizes))
     assert (max(sizes) < 10) == (at_once < 10**9)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stn_cli.stn import GRIDS, Cascade, CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
+from stn_cli.stn import TRANSFORMS, Cascade, CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is a test dependency")
 
@@ -34,7 +34,7 @@ def transformer(name: str, **options: object) -> SpatialTransformer:
 
 
 @pytest.mark.parametrize("options", [{}, {"antialias": False}, {"inside": True, "sides": (0.1, 0.9), "fold": False}], ids=str)
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_one_graph_without_breaks(name: str, options: dict[str, object]) -> None:
     """fullgraph: nothing in it falls back to Python; gradients flow as in eager mode."""
     if name == "structured" and "fold" in options:
@@ -59,7 +59,7 @@ def test_the_default_compiler_gives_the_same_crops() -> None:
     torch.testing.assert_close(V, model(U)[0], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_onnx_gives_the_same_crops(name: str, tmp_path: Path) -> None:
     model, U = transformer(name, antialias=False), torch.rand(2, 3, 30, 40)
     with warnings.catch_warnings(), torch.no_grad():

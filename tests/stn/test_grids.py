@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from stn_cli.errors import UsageError
 from stn_cli.stn import (
-    GRIDS,
-    GRIDS_3D,
+    TRANSFORMS,
+    TRANSFORMS_3D,
     Euclidean,
     FixedAttention,
     PiecewiseAffine,
@@ -19,12 +19,12 @@ from stn_cli.stn import (
     ThinPlateSpline,
     Transformation,
     affine_grid,
+    base_grid,
     by_name,
-    regular_lattice,
 )
 
 D = torch.float64
-ALL = [*GRIDS, *GRIDS_3D]
+ALL = [*TRANSFORMS, *TRANSFORMS_3D]
 BENDING = ["piecewise_affine", "thin_plate_spline", "structured"]
 GROUPS = [n for n in ALL if n not in BENDING and n != "fixed_attention"]
 
@@ -47,7 +47,7 @@ def test_training_starts_at_the_identity(name: str) -> None:
     grid = make(name)
     size = (5, 7) if grid.dims == 2 else (3, 4, 5)
     assert grid.identity().shape == (grid.theta_dim,)
-    expected = regular_lattice(size, dtype=D) * (0.5 if name == "fixed_attention" else 1)
+    expected = base_grid(size, dtype=D) * (0.5 if name == "fixed_attention" else 1)
     torch.testing.assert_close(grid.grid(grid.identity(D), size), expected, atol=1e-12, rtol=0)
 
 
@@ -61,7 +61,7 @@ def test_pose_and_theta_are_inverse(name: str) -> None:
     torch.testing.assert_close(grid.theta(centre, shape), theta)
 
 
-@pytest.mark.parametrize("name", [n for n in GRIDS if n not in ("fixed_attention", "euclidean")])
+@pytest.mark.parametrize("name", [n for n in TRANSFORMS if n not in ("fixed_attention", "euclidean")])
 def test_shape_of_a_box_is_that_box(name: str) -> None:
     grid = make(name)
     shape = grid.shape_of_box(torch.tensor([0.5, 0.5], dtype=D))
@@ -121,7 +121,7 @@ def test_a_point_on_the_horizon_is_far_and_not_nan() -> None:
 def test_groups_compose_and_invert_exactly(name: str) -> None:
     grid = make(name)
     a, b = some(grid), some(grid, seed=1)
-    x = regular_lattice((7,) * grid.dims, dtype=D).view(-1, grid.dims)
+    x = base_grid((7,) * grid.dims, dtype=D).view(-1, grid.dims)
     torch.testing.assert_close(grid.points(grid.compose(a, b), x), grid.points(a, grid.points(b, x)))
     torch.testing.assert_close(grid.points(a, grid.points(grid.inverse(a), x)), x.expand(5, -1, -1))
 
@@ -130,7 +130,7 @@ def test_groups_compose_and_invert_exactly(name: str) -> None:
 def test_bending_ones_invert_in_least_squares(name: str) -> None:
     """Exact where the bend is an affine map, and better than the affine inverse where it is not."""
     grid = make(name)
-    x = regular_lattice((9, 9), dtype=D).view(-1, 2) * 0.8
+    x = base_grid((9, 9), dtype=D).view(-1, 2) * 0.8
     for spread, most in ((0.0, 1e-9), (0.05, 0.05)):
         theta = some(grid, spread=spread)
         there = grid.points(theta, x)
@@ -170,17 +170,17 @@ def test_crops_scale_and_shift(name: str) -> None:
     grid = make(name)
     theta = some(grid)
     moved = grid.shifted(theta, torch.full((grid.dims,), 0.25, dtype=D))
-    x = regular_lattice((4,) * grid.dims, dtype=D).view(-1, grid.dims)
+    x = base_grid((4,) * grid.dims, dtype=D).view(-1, grid.dims)
     torch.testing.assert_close(grid.points(moved, x), grid.points(theta, x) + 0.25)
     half = grid.scaled(theta, torch.full((5, grid.dims), 0.5, dtype=D))
     torch.testing.assert_close(grid.sides(half), grid.sides(theta) / 2)
     torch.testing.assert_close(grid.area(half), grid.area(theta) / 2**grid.dims)
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_an_affine_map_after_is_again_of_the_form(name: str) -> None:
     grid, affine = make(name), torch.tensor([[0.5, 0.1, 0.2], [-0.2, 0.8, -0.1]], dtype=D)
-    theta, x = some(grid), regular_lattice((4, 5), dtype=D).view(-1, 2)
+    theta, x = some(grid), base_grid((4, 5), dtype=D).view(-1, 2)
     out = grid.combine(grid.after(affine, grid.matrix(theta)), grid.basis(x))
     torch.testing.assert_close(out, grid.points(theta, x) @ affine[:, :2].T + affine[:, 2])
 
@@ -243,7 +243,7 @@ class _Call(torch.nn.Module):
 def test_the_whole_set_of_bends_is_the_thin_plate_spline() -> None:
     structured, spline = Structured(13).double(), ThinPlateSpline(4)
     theta = some(spline)
-    x = regular_lattice((6, 6), dtype=D).view(-1, 2)
+    x = base_grid((6, 6), dtype=D).view(-1, 2)
     sources = spline.points(theta, x)
     fitted = structured.fit(x.expand(5, -1, -1), sources)
     torch.testing.assert_close(structured.points(fitted, x), sources, atol=1e-6, rtol=1e-6)
@@ -355,7 +355,7 @@ def test_wrong_shapes_types_and_names_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="bends must be 1 to 13"):
         by_name("structured", terms=14)
     with pytest.raises(UsageError, match="at least 1 x 1"):
-        regular_lattice((0, 3))
+        base_grid((0, 3))
 
 
 @pytest.mark.parametrize("name", ["similarity", "affine", "projective", "affine3d"])
@@ -378,14 +378,14 @@ def test_half_precision_thetas_give_full_precision_coordinates() -> None:
     theta = make("affine").identity().to(torch.bfloat16)
     grid = make("affine").grid(theta[None], (300, 300))
     assert grid.dtype == torch.float32
-    torch.testing.assert_close(grid[0], regular_lattice((300, 300)))
+    torch.testing.assert_close(grid[0], base_grid((300, 300)))
 
 
 def test_lattice_is_pixel_centres() -> None:
-    lattice = regular_lattice((2, 4), dtype=D)
+    lattice = base_grid((2, 4), dtype=D)
     assert lattice[0, :, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
     assert lattice[:, 0, 1].tolist() == [-0.5, 0.5]
-    volume = regular_lattice((2, 3, 4), dtype=D)
+    volume = base_grid((2, 3, 4), dtype=D)
     assert volume[1, 2, 3].tolist() == pytest.approx([0.75, 2 / 3, 0.5])  # x, y, z
 
 

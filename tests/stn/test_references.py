@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stn_cli.geometry import pixel_index
-from stn_cli.stn import Affine3d, Projective, ThinPlateSpline, regular_lattice, sample
+from stn_cli.stn import Affine3d, Projective, ThinPlateSpline, base_grid, sample
 from stn_cli.stn.grids.thin_plate_spline import radial
 
 kornia = pytest.importorskip("kornia", reason="kornia is a test dependency")
@@ -35,7 +35,7 @@ def test_a_projective_warp_is_kornias() -> None:
     U = torch.rand(3, 2, 17, 21, dtype=D)
     theta = homography(3)
     ours = sample(U, Projective().grid(theta, (12, 15)))
-    grid = regular_lattice((12, 15), dtype=D).expand(3, -1, -1, -1)
+    grid = base_grid((12, 15), dtype=D).expand(3, -1, -1, -1)
     warped = kornia.geometry.linalg.transform_points(Projective().matrix(theta)[:, None], grid)
     torch.testing.assert_close(ours, torch.nn.functional.grid_sample(U, warped, align_corners=False))
 

@@ -17,8 +17,8 @@ from stn_cli.stn import (
     Lanczos,
     Pyramid,
     affine_grid,
+    base_grid,
     by_name,
-    regular_lattice,
     sample,
     sample_reduced,
 )
@@ -98,7 +98,7 @@ def test_integer_kernel_has_a_gradient_to_the_image_only(case: tuple[torch.Tenso
 @pytest.mark.parametrize("kernel", ["bilinear", "integer"])
 def test_whole_shifts_are_exact(kernel: str) -> None:
     U = torch.rand(1, 1, 6, 8, dtype=D)
-    grid = regular_lattice((6, 8), dtype=D)[None] + torch.tensor([2 * 2 / 8, 0.0], dtype=D)
+    grid = base_grid((6, 8), dtype=D)[None] + torch.tensor([2 * 2 / 8, 0.0], dtype=D)
     out = sample(U, grid, kernel=kernel)
     torch.testing.assert_close(out[..., :6], U[..., 2:])
     assert not bool(out[..., 6:].any())  # zeros outside
@@ -309,7 +309,7 @@ def test_flat_volumes_agree_with_pictures(kernel: str, backend: str) -> None:
 @pytest.mark.parametrize("kernel", ["bicubic", "lanczos", "gaussian"])
 def test_wide_kernels_work_in_volumes(kernel: str) -> None:
     U = torch.rand(1, 1, 9, 9, 9, dtype=D)
-    grid = regular_lattice((9, 9, 9), dtype=D)[None]
+    grid = base_grid((9, 9, 9), dtype=D)[None]
     out = sample(U, grid, kernel=kernel)
     if kernel != "gaussian":  # at the pixels' centres the others return the pixels
         torch.testing.assert_close(out, U)
@@ -325,7 +325,7 @@ def test_a_warp_and_its_inverse_return_the_image(name: str) -> None:
     torch.manual_seed(8)
     theta = grid.identity(D) + 0.06 * torch.randn(1, grid.theta_dim, dtype=D)
     there = sample(U, grid.grid(theta, (96, 96)), kernel=Bicubic(-0.5))
-    back = grid.targets(theta, regular_lattice((96, 96), dtype=D).view(1, -1, 2)).view(1, 96, 96, 2)
+    back = grid.targets(theta, base_grid((96, 96), dtype=D).view(1, -1, 2)).view(1, 96, 96, 2)
     again = sample(there, back, kernel=Bicubic(-0.5))
     torch.testing.assert_close(again[..., 24:72, 24:72], U[..., 24:72, 24:72], atol=3e-3, rtol=0)
 

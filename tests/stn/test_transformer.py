@@ -7,7 +7,7 @@ from torch import nn
 
 from stn_cli.errors import UsageError
 from stn_cli.stn import (
-    GRIDS,
+    TRANSFORMS,
     Cascade,
     CnnLocalisation,
     FcnLocalisation,
@@ -18,10 +18,10 @@ from stn_cli.stn import (
     TransformerPool,
     TrunkLocalisation,
     append_theta,
+    base_grid,
     by_name,
     diversity_loss,
     flatten_volume,
-    regular_lattice,
     spread_starts,
 )
 
@@ -37,7 +37,7 @@ class Fixed(nn.Module):
         return self.theta.expand(len(U), -1)
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("kind", ["fcn", "cnn", "heatmap", "trunk"])
 def test_training_begins_at_the_identity(name: str, kind: str) -> None:
     grid = by_name(name)
@@ -67,7 +67,7 @@ def test_a_stated_start() -> None:
     torch.testing.assert_close(theta, torch.tensor([[0.25, 0, 0]]).expand(2, 3), atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_gradients_reach_f_loc_through_the_sampler(name: str) -> None:
     grid = by_name(name)
     torch.manual_seed(0)
@@ -216,8 +216,8 @@ def test_a_cascade_may_mix_transformations() -> None:
     cascade = Cascade(levels)
     V, thetas = cascade(U)
     torch.testing.assert_close(V, U, atol=1e-4, rtol=0)
-    points = cascade.through(thetas, regular_lattice((3, 3)).view(-1, 2))
-    torch.testing.assert_close(points, regular_lattice((3, 3)).view(-1, 2).expand(2, -1, -1), atol=1e-5, rtol=0)
+    points = cascade.through(thetas, base_grid((3, 3)).view(-1, 2))
+    torch.testing.assert_close(points, base_grid((3, 3)).view(-1, 2).expand(2, -1, -1), atol=1e-5, rtol=0)
 
 
 def test_volumes_are_cut_and_flattened() -> None:

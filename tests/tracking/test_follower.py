@@ -18,7 +18,7 @@ from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.glimpse import Glimpse
 from stn_cli.tracking.template import Template
 from stn_cli.tracking.view import SIDE, Eye, cut_window, window_around, windows_over
-from tests.videos import Box, ground, moving, paint
+from tests.videos import PixelBox, ground, moving, paint
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def encoder() -> Encoder:
     return make_encoder("small")
 
 
-def overlap(a: Box, b: Box) -> float:
+def overlap(a: PixelBox, b: PixelBox) -> float:
     return float(box_iou(torch.tensor(a), torch.tensor(b)))
 
 
-def follow(encoder: Encoder, frames: list[np.ndarray], box: Box, **options: object) -> list[Sighting]:
+def follow(encoder: Encoder, frames: list[np.ndarray], box: PixelBox, **options: object) -> list[Sighting]:
     follower = Follower(encoder, frames[0], box, **options)  # type: ignore[arg-type]
     return [follower.step(frame) for frame in frames[1:]]
 

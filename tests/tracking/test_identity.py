@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stn_cli.records import Box, TrackedFrame, TrackedObject, corners
+from stn_cli.records import PixelBox, TrackedFrame, TrackedObject, corners
 from stn_cli.tracking import identity
 from stn_cli.tracking.looks import BLOCK, KeptLooks, Looks
 from stn_cli.tracking.smooth import refine
@@ -31,7 +31,7 @@ class Made:
     faces: bool = True
 
 
-def made(seed: int, length: int, how: Made) -> tuple[list[TrackedFrame], dict[tuple[int, Box], npt.NDArray[np.float16]]]:
+def made(seed: int, length: int, how: Made) -> tuple[list[TrackedFrame], dict[tuple[int, PixelBox], npt.NDArray[np.float16]]]:
     """Objects that wander in a square and meet, under ids that break off and are swapped."""
     rng = np.random.default_rng(seed)
     places, steps = rng.uniform(0, how.area, (how.count, 2)), rng.normal(0, how.speed, (how.count, 2))
@@ -158,7 +158,7 @@ def test_case_X_never_more_boxes_in_a_frame_than_asked(seed: int) -> None:
 
 def test_looks_are_found_by_frame_and_box() -> None:
     kept, rng = KeptLooks(), np.random.default_rng(0)
-    plain: dict[tuple[int, Box], npt.NDArray[np.float16]] = {}
+    plain: dict[tuple[int, PixelBox], npt.NDArray[np.float16]] = {}
     for frame in range(BLOCK):
         boxes = [(float(frame), float(k), 9.0, 9.0) for k in range(frame % 5)]
         looks = [rng.normal(size=48).astype(np.float16) for _ in boxes]

@@ -8,17 +8,17 @@ from typing import Any
 
 from torch import Tensor
 
-from stn_cli.coloc.score.scorers import DenseJudge, RegionJudge, TemplateJudge
+from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, WordsScorer
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.pretrained import known_network, numbers_of
 from stn_cli.encoders.small import BUILDS
-from stn_cli.stn.grids import GRIDS
+from stn_cli.stn.grids import TRANSFORMS
 
 MOST_KINDS = 16
-LEAST_CANVAS, MOST_CANVAS = 32, 2048
+LEAST_SIDE, MOST_SIDE = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
-DIMENSIONS = {TemplateJudge.kind: 1, RegionJudge.kind: 2, DenseJudge.kind: 4}
-"""How many numbers say the shape of a judge."""
+DIMENSIONS = {RigidScorer.kind: 1, WordsScorer.kind: 2, DenseScorer.kind: 4}
+"""How many numbers say the shape of a scorer."""
 LONGEST = 4096
 """Characters of a text."""
 SCALES = (1e-4, 100.0)
@@ -26,11 +26,11 @@ SCALES = (1e-4, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class KindFacts:
-    """One kind of object: its judge and that one's dimensions, how many are in each image, the options of its transformation."""
+    """One kind of object: its scorer and that one's dimensions, how many are in each image, the options of its transformation."""
 
     kind: str
-    judge: list[int]
-    in_each_image: int
+    scorer: list[int]
+    objects: int
     options: dict[str, float]
 
 
@@ -41,7 +41,7 @@ class Architecture:
     transform: str
     encoder: str
     layer: str
-    canvas: int
+    letterbox: int
     cascade: int
     kinds: list[KindFacts]
 
@@ -57,7 +57,7 @@ def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Arch
         ValueError: a fact is missing, of the wrong kind, or absurd; the text says which.
     """
     transform, encoder = _text(facts, "transform"), _text(facts, "encoder")
-    if transform not in GRIDS:
+    if transform not in TRANSFORMS:
         raise ValueError(f"no transform {transform!r}")
     numbers = sum(t.numel() for t in tensors.values())
     if encoder != GradientEncoder.name and encoder not in BUILDS.values():
@@ -75,28 +75,28 @@ def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Arch
     if not isinstance(warnings, list) or not all(map(_is_text, warnings)):
         raise ValueError("warnings must be a list of texts")
     cascade = _whole(facts, "cascade", 1, 4)
-    canvas = _whole(facts, "canvas", LEAST_CANVAS, MOST_CANVAS * 2 ** (cascade - 1))
-    return Architecture(transform, encoder, _text(facts, "layer"), canvas, cascade, [_kind(k, numbers) for k in kinds])
+    letterbox = _whole(facts, "letterbox", LEAST_SIDE, MOST_SIDE * 2 ** (cascade - 1))
+    return Architecture(transform, encoder, _text(facts, "layer"), letterbox, cascade, [_kind(k, numbers) for k in kinds])
 
 
 def _kind(facts: object, most: int) -> KindFacts:
     if not isinstance(facts, dict):
         raise ValueError("a kind must be a table")
     kind, options = _text(facts, "kind"), facts.get("options")
-    judge = check_dimensions(kind, facts.get("judge"), most)
+    scorer = check_dimensions(kind, facts.get("scorer"), most)
     if not isinstance(options, dict) or not options.keys() <= {"scale"}:
         raise ValueError("options of a transform may hold a scale only")
     for name in options:
         if not SCALES[0] <= _number(options, name) <= SCALES[1]:
             raise ValueError(f"{name} must be {SCALES[0]:g} to {SCALES[1]:g}")
-    return KindFacts(kind, judge, _whole(facts, "in_each_image", 1, MOST_KINDS), options)
+    return KindFacts(kind, scorer, _whole(facts, "objects", 1, MOST_KINDS), options)
 
 
 def check_dimensions(kind: str, dimensions: object, most: int) -> list[int]:
-    """The dimensions of a judge, if it is one that can be.
+    """The dimensions of a scorer, if it is one that can be.
 
     Args:
-        kind: of the judge.
+        kind: of the scorer.
         dimensions: see `stn_cli.coloc.score.scorers.dimensions`.
         most: numbers that its tensors may have.
 
@@ -106,15 +106,15 @@ def check_dimensions(kind: str, dimensions: object, most: int) -> list[int]:
     if kind not in DIMENSIONS:
         raise ValueError(f"no kind {kind!r}")
     if not isinstance(dimensions, list) or len(dimensions) != DIMENSIONS[kind]:
-        raise ValueError(f"a {kind} judge has {DIMENSIONS[kind]} dimensions")
+        raise ValueError(f"a {kind} scorer has {DIMENSIONS[kind]} dimensions")
     if not all(type(d) is int and d >= 0 for d in dimensions):
-        raise ValueError("dimensions of a judge must be whole numbers")
+        raise ValueError("dimensions of a scorer must be whole numbers")
     held = math.prod(dimensions)
-    if kind == DenseJudge.kind:
+    if kind == DenseScorer.kind:
         channels, _, components, examples = dimensions
         held = (channels + examples) * components
     if not 1 <= held <= most:
-        raise ValueError("dimensions of a judge do not fit its weights")
+        raise ValueError("dimensions of a scorer do not fit its weights")
     return dimensions
 
 

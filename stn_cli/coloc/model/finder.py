@@ -122,19 +122,19 @@ def options_for(transform: str, boxes: Tensor) -> dict[str, float]:
 
 
 class Finder(nn.Module):
-    """The transformers that find one kind of object: `ranks` crops of each image, through one or more levels.
+    """The transformers that find one kind of object: `objects` crops of each image, through one or more levels.
 
     Transformers of one kind share f_loc and take the peaks of its heatmap in turn; the coarse levels of a cascade are
     attention windows, the last one is the transformation that was asked for.
 
     Args:
         grid: T_theta of the crops.
-        ranks: how many objects of this kind are looked for in each image.
-        levels: D; the first level sees the canvas reduced by 2^(D-1).
+        objects: how many objects of this kind are looked for in each image.
+        levels: D; the first level sees the letterbox reduced by 2^(D-1).
         reader: what the first level reads; orientation and colour when left out, as finer levels do.
     """
 
-    def __init__(self, grid: Transformation, ranks: int = 1, levels: int = 1, reader: Reader | None = None) -> None:
+    def __init__(self, grid: Transformation, objects: int = 1, levels: int = 1, reader: Reader | None = None) -> None:
         super().__init__()
         kinds = [Attention() for _ in range(levels - 1)] + [grid]
         readers = [reader] + [None] * (levels - 1)
@@ -142,7 +142,7 @@ class Finder(nn.Module):
             SpatialTransformer(ImageLocalisation(kind, eyes), kind, (CROP, CROP), padding="border")
             for kind, eyes in zip(kinds, readers, strict=True)
         )
-        self.ranks = ranks
+        self.objects = objects
         self.reduction = 2 ** (levels - 1)
 
     def transformer(self, level: int = -1) -> SpatialTransformer:
@@ -166,7 +166,7 @@ class Finder(nn.Module):
         first = self.transformer(0)
         body = self.localisation(0).body
         seen = self.localisation(0).look(self.coarse(scene))
-        poses = body.peaks(seen, self.ranks) if self.ranks > 1 else [body.read(seen)[:2]]
+        poses = body.peaks(seen, self.objects) if self.objects > 1 else [body.read(seen)[:2]]
         crops = Crops(first.grid, first.grid.matrix(torch.stack([first.grid.theta(c, s) for c, s in poses], 1)))
         for level in range(1, depth or len(self.levels)):
             windows = window_of(crops)

@@ -19,11 +19,11 @@ from stn_cli.coloc.model.architecture import Architecture, KindFacts, read_archi
 from stn_cli.coloc.model.finder import Finder
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import Calibration
-from stn_cli.coloc.score.scorers import DenseJudge, Judge, encoder_state, make_judge, own_state
+from stn_cli.coloc.score.scorers import DenseScorer, Scorer, encoder_state, make_scorer, own_state
 from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.errors import CheckpointError, ResourceError, UsageError, out_of_memory
 from stn_cli.geometry import Frame, clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
-from stn_cli.media.cache import Canvas, default_workers, load_canvas, ordered_map, place
+from stn_cli.media.cache import Letterbox, default_workers, load_letterbox, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.given import Picture, as_pixels
 from stn_cli.media.scan import ImageFile
@@ -47,7 +47,7 @@ class Part:
     """What finds and judges one kind of object."""
 
     finder: Finder
-    judge: Judge
+    scorer: Scorer
     calibration: Calibration
 
 
@@ -57,14 +57,14 @@ class Localiser:
 
     Attributes:
         run: the run folder.
-        canvas: longer side at which images are looked at, pixels.
+        letterbox: longer side at which images are looked at, pixels.
         facts: what model.safetensors says of itself.
         device: that it works on.
         parts: one for each kind of object.
     """
 
     run: Path
-    canvas: int
+    letterbox: int
     facts: dict[str, Any]
     device: torch.device
     parts: list[Part]
@@ -90,13 +90,13 @@ class Localiser:
             raise CheckpointError("model of another architecture", folder / checkpoint.MODEL, error, todo) from error
         expected = encoder_state(encoder)
         for number, part in enumerate(parts):
-            states = part.finder.state_dict(), own_state(part.judge), part.calibration.state_dict()
-            for name, state in zip(("finder", "judge", "calibration"), states, strict=True):
+            states = part.finder.state_dict(), own_state(part.scorer), part.calibration.state_dict()
+            for name, state in zip(("finder", "scorer", "calibration"), states, strict=True):
                 expected |= {f"{number}.{name}.{k}": v for k, v in state.items()}
         checkpoint.check_fit(expected, tensors, folder / checkpoint.MODEL)
         for name, value in expected.items():
             value.copy_(tensors[name])
-        found = cls(folder, built.canvas, facts, torch.device("cpu"), parts)
+        found = cls(folder, built.letterbox, facts, torch.device("cpu"), parts)
         found._settle()
         found._try_out()
         found.device = target
@@ -106,7 +106,7 @@ class Localiser:
     def _settle(self) -> None:
         """Move everything to the device, for use alone."""
         for part in self.parts:
-            for module in (part.finder, part.judge, part.calibration):
+            for module in (part.finder, part.scorer, part.calibration):
                 module.to(self.device).eval().requires_grad_(False)
 
     def _try_out(self) -> None:
@@ -146,7 +146,7 @@ class Localiser:
         found = []
         for part in self.parts:
             crops = part.finder(scene)
-            found.append((crops, part.calibration(part.judge.margins(scene, crops))))
+            found.append((crops, part.calibration(part.scorer.margins(scene, crops))))
         return found
 
     def localise(self, image: Picture, file: str = "") -> Localisation:
@@ -166,20 +166,20 @@ class Localiser:
         """Find every object in one image, best first; as `localise` otherwise."""
         if not file and isinstance(image, str | os.PathLike):
             file = os.path.basename(os.fspath(image))
-        return self._records([self._canvas(image, file)])[0]
+        return self._records([self._letterbox(image, file)])[0]
 
     def localise_batch(self, images: Sequence[Picture]) -> list[ImageRecord]:
         """Find every object in several images at once, frames of a video for instance; each as `localise` takes it."""
-        return self._records([self._canvas(image, "") for image in images]) if len(images) else []
+        return self._records([self._letterbox(image, "") for image in images]) if len(images) else []
 
-    def _canvas(self, image: Picture, file: str) -> Canvas:
+    def _letterbox(self, image: Picture, file: str) -> Letterbox:
         pixels = as_pixels(image)
-        frame = Frame(pixels.shape[1], pixels.shape[0], self.canvas)
-        return Canvas(ImageFile("", file), frame, place(pixels, frame))
+        frame = Frame(pixels.shape[1], pixels.shape[0], self.letterbox)
+        return Letterbox(ImageFile("", file), frame, place(pixels, frame))
 
-    def record(self, canvas: Canvas) -> ImageRecord:
-        """Find every object in an image that is on its canvas already."""
-        return self._records([canvas])[0]
+    def record(self, letterbox: Letterbox) -> ImageRecord:
+        """Find every object in an image that is on its letterbox already."""
+        return self._records([letterbox])[0]
 
     def localise_files(
         self,
@@ -204,16 +204,16 @@ class Localiser:
         Yields:
             A record per image, or why it was skipped.
         """
-        batch = max(1, min(batch, MOST_AT_ONCE // self.canvas**2))
-        loaded = ordered_map(lambda f: load_canvas(f, self.canvas, max_pixels), files, workers or default_workers())
+        batch = max(1, min(batch, MOST_AT_ONCE // self.letterbox**2))
+        loaded = ordered_map(lambda f: load_letterbox(f, self.letterbox, max_pixels), files, workers or default_workers())
         remarks = Remarks(warn)
         while chunk := list(islice(loaded, batch)):
-            canvases = [c for c in chunk if isinstance(c, Canvas)]
+            letterboxes = [c for c in chunk if isinstance(c, Letterbox)]
             records: list[ImageRecord] = []
             at = 0
-            while at < len(canvases):
+            while at < len(letterboxes):
                 try:
-                    records += self._records(canvases[at : at + batch])
+                    records += self._records(letterboxes[at : at + batch])
                     at += batch
                 except (RuntimeError, MemoryError) as error:
                     if not out_of_memory(error):
@@ -234,18 +234,18 @@ class Localiser:
                 yield _above(record, min_score)
         remarks.close()
 
-    def _records(self, canvases: list[Canvas]) -> list[ImageRecord]:
-        pixels = torch.from_numpy(np.stack([c.pixels for c in canvases])).to(self.device)
-        rectangles = torch.tensor([c.frame.rectangle for c in canvases], device=self.device)
+    def _records(self, letterboxes: list[Letterbox]) -> list[ImageRecord]:
+        pixels = torch.from_numpy(np.stack([c.pixels for c in letterboxes])).to(self.device)
+        rectangles = torch.tensor([c.frame.rectangle for c in letterboxes], device=self.device)
         found = self.look(Scene(pixels.permute(0, 3, 1, 2).float() / 255, rectangles))
         self._check_numbers(found)
-        objects: list[list[Localisation]] = [[] for _ in canvases]
+        objects: list[list[Localisation]] = [[] for _ in letterboxes]
         for crops, scores in found:
-            for mine, more in zip(objects, _objects(canvases, crops, scores), strict=True):
+            for mine, more in zip(objects, _objects(letterboxes, crops, scores), strict=True):
                 mine += more
         return [
             ImageRecord(c.file.name, c.frame.width, c.frame.height, best_apart(mine))
-            for c, mine in zip(canvases, objects, strict=True)
+            for c, mine in zip(letterboxes, objects, strict=True)
         ]
 
     def crop(self, image: Pixels, found: Localisation, side: int = 256) -> Pixels:
@@ -273,10 +273,10 @@ class Localiser:
 
 def _empty_part(built: Architecture, kind: KindFacts, encoder: Encoder) -> Part:
     """What a kind of object is found by, to load its weights into."""
-    judge = make_judge(kind.kind, kind.judge, encoder)
-    reader = judge if isinstance(judge, DenseJudge) else None
+    scorer = make_scorer(kind.kind, kind.scorer, encoder)
+    reader = scorer if isinstance(scorer, DenseScorer) else None
     grid = by_name(built.transform, **kind.options)
-    return Part(Finder(grid, kind.in_each_image, built.cascade, reader), judge, Calibration())
+    return Part(Finder(grid, kind.objects, built.cascade, reader), scorer, Calibration())
 
 
 def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
@@ -286,21 +286,21 @@ def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
     return x1, y1, max(x1 + 1, min(w, int(box[2]) + 3)), max(y1 + 1, min(h, int(box[3]) + 3))
 
 
-def _objects(canvases: list[Canvas], crops: Crops, scores: Tensor) -> list[list[Localisation]]:
-    """Records of R crops (B, R, d, k) and scores (B, R) of each canvas; all at once, because small tensors cost more than they compute."""
-    frames = [canvas.frame for canvas in canvases]
+def _objects(letterboxes: list[Letterbox], crops: Crops, scores: Tensor) -> list[list[Localisation]]:
+    """Records of R crops (B, R, d, k) and scores (B, R) of each letterbox; all at once, because small tensors cost more than they compute."""
+    frames = [letterbox.frame for letterbox in letterboxes]
     sizes = torch.tensor([[f.height, f.width] for f in frames], dtype=torch.float64)[:, None]  # (B, 1, 2)
-    on_canvas = Crops(crops.grid, crops.matrix.cpu().double())
-    moved = on_canvas.after(torch.stack([f.canvas_to_image() for f in frames])[:, None])
+    on_letterbox = Crops(crops.grid, crops.matrix.cpu().double())
+    moved = on_letterbox.after(torch.stack([f.letterbox_to_image() for f in frames])[:, None])
     quads = normalised_to_pixels(moved.quads(), sizes[:, :, None])  # (B, R, 4, 2)
     boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), sizes[:, :, None]).flatten(-2), sizes)
     columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.cpu().double().clamp(0, 1).tolist()
     return [
         [
             Localisation(
-                canvas.file.name,
-                canvas.frame.width,
-                canvas.frame.height,
+                letterbox.file.name,
+                letterbox.frame.width,
+                letterbox.frame.height,
                 cast(tuple[float, float, float, float], tuple(box)),
                 cast(tuple[Point, Point, Point, Point], tuple((x, y) for x, y in quad)),
                 tuple(theta),
@@ -308,7 +308,7 @@ def _objects(canvases: list[Canvas], crops: Crops, scores: Tensor) -> list[list[
             )
             for box, quad, theta, score in zip(*rows, strict=True)
         ]
-        for canvas, *rows in zip(canvases, *columns, strict=True)
+        for letterbox, *rows in zip(letterboxes, *columns, strict=True)
     ]
 
 

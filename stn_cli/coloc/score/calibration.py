@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.scorers import Judge, TemplateJudge
+from stn_cli.coloc.score.scorers import RigidScorer, Scorer
 from stn_cli.coloc.train.steps import predict, some
 from stn_cli.geometry import box_area, box_iou
 from stn_cli.media.cache import Cache
@@ -76,10 +76,10 @@ class Calibration(nn.Module):
 
 
 @torch.no_grad()
-def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, seed: int) -> tuple[Calibration, str]:
+def calibrate(finder: Finder, scorer: Scorer, cache: Cache, device: torch.device, seed: int) -> tuple[Calibration, str]:
     """Fit scores on the margins of the first crops against those of random patches that overlap none of the crops.
 
-    Of many images some are drawn. A template judge also learns from both what crops and patches look like.
+    Of many images some are drawn. A rigid scorer also learns from both what crops and patches look like.
 
     Returns:
         The calibration, and what is suspicious about the first crops, see `collapse`.
@@ -94,11 +94,11 @@ def calibrate(finder: Finder, judge: Judge, cache: Cache, device: torch.device, 
     clear = (box_iou(at[:, :, None], boxes[:, None]) < 0.2).all(-1)
     crops, patches = found[:, :1], Crops.of_boxes(at)
     chunks = torch.arange(len(index)).split(CHUNK)
-    if isinstance(judge, TemplateJudge):
+    if isinstance(scorer, RigidScorer):
         seen = chunks[:OBSERVED_CHUNKS]
-        e = [torch.cat([judge.embed(cache.batch(index[i], device), c[i]) for i in seen]) for c in (crops, patches)]
-        judge.observe(*e)
-    margins = torch.cat([judge.margins(Scene.of(cache, index[i], device), crops[i], patches[i]) for i in chunks])
+        e = [torch.cat([scorer.embed(cache.batch(index[i], device), c[i]) for i in seen]) for c in (crops, patches)]
+        scorer.observe(*e)
+    margins = torch.cat([scorer.margins(Scene.of(cache, index[i], device), crops[i], patches[i]) for i in chunks])
     positive, random = margins[:, 0], margins[:, 1:]
     calibration = Calibration()
     calibration.fit(positive, random[clear] if bool(clear.any()) else random.flatten())

@@ -1,6 +1,6 @@
-"""The triplet margin as a judge: how much more a crop is like the object than like a random patch.
+"""The triplet margin as a scorer: how much more a crop is like the object than like a random patch.
 
-A judge keeps what the search found in a form that can be stored and asked about any crop of any image, and that
+A scorer keeps what the search found in a form that can be stored and asked about any crop of any image, and that
 gradients pass through. The margin of a crop is d(crop, random) - d(crop, object).
 """
 
@@ -13,8 +13,8 @@ from stn_cli.coloc.crops import Crops, cut
 from stn_cli.coloc.objective import ALPHA, SIZE_REWARD, triplet_margin_loss
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.discriminant import DIMENSIONS, LinearMargin, Projection, likeness
-from stn_cli.coloc.search.rigid import Template
-from stn_cli.coloc.search.visual_words import FADED_PRIOR, Region, Shares, Vocabulary
+from stn_cli.coloc.search.rigid import RigidResult
+from stn_cli.coloc.search.visual_words import FADED_PRIOR, Shares, Vocabulary, WordsResult
 from stn_cli.coloc.search.windows import OUTSIDE, cells_of, lay_out, otsu
 from stn_cli.encoders import Appearance, Encoder, embed_crops
 from stn_cli.stn import Pyramid, sample
@@ -31,10 +31,10 @@ WHITEN, SHRINKAGE, MAP_SMOOTHING = 0.0, 1.0, 0.7
 DENSE_PRIOR = 0.1
 
 
-class TemplateJudge(nn.Module):
+class RigidScorer(nn.Module):
     """Margins in the rigid embedding: 4 x 4 cells of structure in their places."""
 
-    kind = "template"
+    kind = "rigid"
     free_size = False
     """Sides stay as the search found them: the margin alone shrinks a crop, and its reward for size overshoots."""
     prototype: Tensor
@@ -51,12 +51,12 @@ class TemplateJudge(nn.Module):
         self.register_buffer("random_square", torch.zeros(()))
 
     @classmethod
-    def of(cls, template: Template, encoder: Encoder) -> TemplateJudge:
-        """The judge of a finished search; its random patches come with `observe`."""
-        judge = cls(encoder, template.prototype.numel()).to(template.prototype.device)
-        judge.prototype.copy_(template.prototype)
-        judge.scale.fill_(template.scale)
-        return judge
+    def of(cls, rigid: RigidResult, encoder: Encoder) -> RigidScorer:
+        """The scorer of a finished search; its random patches come with `observe`."""
+        scorer = cls(encoder, rigid.prototype.numel()).to(rigid.prototype.device)
+        scorer.prototype.copy_(rigid.prototype)
+        scorer.scale.fill_(rigid.scale)
+        return scorer
 
     def embed(self, images: Tensor | Pyramid, crops: Crops) -> Tensor:
         """e of R crops of each image: (B, 3, S, S) -> (B, R, D)."""
@@ -84,10 +84,10 @@ class TemplateJudge(nn.Module):
         return triplet_margin_loss(positive[:, 0], away, alpha) - SIZE_REWARD * crops.log_area().mean()
 
 
-class RegionJudge(nn.Module):
+class WordsScorer(nn.Module):
     """Margins in the loose embedding: the mean of a crop's cells' margins."""
 
-    kind = "region"
+    kind = "words"
     free_size = True
     """The closed form below has its best size inside."""
     centre: Tensor
@@ -112,28 +112,30 @@ class RegionJudge(nn.Module):
         self.register_buffer("map_spread", torch.ones(()))
 
     @classmethod
-    def of(cls, region: Region, encoder: Encoder) -> RegionJudge:
-        """The judge of a finished search."""
+    def of(cls, region: WordsResult, encoder: Encoder) -> WordsScorer:
+        """The scorer of a finished search."""
         words = region.vocabulary.words
-        judge = cls(encoder, *words.shape).to(words.device)
-        judge.centre.copy_(region.vocabulary.centre)
-        judge.spread.copy_(region.vocabulary.spread)
-        judge.words.copy_(words)
-        judge.inside_share.copy_(region.shares.inside)
-        judge.outside_share.copy_(region.shares.outside)
-        judge.guided.fill_(region.guided)
-        judge.threshold.fill_(region.threshold)
-        judge.map_spread.fill_(region.spread)
-        return judge
+        scorer = cls(encoder, *words.shape).to(words.device)
+        scorer.centre.copy_(region.vocabulary.centre)
+        scorer.spread.copy_(region.vocabulary.spread)
+        scorer.words.copy_(words)
+        scorer.inside_share.copy_(region.shares.inside)
+        scorer.outside_share.copy_(region.shares.outside)
+        scorer.guided.fill_(region.guided)
+        scorer.threshold.fill_(region.threshold)
+        scorer.map_spread.fill_(region.spread)
+        return scorer
 
-    def region(self) -> Region:
-        """The search's result again, as far as `apply_region` needs it."""
+    def region(self) -> WordsResult:
+        """The search's result again, as far as `apply_words` needs it."""
         vocabulary = Vocabulary(self.centre, self.spread, self.words)
         shares = Shares(self.inside_share, self.outside_share)
         empty = self.words.new_zeros((0, 4))
-        return Region(vocabulary, shares, bool(self.guided), float(self.threshold), float(self.map_spread), empty, 0.0, 0.0)
+        return WordsResult(
+            vocabulary, shares, bool(self.guided), float(self.threshold), float(self.map_spread), empty, 0.0, 0.0
+        )
 
-    def surplus(self, scene: Scene) -> Tensor:
+    def score_map(self, scene: Scene) -> Tensor:
         """The margin map in standard deviations above the threshold: (B, h, w)."""
         with torch.no_grad():
             margins = self.region().margin_map(scene.appearance(self.encoder).cells)
@@ -141,15 +143,15 @@ class RegionJudge(nn.Module):
 
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
         """Margins of crops of each image, R in all: mean inside less mean in a ring around it (B, R)."""
-        return ring_margins(self.surplus(scene), crops)
+        return ring_margins(self.score_map(scene), crops)
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
         del random
-        return window_loss(self.surplus(scene), scene.rectangles, crops, FADED_PRIOR[bool(self.guided)], alpha)
+        return window_loss(self.score_map(scene), scene.rectangles, crops, FADED_PRIOR[bool(self.guided)], alpha)
 
 
-class DenseJudge(nn.Module):
+class DenseScorer(nn.Module):
     """Margins in a network's features, linear in each cell's (`LinearMargin`), and less where a crop is unlike the set's; also what f_loc reads.
 
     The direction of the margin tells objects from what lies around them, whatever they are: an object of another kind has a margin too.
@@ -191,14 +193,14 @@ class DenseJudge(nn.Module):
         self.register_buffer("map_spread", torch.ones(()))
 
     @classmethod
-    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor) -> DenseJudge:
+    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor) -> DenseScorer:
         """The discriminant of what a search found.
 
         Args:
             encoder: a dense one.
             seen: what it sees of the set at the size that the transformer looks at.
             rectangles: (N, 4).
-            boxes: (N, 4) of the objects, normalised canvas boxes.
+            boxes: (N, 4) of the objects, normalised letterbox boxes.
         """
         layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
         projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], WHITEN)
@@ -207,15 +209,15 @@ class DenseJudge(nn.Module):
         margin = LinearMargin.fit(z, inside, layout, SHRINKAGE)
         values = margin.map(z, MAP_SMOOTHING)
         dimensions = projection.basis.shape[1]
-        judge = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(boxes)).to(z.device)
-        judge.centre.copy_(projection.centre)
-        judge.basis.copy_(projection.basis)
-        judge.direction.copy_(margin.direction)
-        judge.offset.copy_(margin.offset)
-        judge.threshold.copy_(otsu(values[layout.valid]))
-        judge.map_spread.copy_(values[layout.valid].std().clamp(min=1e-6))
-        judge.examples.copy_(_held(z, Crops.of_boxes(boxes[:, None]))[:, 0])
-        return judge
+        scorer = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(boxes)).to(z.device)
+        scorer.centre.copy_(projection.centre)
+        scorer.basis.copy_(projection.basis)
+        scorer.direction.copy_(margin.direction)
+        scorer.offset.copy_(margin.offset)
+        scorer.threshold.copy_(otsu(values[layout.valid]))
+        scorer.map_spread.copy_(values[layout.valid].std().clamp(min=1e-6))
+        scorer.examples.copy_(_held(z, Crops.of_boxes(boxes[:, None]))[:, 0])
+        return scorer
 
     def seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Projected cells (B, h, w, d), and the margin map in standard deviations above the threshold (B, h, w); both computed once."""
@@ -229,8 +231,8 @@ class DenseJudge(nn.Module):
 
     def maps(self, scene: Scene) -> Tensor:
         """What f_loc reads: the first components, the margin map, and objectness (B, channels, h, w)."""
-        z, surplus = self.seen(scene)
-        parts = [z[..., :READ].movedim(-1, 1), surplus[:, None]]
+        z, score_map = self.seen(scene)
+        parts = [z[..., :READ].movedim(-1, 1), score_map[:, None]]
         odds = scene.appearance(self.encoder).objectness
         if odds is not None:
             parts.append(odds.detach()[:, None])
@@ -239,8 +241,8 @@ class DenseJudge(nn.Module):
     @torch.no_grad()
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
         """Margins of crops of each image, R in all: mean inside less mean in a ring around it, times their likeness squared (B, R)."""
-        z, surplus = self.seen(scene)
-        plain = ring_margins(surplus, crops)
+        z, score_map = self.seen(scene)
+        plain = ring_margins(score_map, crops)
         alike = torch.cat([likeness(_held(z, part), self.examples) for part in crops], 1).clamp(min=0)
         return plain.clamp(max=0) + plain.clamp(min=0) * alike.square()
 
@@ -250,12 +252,12 @@ class DenseJudge(nn.Module):
         return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE_PRIOR, alpha)
 
 
-Judge = TemplateJudge | RegionJudge | DenseJudge
+Scorer = RigidScorer | WordsScorer | DenseScorer
 
 
-def ring_margins(surplus: Tensor, crops: tuple[Crops, ...]) -> Tensor:
+def ring_margins(score_map: Tensor, crops: tuple[Crops, ...]) -> Tensor:
     """Mean of a margin map (B, h, w) inside crops less half of its mean in a ring around them: (B, R) for R crops in all."""
-    return torch.cat([_beyond_ring(surplus[:, None], part, PROBES)[..., 0] for part in crops], 1)
+    return torch.cat([_beyond_ring(score_map[:, None], part, PROBES)[..., 0] for part in crops], 1)
 
 
 def _held(z: Tensor, crops: Crops) -> Tensor:
@@ -269,10 +271,10 @@ def _beyond_ring(maps: Tensor, crops: Crops, probes: int) -> Tensor:
     return inner - 0.5 * (whole * RING**2 - inner) / (RING**2 - 1)
 
 
-def window_loss(surplus: Tensor, rectangles: Tensor, crops: Crops, prior: float, alpha: float) -> Tensor:
+def window_loss(score_map: Tensor, rectangles: Tensor, crops: Crops, prior: float, alpha: float) -> Tensor:
     """Minus the sum of a margin map (B, h, w) over one crop of each image, the centre favoured by `prior`: a scalar."""
-    layout = lay_out((surplus.shape[-2], surplus.shape[-1]), rectangles)
-    wanted = surplus - prior * layout.off_centre + (ALPHA - alpha)
+    layout = lay_out((score_map.shape[-2], score_map.shape[-1]), rectangles)
+    wanted = score_map - prior * layout.off_centre + (ALPHA - alpha)
     mean = _mean_in(wanted.masked_fill(~layout.valid, OUTSIDE)[:, None], crops, PROBES)[..., 0]
     return -(mean * crops.log_area().exp()).mean()
 
@@ -289,25 +291,25 @@ def encoder_state(encoder: Encoder) -> dict[str, Tensor]:
     return {f"encoder.{name}": value for name, value in encoder.state_dict().items()} if isinstance(encoder, nn.Module) else {}
 
 
-def own_state(judge: Judge) -> dict[str, Tensor]:
-    """A judge's tensors without those of its encoder, which several judges share."""
-    return {name: value for name, value in judge.state_dict().items() if not name.startswith("encoder.")}
+def own_state(scorer: Scorer) -> dict[str, Tensor]:
+    """A scorer's tensors without those of its encoder, which several judges share."""
+    return {name: value for name, value in scorer.state_dict().items() if not name.startswith("encoder.")}
 
 
-def dimensions(judge: Judge) -> list[int]:
-    """What `make_judge` needs to build a judge of the same shape."""
-    if isinstance(judge, TemplateJudge):
-        return [judge.prototype.numel()]
-    if isinstance(judge, RegionJudge):
-        return list(judge.words.shape)
-    return [judge.basis.shape[0], int(judge.objectness), judge.basis.shape[1], len(judge.examples)]
+def dimensions(scorer: Scorer) -> list[int]:
+    """What `make_scorer` needs to build a scorer of the same shape."""
+    if isinstance(scorer, RigidScorer):
+        return [scorer.prototype.numel()]
+    if isinstance(scorer, WordsScorer):
+        return list(scorer.words.shape)
+    return [scorer.basis.shape[0], int(scorer.objectness), scorer.basis.shape[1], len(scorer.examples)]
 
 
-def make_judge(kind: str, dimensions: list[int], encoder: Encoder) -> Judge:
-    """An empty judge of a kind, to load a state into."""
-    if kind == TemplateJudge.kind:
-        return TemplateJudge(encoder, *dimensions)
-    if kind == RegionJudge.kind:
-        return RegionJudge(encoder, *dimensions)
+def make_scorer(kind: str, dimensions: list[int], encoder: Encoder) -> Scorer:
+    """An empty scorer of a kind, to load a state into."""
+    if kind == RigidScorer.kind:
+        return RigidScorer(encoder, *dimensions)
+    if kind == WordsScorer.kind:
+        return WordsScorer(encoder, *dimensions)
     channels, objectness, components, examples = dimensions
-    return DenseJudge(encoder, channels, bool(objectness), components, examples)
+    return DenseScorer(encoder, channels, bool(objectness), components, examples)

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.scorers import DenseJudge, Judge, RegionJudge, TemplateJudge
+from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
 from stn_cli.coloc.search.closely import CloseSearch, SearchedSet, label_closely, search_closely
 from stn_cli.coloc.search.rigid import (
     RANDOM_PATCHES,
     STRETCHES,
-    Template,
-    apply_template,
-    search_template,
+    RigidResult,
+    apply_rigid,
+    search_rigid,
 )
 from stn_cli.coloc.search.rotation import Alignment, learn_alignment, turned_crops
-from stn_cli.coloc.search.visual_words import Region, apply_region, search_region
+from stn_cli.coloc.search.visual_words import WordsResult, apply_words, search_words
 from stn_cli.coloc.search.windows import quantile
 from stn_cli.encoders import Appearance, Encoder, GradientEncoder
 from stn_cli.media.cache import Cache
@@ -29,7 +29,7 @@ from stn_cli.stn import by_name
 
 CONTRAST_WEIGHT = 0.1
 RIGID_BELOW, RIGID_BELOW_DENSE = 1.04, 0.95
-"""The thing is taken for rigid when the template's objective + CONTRAST_WEIGHT x the loose contrast is below this; contrasts of words are higher
+"""The thing is taken for rigid when the rigid's objective + CONTRAST_WEIGHT x the loose contrast is below this; contrasts of words are higher
 than those of dense features."""
 STRETCH_GAIN = 0.02
 TIGHTEN = 1 / 1.122
@@ -51,24 +51,24 @@ class Kind:
     """One kind of common thing, and where the search places it.
 
     Attributes:
-        kind: `template`, `region` or `dense`.
-        judge: what the search learnt, ready to judge crops.
-        boxes: (N, R, 4) in every image of the set, normalised canvas boxes before they are turned about their centres; R
+        kind: `rigid`, `words` or `dense`.
+        scorer: what the search learnt, ready to scorer crops.
+        boxes: (N, R, 4) in every image of the set, normalised letterbox boxes before they are turned about their centres; R
             is how many of this kind are looked for in each image.
         angles: (N, R) radians.
         present: (N, R) whether the object is believed to be there.
         curve: (side, triplet loss) of rigid crops of every side that was tried.
-        template_objective, contrast: what the choice between rigid and loose was made by.
+        rigid_objective, contrast: what the choice between rigid and loose was made by.
         common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
     """
 
     kind: str
-    judge: Judge
+    scorer: Scorer
     boxes: Tensor
     angles: Tensor
     present: Tensor
     curve: list[tuple[float, float]]
-    template_objective: float | None
+    rigid_objective: float | None
     contrast: float | None
     common: float | None = None
 
@@ -149,64 +149,64 @@ def _search_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken."""
     config, encoder = seen.config, seen.encoder
     held = None if taken is None else taken[seen.chosen]
-    template = None
-    if config.search != "region":
-        template = search_template(
+    rigid = None
+    if config.search != "deformable":
+        rigid = search_rigid(
             encoder, seen.scene.images, seen.scene.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
             angles=seen.angles, taken=held, progress=seen.progress,
         )  # fmt: skip
-    if config.search == "template" and template is not None:
-        return _rigid(seen, template, None, taken)
+    if config.search == "rigid" and rigid is not None:
+        return _rigid(seen, rigid, None, taken)
     seen.progress("regions")
     if encoder.dense:
         dense = search_closely(seen, held)
-        if template is not None and is_rigid(template, dense.first.contrast, RIGID_BELOW_DENSE):
-            return _rigid(seen, template, dense.first.contrast, taken)
-        return _loose_dense(seen, template, dense, taken)
+        if rigid is not None and is_rigid(rigid, dense.first.contrast, RIGID_BELOW_DENSE):
+            return _rigid(seen, rigid, dense.first.contrast, taken)
+        return _loose_dense(seen, rigid, dense, taken)
     assert isinstance(encoder, GradientEncoder)
     appearance = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHUNK)])
-    region = search_region(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
-    if template is not None and is_rigid(template, region.contrast):
-        return _rigid(seen, template, region.contrast, taken)
-    return _loose_words(seen, template, region, taken)
+    region = search_words(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
+    if rigid is not None and is_rigid(rigid, region.contrast):
+        return _rigid(seen, rigid, region.contrast, taken)
+    return _loose_words(seen, rigid, region, taken)
 
 
-def _rigid(seen: SearchedSet, template: Template, contrast: float | None, taken: Tensor | None) -> _Found:
+def _rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken: Tensor | None) -> _Found:
     """The rigid hypothesis: crops of one layout of edges, turned where the transformation turns."""
     held = None if taken is None else taken[seen.chosen]
-    judge = TemplateJudge.of(template, seen.encoder)
-    turns = len(template.angles) > 1
-    stretches = (1.0,) if turns else choose_stretches(judge, template, seen, held)
-    alignment = _align(seen, template, held) if turns else None
+    scorer = RigidScorer.of(rigid, seen.encoder)
+    turns = len(rigid.angles) > 1
+    stretches = (1.0,) if turns else choose_stretches(scorer, rigid, seen, held)
+    alignment = _align(seen, rigid, held) if turns else None
 
     def place(index: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
         scene = Scene.of(seen.cache, index, seen.device)
-        box, angle = apply_template(template, seen.encoder, scene.images, scene.rectangles, stretches, out_of)
+        box, angle = apply_rigid(rigid, seen.encoder, scene.images, scene.rectangles, stretches, out_of)
         box = tighten(box, TIGHTEN)
         return (box, angle) if alignment is None else alignment.apply(scene.images, box, angle)
 
-    found = _Found(_empty_kind(seen, judge, template, contrast), _everywhere(seen, place))
+    found = _Found(_empty_kind(seen, scorer, rigid, contrast), _everywhere(seen, place))
     boxes, angles = found.place(taken)
     angles = centred(angles)
     crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
-    judge.prototype.copy_(judge.embed(seen.scene.images, crops).mean((0, 1)))
+    scorer.prototype.copy_(scorer.embed(seen.scene.images, crops).mean((0, 1)))
     return _with_first(seen, found, boxes, angles)
 
 
-def _loose_words(seen: SearchedSet, template: Template | None, region: Region, taken: Tensor | None) -> _Found:
+def _loose_words(seen: SearchedSet, rigid: RigidResult | None, region: WordsResult, taken: Tensor | None) -> _Found:
     """The loose hypothesis where cells are values: margins of words."""
-    judge = RegionJudge.of(region, seen.encoder)
+    scorer = WordsScorer.of(region, seen.encoder)
 
     def place(index: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
         scene = Scene.of(seen.cache, index, seen.device)
-        box = apply_region(region, scene.appearance(seen.encoder).cells, scene.rectangles, seen.sides, out_of)
+        box = apply_words(region, scene.appearance(seen.encoder).cells, scene.rectangles, seen.sides, out_of)
         return box, torch.zeros_like(box[:, 0])
 
-    found = _Found(_empty_kind(seen, judge, template, region.contrast), _everywhere(seen, place))
+    found = _Found(_empty_kind(seen, scorer, rigid, region.contrast), _everywhere(seen, place))
     return _with_first(seen, found, *found.place(taken))
 
 
-def _loose_dense(seen: SearchedSet, template: Template | None, dense: CloseSearch, taken: Tensor | None) -> _Found:
+def _loose_dense(seen: SearchedSet, rigid: RigidResult | None, dense: CloseSearch, taken: Tensor | None) -> _Found:
     """The loose hypothesis on a network's features: the mean of both outlines."""
     first = (dense.outlines.boxes + dense.outlined(dense.last).boxes) / 2
     rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
@@ -226,16 +226,16 @@ def _loose_dense(seen: SearchedSet, template: Template | None, dense: CloseSearc
         return every(dense.outlined(further).boxes, out_of)
 
     parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
-    judge = DenseJudge.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
-    found = _Found(_empty_kind(seen, judge, template, dense.last.contrast), place)
+    scorer = DenseScorer.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
+    found = _Found(_empty_kind(seen, scorer, rigid, dense.last.contrast), place)
     found.kind.common = dense.search.common(dense.first.boxes)
     return _with_first(seen, found, *found.place(None))
 
 
-def _empty_kind(seen: SearchedSet, judge: Judge, template: Template | None, contrast: float | None) -> Kind:
+def _empty_kind(seen: SearchedSet, scorer: Scorer, rigid: RigidResult | None, contrast: float | None) -> Kind:
     none = torch.zeros((len(seen.cache), 0), device=seen.device)
-    curve, objective = (template.curve, template.objective) if template else ([], None)
-    return Kind(judge.kind, judge, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
+    curve, objective = (rigid.curve, rigid.objective) if rigid else ([], None)
+    return Kind(scorer.kind, scorer, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
 
 
 def _with_first(seen: SearchedSet, found: _Found, boxes: Tensor, angles: Tensor) -> _Found:
@@ -243,7 +243,7 @@ def _with_first(seen: SearchedSet, found: _Found, boxes: Tensor, angles: Tensor)
     found.kind.add(boxes, angles, torch.ones_like(angles, dtype=torch.bool))
     random, first = _typical_margins(seen, found.kind)
     found.likely = float(random.median() + first.median()) / 2
-    if isinstance(found.kind.judge, DenseJudge):
+    if isinstance(found.kind.scorer, DenseScorer):
         margins = _margins_of(seen, found.kind, boxes, angles)
         found.kind.present[:, 0] &= margins > quantile(random.flatten(), HOPELESS)
     return found
@@ -264,8 +264,8 @@ def _everywhere(
     return whole
 
 
-def _align(seen: SearchedSet, template: Template, taken: Tensor | None) -> Alignment:
-    boxes, angles = apply_template(template, seen.encoder, seen.scene.images, seen.scene.rectangles, (1.0,), taken)
+def _align(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> Alignment:
+    boxes, angles = apply_rigid(rigid, seen.encoder, seen.scene.images, seen.scene.rectangles, (1.0,), taken)
     generator = torch.Generator().manual_seed(seen.config.seed)
     return learn_alignment(seen.encoder, seen.scene.images, seen.scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
 
@@ -276,9 +276,9 @@ def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
     box = kind.boxes[seen.chosen, 0]
     generator = torch.Generator().manual_seed(seen.config.seed)
     patches = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], generator))
-    if isinstance(kind.judge, TemplateJudge):
-        kind.judge.observe(kind.judge.embed(seen.scene.images, crops), kind.judge.embed(seen.scene.images, patches))
-    margins = kind.judge.margins(seen.scene, crops, patches)
+    if isinstance(kind.scorer, RigidScorer):
+        kind.scorer.observe(kind.scorer.embed(seen.scene.images, crops), kind.scorer.embed(seen.scene.images, patches))
+    margins = kind.scorer.margins(seen.scene, crops, patches)
     return margins[:, 1:], margins[:, 0]
 
 
@@ -288,7 +288,7 @@ def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) ->
     parts = []
     for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
         seen.progress(f"judged {number * CHUNK} of {len(seen.cache)}")
-        parts.append(kind.judge.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
+        parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
     return torch.cat(parts)
 
 
@@ -317,23 +317,23 @@ def tighten(boxes: Tensor, share: float) -> Tensor:
     return torch.cat([centre - share * half, centre + share * half], 1)
 
 
-def is_rigid(template: Template, contrast: float, below: float = RIGID_BELOW) -> bool:
+def is_rigid(rigid: RigidResult, contrast: float, below: float = RIGID_BELOW) -> bool:
     """Whether crops laid over each other agree well enough: the rigid hypothesis is judged by its loss less the reward for
     size, and must be the better the more clearly the loose one stands out.
     """
-    return template.objective + CONTRAST_WEIGHT * contrast < below
+    return rigid.objective + CONTRAST_WEIGHT * contrast < below
 
 
-def choose_stretches(judge: TemplateJudge, template: Template, seen: SearchedSet, taken: Tensor | None) -> tuple[float, ...]:
+def choose_stretches(scorer: RigidScorer, rigid: RigidResult, seen: SearchedSet, taken: Tensor | None) -> tuple[float, ...]:
     """Whether single images may take crops a little larger or smaller than the common side: only if the objective gains by it."""
     low, high = seen.sides or (0.0, 1.0)
-    stretches = tuple(s for s in STRETCHES if low <= s * template.side <= high) or (1.0,)
+    stretches = tuple(s for s in STRETCHES if low <= s * rigid.side <= high) or (1.0,)
     generator = torch.Generator().manual_seed(seen.config.seed)
-    full = seen.scene.rectangles.new_tensor([2 * template.side, 2 * template.side])
+    full = seen.scene.rectangles.new_tensor([2 * rigid.side, 2 * rigid.side])
     random = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, full, generator))
     losses = []
     for choice in ((1.0,), stretches):
-        boxes, _ = apply_template(template, judge.encoder, seen.scene.images, seen.scene.rectangles, choice, taken)
+        boxes, _ = apply_rigid(rigid, scorer.encoder, seen.scene.images, seen.scene.rectangles, choice, taken)
         crops = Crops.of_boxes(boxes[:, None])
-        losses.append(float(judge.loss(seen.scene, crops, random, seen.config.margin)))
+        losses.append(float(scorer.loss(seen.scene, crops, random, seen.config.margin)))
     return stretches if losses[1] < losses[0] - STRETCH_GAIN else (1.0,)

@@ -76,7 +76,7 @@ class DenseResult:
     """What a search on dense features found.
 
     Attributes:
-        boxes: (N, 4) chosen windows, between the cells; normalised canvas boxes.
+        boxes: (N, 4) chosen windows, between the cells; normalised letterbox boxes.
         margins: (N, h, w) the last margin map.
         rule: that made the map, and makes windows of it.
         contrast: (mean margin inside - mean outside) in standard deviations, over the set.
@@ -104,7 +104,7 @@ class DenseSearch:
         views: the features (N, h, w, d), projected by them.
         unlike: (N, h, w) how unlike a cell is to all images' borders.
         objectness: (N, h, w), or None.
-        sides: smallest and largest allowed longer side of a window, shares of the canvas.
+        sides: smallest and largest allowed longer side of a window, shares of the letterbox.
     """
 
     layout: Layout
@@ -121,7 +121,7 @@ class DenseSearch:
         Args:
             appearance: of the set, from `look_closely`.
             rectangles: (N, 4) the images' outlines.
-            sides: smallest and largest allowed longer side of a window, shares of the canvas.
+            sides: smallest and largest allowed longer side of a window, shares of the letterbox.
             taken: (N, K, 4) boxes of objects that were found before, where this one is not.
         """
         layout = lay_out((appearance.cells.shape[-2], appearance.cells.shape[-1]), rectangles)
@@ -194,7 +194,7 @@ class DenseSearch:
         threshold = float(self.threshold(margins, VARIANTS[variant].last_above))
         spread = float(margins[self.layout.valid].std())
         rule = WindowRule(self.projections[variant], margin, threshold, spread, self.sides)
-        exact = exact_windows(boxes, rule.surplus(margins, self.layout), self.sides)
+        exact = exact_windows(boxes, rule.score_map(margins, self.layout), self.sides)
         return DenseResult(
             normalise_cells(exact, self.layout.size),
             margins,

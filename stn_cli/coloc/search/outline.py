@@ -36,7 +36,7 @@ class Outlines:
     """Objects as pixels.
 
     Attributes:
-        boxes: (N, 4) boxes of outline and window together, normalised canvas boxes.
+        boxes: (N, 4) boxes of outline and window together, normalised letterbox boxes.
         masks: (N, h, w) share of each cell that is the object's; the window's cells where no outline was found.
     """
 
@@ -55,9 +55,9 @@ def outline(
     """Outline one object in each image.
 
     Args:
-        pixels: (N, S, S, 3) canvases.
+        pixels: (N, S, S, 3) letterboxes.
         frames: where the images lie on them.
-        boxes: (N, 4) windows, normalised canvas boxes.
+        boxes: (N, 4) windows, normalised letterbox boxes.
         margins: (N, h, w) the margin map.
         threshold: at which a cell counts for the object.
         workers: threads.
@@ -79,10 +79,10 @@ def outline(
 
 
 def _cut_out(
-    canvas: Pixels, frame: Frame, window: Tensor, margins: npt.NDArray[np.float32], threshold: float
+    letterbox: Pixels, frame: Frame, window: Tensor, margins: npt.NDArray[np.float32], threshold: float
 ) -> npt.NDArray[np.uint8] | None:
-    """The object's pixels on the canvas (S, S), 0 or 1; None where there is nothing to tell apart."""
-    side = canvas.shape[0]
+    """The object's pixels on the letterbox (S, S), 0 or 1; None where there is nothing to tell apart."""
+    side = letterbox.shape[0]
     x1, y1, x2, y2 = ((window + 1) * side / 2).tolist()
     dx, dy = REACH * (x2 - x1), REACH * (y2 - y1)
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
@@ -95,7 +95,7 @@ def _cut_out(
     part = np.ascontiguousarray(labels[y : y + h, x : x + w])
     if not (part == cv2.GC_PR_FGD).any() or not (part != cv2.GC_PR_FGD).any():
         return None
-    own = grab_cut(canvas[y : y + h, x : x + w], part, ITERATIONS)
+    own = grab_cut(letterbox[y : y + h, x : x + w], part, ITERATIONS)
     if own is None:
         return None
     mask = np.zeros((side, side), np.uint8)

@@ -24,7 +24,7 @@ RESTARTS = 32
 ROUNDS = 20
 RANDOM_PATCHES = 16
 LADDER = tuple(0.125 * 1.122**i for i in range(17))
-"""Sides that are tried, as shares of the canvas: .125 to .79, six to a doubling."""
+"""Sides that are tried, as shares of the letterbox: .125 to .79, six to a doubling."""
 UPRIGHT = (0.0,)
 TURNS = tuple(i * math.pi / 8 for i in range(16))
 """Angles that crops are tried at where the transformation turns."""
@@ -40,9 +40,9 @@ class Windows:
 
     Attributes:
         maps: of all images, one for each angle.
-        centres: (P, 2) normalised canvas coordinates, the same for every image.
+        centres: (P, 2) normalised letterbox coordinates, the same for every image.
         angles: (P,) radians, clockwise as seen on the screen.
-        half: half side, a share of the canvas.
+        half: half side, a share of the letterbox.
         inside: (N, P) whether the window lies on the image.
         scale: what the embeddings are divided by.
     """
@@ -119,11 +119,11 @@ class Windows:
 
 
 @dataclass(slots=True)
-class Template:
+class RigidResult:
     """What a search for a rigid thing found.
 
     Attributes:
-        side: of the crop, as a share of the canvas.
+        side: of the crop, as a share of the letterbox.
         loss: the triplet margin loss of the chosen crops.
         prototype: (D,) their mean, in units in which the data set's mean squared norm is 1.
         scale: embeddings are divided by this.
@@ -152,12 +152,12 @@ def windows(
     scale: float | None = None,
     angles: tuple[float, ...] = UPRIGHT,
 ) -> Windows:
-    """Embed all windows of one side (share of the canvas): the images are scaled so that a window has `patch` pixels, and turned."""
+    """Embed all windows of one side (share of the letterbox): the images are scaled so that a window has `patch` pixels, and turned."""
     S = images.shape[-1]
     maps, centre_parts, angle_parts = [], [], []
     for angle in angles:
         cos, sin = math.cos(angle), math.sin(angle)
-        wide = abs(cos) + abs(sin)  # a turned canvas fits into one this much larger
+        wide = abs(cos) + abs(sin)  # a turned letterbox fits into one this much larger
         L = max(encoder.patch, round(encoder.patch * wide / side))
         rows = []
         for part in images.split(32):
@@ -216,7 +216,7 @@ def search_side(found: Windows, generator: torch.Generator, restarts: int = REST
     return float(losses[best]), chosen[:, best], p[best]
 
 
-def search_template(
+def search_rigid(
     encoder: Encoder,
     images: Tensor,
     rectangles: Tensor,
@@ -227,27 +227,27 @@ def search_template(
     angles: tuple[float, ...] = UPRIGHT,
     taken: Tensor | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> Template | None:
+) -> RigidResult | None:
     """Try every side of the ladder; keep the one with the best loss less size reward.
 
     Args:
         encoder: gives the structure.
-        images: (N, 3, S, S) canvases.
+        images: (N, 3, S, S) letterboxes.
         rectangles: (N, 4) the images on them.
         seed: of the restarts.
-        sides: the smallest and the largest side to try, shares of the canvas.
-        ladder: sides that are tried, shares of the canvas.
+        sides: the smallest and the largest side to try, shares of the letterbox.
+        ladder: sides that are tried, shares of the letterbox.
         angles: that crops are tried at, radians.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not.
         progress: told what is being done.
 
     Returns:
-        The template, or None where no window of any side fits into every image.
+        The rigid, or None where no window of any side fits into every image.
     """
     generator = torch.Generator().manual_seed(seed)
     low, high = sides or (0.0, 1.0)
     steps = [s for s in ladder if low <= s <= high] or [math.sqrt(low * high)]
-    best: Template | None = None
+    best: RigidResult | None = None
     curve: list[tuple[float, float]] = []
     for side in steps:
         found = windows(encoder, images, rectangles, side, angles=angles)
@@ -258,26 +258,26 @@ def search_template(
         loss, _, prototype = search_side(found, generator)
         curve.append((side, loss))
         progress(f"crops of {side:.2f}: loss {loss:.3f}")
-        template = Template(side, loss, prototype, found.scale, angles, curve)
-        if best is None or template.objective < best.objective:
-            best = template
+        rigid = RigidResult(side, loss, prototype, found.scale, angles, curve)
+        if best is None or rigid.objective < best.objective:
+            best = rigid
     return best
 
 
-def apply_template(
-    template: Template,
+def apply_rigid(
+    rigid: RigidResult,
     encoder: Encoder,
     images: Tensor,
     rectangles: Tensor,
     stretches: tuple[float, ...] = (1.0,),
     taken: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The window of each image that fits the template best, over a few sides around the common one.
+    """The window of each image that fits the rigid best, over a few sides around the common one.
 
     Args:
-        template: what is looked for.
-        encoder, images, rectangles, taken: as for `search_template`.
-        stretches: sides that are tried, in units of the template's.
+        rigid: what is looked for.
+        encoder, images, rectangles, taken: as for `search_rigid`.
+        stretches: sides that are tried, in units of the rigid's.
 
     Returns:
         boxes (N, 4) before they are turned about their centres, and angles (N,).
@@ -286,14 +286,14 @@ def apply_template(
     boxes = images.new_zeros((len(images), 4))
     angles = images.new_zeros(len(images))
     for stretch in stretches:
-        side = min(1.0, template.side * stretch)
-        found = windows(encoder, images, rectangles, side, template.scale, template.angles)
+        side = min(1.0, rigid.side * stretch)
+        found = windows(encoder, images, rectangles, side, rigid.scale, rigid.angles)
         if taken is not None:
             found.close(taken)
         if len(found.angles) == 0:
             continue
-        square = template.prototype.square().sum()
-        costs = [found.margin_terms(part, z) - 2 * z @ template.prototype + square for part, z in found.parts()]
+        square = rigid.prototype.square().sum()
+        costs = [found.margin_terms(part, z) - 2 * z @ rigid.prototype + square for part, z in found.parts()]
         value, at = torch.cat(costs).min(1)
         rewarded = value - SIZE_REWARD * 2 * math.log(stretch)
         better = rewarded < best_cost

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection
-from stn_cli.coloc.search.windows import Layout, Sides, exact_windows, largest_windows, normalise_cells, surplus_of
+from stn_cli.coloc.search.windows import Layout, Sides, exact_windows, largest_windows, normalise_cells, score_map_of
 
 SMOOTHING = 0.7
 CENTRE_PRIOR, FADED_PRIOR = 0.3, 0.1
@@ -23,7 +23,7 @@ class WindowRule:
         margin: of the projected cells.
         threshold: of the margin map, at which a cell counts for the object.
         spread: of the margin map, its standard deviation.
-        sides: smallest and largest allowed longer side of a window, shares of the canvas.
+        sides: smallest and largest allowed longer side of a window, shares of the letterbox.
     """
 
     projection: Projection
@@ -36,11 +36,11 @@ class WindowRule:
         """Cells (B, C, h, w) -> the smoothed margin of each (B, h, w)."""
         return self.margin.map(self.projection(cells), SMOOTHING)
 
-    def surplus(self, margins: Tensor, layout: Layout) -> Tensor:
+    def score_map(self, margins: Tensor, layout: Layout) -> Tensor:
         """What windows are chosen by (B, h, w)."""
-        return surplus_of(margins, layout, self.threshold, self.spread, FADED_PRIOR)
+        return score_map_of(margins, layout, self.threshold, self.spread, FADED_PRIOR)
 
     def windows(self, margins: Tensor, layout: Layout) -> Tensor:
-        """The largest window of each image that satisfies the margin, its sides between the cells: (B, 4), normalised canvas boxes."""
-        surplus = self.surplus(margins, layout)
-        return normalise_cells(exact_windows(largest_windows(surplus, self.sides)[0], surplus, self.sides), layout.size)
+        """The largest window of each image that satisfies the margin, its sides between the cells: (B, 4), normalised letterbox boxes."""
+        score_map = self.score_map(margins, layout)
+        return normalise_cells(exact_windows(largest_windows(score_map, self.sides)[0], score_map, self.sides), layout.size)

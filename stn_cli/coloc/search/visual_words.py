@@ -137,7 +137,7 @@ def margin_map(margins: Tensor, words: Tensor) -> Tensor:
 
 
 @dataclass(slots=True)
-class Region:
+class WordsResult:
     """What a search for a loose thing found.
 
     Attributes:
@@ -146,7 +146,7 @@ class Region:
         guided: whether the guidance of the centre and of each image's own background was believed.
         threshold: of the margin map, at which a cell counts for the object.
         spread: of the margin map.
-        boxes: (N, 4) chosen windows, normalised canvas boxes.
+        boxes: (N, 4) chosen windows, normalised letterbox boxes.
         contrast: (mean margin inside - mean outside) / spread, over the set.
         criterion: what starts are chosen by, see `criterion`.
     """
@@ -165,7 +165,7 @@ class Region:
         return margin_map(self.shares.margins(), self.vocabulary.assign(appearance))
 
 
-def search_region(
+def search_words(
     encoder: GradientEncoder,
     appearance: Tensor,
     rectangles: Tensor,
@@ -174,7 +174,7 @@ def search_region(
     words: int = WORDS,
     sides: Sides = None,
     taken: Tensor | None = None,
-) -> Region:
+) -> WordsResult:
     """Search from several starts; the plainest is kept unless another's criterion is clearly higher.
 
     Args:
@@ -183,7 +183,7 @@ def search_region(
         rectangles: (N, 4).
         seed: of the k-means.
         words: K.
-        sides: smallest and largest allowed longer side of a window, shares of the canvas.
+        sides: smallest and largest allowed longer side of a window, shares of the letterbox.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -214,7 +214,7 @@ def component_maps(vocabulary: Vocabulary, appearance: Tensor, every: Tensor) ->
     return [sign * m for m in maps for sign in (1, -1)]
 
 
-def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool, sides: Sides) -> Region:
+def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool, sides: Sides) -> WordsResult:
     """Windows from margins, margins from windows, for some rounds.
 
     Args:
@@ -222,7 +222,7 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
         cells: the set.
         start: (N, h, w) margin map of the first round.
         guided: hold on to the centre, and in the last rounds tell the object from each image's own background too.
-        sides: as for `search_region`.
+        sides: as for `search_words`.
     """
     h, w = cells.words.shape[-2:]
     count = len(vocabulary.words)
@@ -238,7 +238,7 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
     seen = contrast(margins, inside, cells.layout.valid)
     covered = (cells.layout.border & inside).sum((1, 2)) / cells.layout.border.sum((1, 2)).clamp(min=1)
     values = margin_map(shares.margins(), cells.words)[cells.layout.valid]
-    return Region(
+    return WordsResult(
         vocabulary,
         shares,
         guided,
@@ -250,10 +250,10 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
     )
 
 
-def apply_region(
-    region: Region, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
+def apply_words(
+    region: WordsResult, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
 ) -> Tensor:
-    """The window of each image: (N, C, h, w), (N, 4) -> normalised canvas boxes (N, 4); `taken` as for `search_region`."""
+    """The window of each image: (N, C, h, w), (N, 4) -> normalised letterbox boxes (N, 4); `taken` as for `search_words`."""
     size = (appearance.shape[-2], appearance.shape[-1])
     layout = lay_out(size, rectangles)
     layout.close(taken)

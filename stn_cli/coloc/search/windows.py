@@ -49,7 +49,7 @@ class Layout:
         return self.valid.shape[-2], self.valid.shape[-1]
 
     def close(self, taken: Tensor | None) -> None:
-        """Take cells in boxes (N, K, 4), normalised canvas boxes, for no part of the images."""
+        """Take cells in boxes (N, K, 4), normalised letterbox boxes, for no part of the images."""
         if taken is None:
             return
         h, w = self.size
@@ -60,7 +60,7 @@ class Layout:
 
 
 def lay_out(size: tuple[int, int], rectangles: Tensor) -> Layout:
-    """A grid of (h, w) cells on images that lie at `rectangles` (N, 4) of their canvases."""
+    """A grid of (h, w) cells on images that lie at `rectangles` (N, 4) of their letterboxes."""
     h, w = size
     x1, y1, x2, y2 = (v[:, None, None] for v in rectangles.unbind(-1))
     xs = index_to_normalised(torch.arange(w, device=rectangles.device, dtype=rectangles.dtype), w)[None, None]
@@ -113,20 +113,20 @@ def quantile(values: Tensor, share: float) -> Tensor:
     return torch.lerp(ordered[..., low], ordered[..., min(low + 1, values.shape[-1] - 1)], at - low)
 
 
-def largest_windows(surplus: Tensor, sides: Sides = None) -> tuple[Tensor, Tensor]:
+def largest_windows(score_map: Tensor, sides: Sides = None) -> tuple[Tensor, Tensor]:
     """The window with the largest sum, over every place and a ladder of widths and heights.
 
     Args:
-        surplus: (N, h, w) margin less threshold; strongly negative outside the image.
-        sides: smallest and largest allowed longer side of a window, shares of the canvas.
+        score_map: (N, h, w) margin less threshold; strongly negative outside the image.
+        sides: smallest and largest allowed longer side of a window, shares of the letterbox.
 
     Returns:
         boxes (N, 4) in cells, and their sums (N,).
     """
-    N, h, w = surplus.shape
-    table = F.pad(surplus.cumsum(1).cumsum(2), (1, 0, 1, 0))  # summed-area table: every window in constant time
-    best = surplus.new_full((N,), -torch.inf)
-    boxes = torch.zeros((N, 4), dtype=torch.long, device=surplus.device)
+    N, h, w = score_map.shape
+    table = F.pad(score_map.cumsum(1).cumsum(2), (1, 0, 1, 0))  # summed-area table: every window in constant time
+    best = score_map.new_full((N,), -torch.inf)
+    boxes = torch.zeros((N, 4), dtype=torch.long, device=score_map.device)
     ladder = SIDES if sides is None else tuple(sorted({*SIDES, *sides}))
     heights = sorted({max(2, round(h * s)) for s in ladder})
     widths = sorted({max(2, round(w * s)) for s in ladder})
@@ -152,14 +152,14 @@ def inside_mask(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def cells_of(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cells (N, h, w) whose centres lie in normalised canvas boxes (N, 4)."""
+    """Cells (N, h, w) whose centres lie in normalised letterbox boxes (N, 4)."""
     h, w = size
     scale = boxes.new_tensor([w / 2, h / 2, w / 2, h / 2])
     return inside_mask(((boxes + 1) * scale - 0.5).ceil(), size)
 
 
 def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes in cells (N, 4) -> normalised canvas boxes (N, 4)."""
+    """Boxes in cells (N, 4) -> normalised letterbox boxes (N, 4)."""
     h, w = size
     return boxes * boxes.new_tensor([2 / w, 2 / h, 2 / w, 2 / h], dtype=torch.float32) - 1
 
@@ -176,24 +176,24 @@ def choose_windows(
     margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float, sides: Sides
 ) -> Tensor:
     """The largest window of each image that satisfies the margin, the centre favoured by `prior`: (N, 4) in cells."""
-    return largest_windows(surplus_of(margins, layout, threshold, spread, prior), sides)[0]
+    return largest_windows(score_map_of(margins, layout, threshold, spread, prior), sides)[0]
 
 
-def surplus_of(margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float) -> Tensor:
+def score_map_of(margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float) -> Tensor:
     """What windows are chosen by: margin less threshold in standard deviations, the centre favoured by `prior` (N, h, w)."""
-    surplus = (margins - threshold) / max(float(spread), 1e-6) - prior * layout.off_centre
-    return surplus.masked_fill(~layout.valid, OUTSIDE)
+    score_map = (margins - threshold) / max(float(spread), 1e-6) - prior * layout.off_centre
+    return score_map.masked_fill(~layout.valid, OUTSIDE)
 
 
-def exact_windows(boxes: Tensor, surplus: Tensor, sides: Sides) -> Tensor:
+def exact_windows(boxes: Tensor, score_map: Tensor, sides: Sides) -> Tensor:
     """Windows (N, 4) in cells moved side by side to the largest sum that is near, in quarters of a cell, on the map between the cells.
 
     The ladder of `largest_windows` misses a side by up to a tenth. No window becomes smaller than two cells; one that would take a form that
     is not allowed stays as it is.
     """
-    fine = F.interpolate(surplus[:, None], scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0]
+    fine = F.interpolate(score_map[:, None], scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0]
     found = in_double(_slid, fine, (boxes * FINER).long()) / FINER
-    h, w = surplus.shape[1:]
+    h, w = score_map.shape[1:]
     shares = (found[:, 2:] - found[:, :2]) / found.new_tensor([w, h])
     return torch.where(_allowed(shares.amax(1), shares.amin(1), sides)[:, None], found, boxes.to(found))
 
@@ -220,7 +220,7 @@ def _least(values: Tensor, where: Tensor) -> Tensor:
 
 
 def _allowed(longer: Any, shorter: Any, sides: Sides) -> Any:
-    """Whether a window may have these sides, shares of the canvas: numbers, or a tensor of each."""
+    """Whether a window may have these sides, shares of the letterbox: numbers, or a tensor of each."""
     fits = longer <= MAX_ASPECT * shorter
     return fits if sides is None else fits & (longer >= sides[0] * 0.95) & (longer <= sides[1] * 1.05)
 

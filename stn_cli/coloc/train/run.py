@@ -20,7 +20,7 @@ from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, little_in_common
-from stn_cli.coloc.score.scorers import DenseJudge, dimensions, encoder_state, make_judge, own_state
+from stn_cli.coloc.score.scorers import DenseScorer, dimensions, encoder_state, make_scorer, own_state
 from stn_cli.coloc.search.choose import Kind, search
 from stn_cli.coloc.search.dense import SCALES
 from stn_cli.coloc.train.state import check_optimiser, check_state
@@ -39,7 +39,7 @@ from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.errors import CheckpointError, InputError, ResourceError, UsageError, out_of_memory
 from stn_cli.files import write_text
 from stn_cli.geometry import box_iou
-from stn_cli.media.cache import Cache, build_cache, canvas_side, default_workers
+from stn_cli.media.cache import Cache, build_cache, default_workers, letterbox_side
 from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.outputs.manifest import is_staging
 from stn_cli.outputs.results import Results
@@ -90,7 +90,7 @@ class TrainResult:
         run: the run folder.
         images: how many were learnt from.
         skipped: what was left out.
-        kind: `template` or `region`, of each kind of object.
+        kind: `rigid`, `words` or `dense`, of each kind of object.
         agreement: mean IoU of the transformer's boxes with the search's.
         warnings: collapse and the like.
         seconds: spent in this process.
@@ -270,9 +270,9 @@ class _Training:
         files = self.found.images
         self.reporter.stage("decode", len(files))
         finest = 2 ** (self.config.cascade - 1)
-        looked_at = canvas_side(files, self.config.imgsz * finest, multiple=4 * finest)
+        looked_at = letterbox_side(files, self.config.imgsz * finest, multiple=4 * finest)
         closely = self.encoder.dense and self.config.cascade == 1
-        side = canvas_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
+        side = letterbox_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
         cache = build_cache(
             files,
             side,
@@ -320,8 +320,8 @@ class _Training:
                     "stage": "search",
                     "object": number,
                     "kind": kind.kind,
-                    "in_each_image": kind.boxes.shape[1],
-                    "template_objective": kind.template_objective,
+                    "objects": kind.boxes.shape[1],
+                    "rigid_objective": kind.rigid_objective,
                     "contrast": kind.contrast,
                     "common": kind.common,
                 }
@@ -336,7 +336,7 @@ class _Training:
         self.options = options
         for kind, option in zip(self.kinds, options, strict=True):
             grid = by_name(self.config.transform, **option)
-            reader = kind.judge if isinstance(kind.judge, DenseJudge) else None
+            reader = kind.scorer if isinstance(kind.scorer, DenseScorer) else None
             finder = Finder(grid, kind.boxes.shape[1], self.config.cascade, reader)
             self.finders.append(finder.to(self.device))
 
@@ -455,7 +455,7 @@ class _Training:
     def _finetune(self) -> None:
         steps = self.config.finetune
         transformer, plan, localisation = self._now()
-        judge = self.kinds[self.progress.number].judge
+        scorer = self.kinds[self.progress.number].scorer
         self.reporter.stage(self._named("fine-tuning"), steps)
         self.reporter.advance(self.progress.step)
         optimiser = self._optimise_with(0.1)
@@ -469,7 +469,7 @@ class _Training:
                 self._set_rate(optimiser, 1 - step / steps)
                 g = step_generator(self.config.seed + 1, step)
                 sample = draw(plan, g, 0.0)
-                loss = finetune_loss(localisation, judge, sample, g, self.config.margin)
+                loss = finetune_loss(localisation, scorer, sample, g, self.config.margin)
                 value, norm = descend(loss, optimiser, parameters, step, sample.names)
                 self.progress.step += 1
                 self.metrics.log({**self._where("finetune"), "step": step, "loss": value, "gradient": norm})
@@ -487,7 +487,7 @@ class _Training:
         )
         if not kept:
             transformer.load_state_dict(self.before)
-        if isinstance(judge, DenseJudge):
+        if isinstance(scorer, DenseScorer):
             finder, kind = self.finders[self.progress.number], self.kinds[self.progress.number]
             match_sizes(finder, kind, self.cache, self.device, self.config.seed)
         if self.progress.number + 1 < len(self.finders):
@@ -506,7 +506,7 @@ class _Training:
         box = crops.boxes()[:, 0]
         g = torch.Generator().manual_seed(self.config.seed)
         random = Crops.of_boxes(random_boxes(scene.rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
-        return float(kind.judge.loss(scene, crops, random, self.config.margin))
+        return float(kind.scorer.loss(scene, crops, random, self.config.margin))
 
     def _calibrate(self) -> list[Calibration]:
         self.reporter.stage("calibration", None)
@@ -514,7 +514,7 @@ class _Training:
         self.progress.warnings = []
         doubtful = little_in_common([kind.common for kind in self.kinds])
         for finder, kind, doubt in zip(self.finders, self.kinds, doubtful, strict=True):
-            calibration, suspicion = calibrate(finder, kind.judge, self.cache, self.device, self.config.seed)
+            calibration, suspicion = calibrate(finder, kind.scorer, self.cache, self.device, self.config.seed)
             calibrations.append(calibration)
             sayings = [suspicion]
             if doubt:
@@ -534,20 +534,20 @@ class _Training:
         tensors = encoder_state(self.encoder)
         for number, parts in enumerate(zip(self.finders, self.kinds, calibrations, strict=True)):
             finder, kind, calibration = parts
-            states = {"finder": finder.state_dict(), "judge": own_state(kind.judge), "calibration": calibration.state_dict()}
+            states = {"finder": finder.state_dict(), "scorer": own_state(kind.scorer), "calibration": calibration.state_dict()}
             tensors |= {f"{number}.{name}.{k}": v for name, state in states.items() for k, v in state.items()}
         facts = {
             "version": stn_cli.__version__,
             "transform": self.config.transform,
             "encoder": self.encoder.name,
             "layer": self.config.layer,
-            "canvas": self.cache.canvas,
+            "letterbox": self.cache.letterbox,
             "cascade": self.config.cascade,
             "kinds": [
                 {
                     "kind": kind.kind,
-                    "judge": dimensions(kind.judge),
-                    "in_each_image": finder.ranks,
+                    "scorer": dimensions(kind.scorer),
+                    "objects": finder.objects,
                     "options": option,
                 }
                 for finder, kind, option in zip(self.finders, self.kinds, self.options, strict=True)
@@ -584,11 +584,11 @@ class _Training:
             state["kinds"] = [
                 {
                     "kind": k.kind,
-                    "dimensions": dimensions(k.judge),
-                    "judge": k.judge.state_dict(),
+                    "dimensions": dimensions(k.scorer),
+                    "scorer": k.scorer.state_dict(),
                     "places": [k.boxes, k.angles, k.present],
                     "curve": [list(pair) for pair in k.curve],
-                    "choice": [k.template_objective, k.contrast, k.common],
+                    "choice": [k.rigid_objective, k.contrast, k.common],
                     "options": option,
                     "finder": finder.state_dict(),
                 }
@@ -619,12 +619,12 @@ class _Training:
     def _take_up(self, state: dict[str, Any]) -> None:
         self.progress = Progress(*state["progress"])
         for k in state.get("kinds", []):
-            judge = make_judge(k["kind"], k["dimensions"], self.encoder).to(self.device)
-            judge.load_state_dict(k["judge"])
+            scorer = make_scorer(k["kind"], k["dimensions"], self.encoder).to(self.device)
+            scorer.load_state_dict(k["scorer"])
             curve = [(float(a), float(b)) for a, b in k["curve"]]
             boxes, angles, present = (t.to(self.device) for t in k["places"])
             objective, contrast, common = k["choice"]
-            self.kinds.append(Kind(k["kind"], judge, boxes, angles, present, curve, objective, contrast, common))
+            self.kinds.append(Kind(k["kind"], scorer, boxes, angles, present, curve, objective, contrast, common))
         if self.kinds:
             self._build([k["options"] for k in state["kinds"]])
             for finder, k in zip(self.finders, state["kinds"], strict=True):
@@ -641,4 +641,4 @@ class _Training:
         with torch.no_grad():
             for finder, kind in zip(self.finders, self.kinds, strict=True):  # parts that do not fit together end here
                 crops = finder(Scene.of(self.cache, torch.arange(1), self.device))
-                kind.judge.margins(Scene.of(self.cache, torch.arange(1), self.device), crops)
+                kind.scorer.margins(Scene.of(self.cache, torch.arange(1), self.device), crops)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stn_cli.coloc.model.architecture import MOST_KINDS, check_dimensions
 from stn_cli.runs.config import TrainConfig
-from stn_cli.stn.grids import GRIDS
+from stn_cli.stn.grids import TRANSFORMS
 
 STAGES = ("search", "regression", "finetune", "calibrate")
 OWN = frozenset({"lr", "full", "params"})
@@ -92,10 +92,10 @@ def _progress(progress: object, config: TrainConfig) -> tuple[str, int, int, int
 
 
 def _kind(kind: object, config: TrainConfig, images: int) -> None:
-    if not isinstance(kind, dict) or config.transform not in GRIDS:
+    if not isinstance(kind, dict) or config.transform not in TRANSFORMS:
         raise ValueError("no kind of object")
-    judge = _tensors(kind.get("judge"), "judge")
-    check_dimensions(str(kind.get("kind")), kind.get("dimensions"), sum(t.numel() for t in judge.values()))
+    scorer = _tensors(kind.get("scorer"), "scorer")
+    check_dimensions(str(kind.get("kind")), kind.get("dimensions"), sum(t.numel() for t in scorer.values()))
     _tensors(kind.get("finder"), "finder")
     places = kind.get("places")
     if not isinstance(places, list) or len(places) != 3 or not all(isinstance(p, Tensor) for p in places):

@@ -13,7 +13,7 @@ from torch import Tensor
 from stn_cli.coloc.crops import Crops, cut, random_boxes
 from stn_cli.coloc.model.finder import CONTEXT, FINE, Finder, ImageLocalisation
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.scorers import Judge
+from stn_cli.coloc.score.scorers import Scorer
 from stn_cli.coloc.search.choose import Kind
 from stn_cli.errors import DivergedError
 from stn_cli.geometry import pixel_index, points_to_box
@@ -75,8 +75,8 @@ class Plan:
         cache: the images.
         kind: where the search places the objects.
         grid: the level's transformation.
-        reduction: by how much the level's images are smaller than the canvases; ignored by fine levels.
-        fine: whether the level looks through windows around the objects instead of at whole canvases.
+        reduction: by how much the level's images are smaller than the letterboxes; ignored by fine levels.
+        fine: whether the level looks through windows around the objects instead of at whole letterboxes.
         batch: images per step.
         hideable: how many of the first maps that f_loc reads are components, of which some are hidden.
     """
@@ -123,7 +123,7 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     zoom = (uniform(n, 1) * SCALE_JITTER * jitter).exp().expand(n, 2).clone()
     if plan.fine:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
-    if kind.kind != "template":
+    if kind.kind != "rigid":
         zoom[:, 0] *= torch.where(uniform(n) < 0, -1.0, 1.0)
         if plan.grid.log_sides == 2 and plan.grid.angle is None:  # other crops could not follow
             stretch = (uniform(n) * ASPECT_JITTER * jitter).exp()
@@ -179,13 +179,13 @@ def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Te
 
     One object's pose is read off the whole heatmap; of several, each is read around its own place.
     """
-    ranks = sample.centre.shape[1]
+    objects = sample.centre.shape[1]
     total = seen.logits.new_zeros(())
     count = sample.present.sum().clamp(min=1)
-    for r in range(ranks):
+    for r in range(objects):
         target, here = sample.centre[:, r], sample.present[:, r].to(seen.logits)
-        centre, shape, log_heat = body.read(seen, None if ranks == 1 else body.around(target, seen.logits))
-        if ranks > 1:
+        centre, shape, log_heat = body.read(seen, None if objects == 1 else body.around(target, seen.logits))
+        if objects > 1:
             log_heat = seen.logits.flatten(1).log_softmax(1).view_as(seen.logits)
         at_centre = -read_bilinear(log_heat, target) / math.log(log_heat[0].numel())
         place = F.smooth_l1_loss(
@@ -229,21 +229,21 @@ def read_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     return total / weights.clamp(min=1e-6)
 
 
-def finetune_loss(localisation: ImageLocalisation, judge: Judge, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
+def finetune_loss(localisation: ImageLocalisation, scorer: Scorer, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search."""
     seen = localisation.look(sample.scene, sample.shown)
     body = localisation.body
     anchor = regression_loss(body, seen, sample)
-    ranks = sample.centre.shape[1]
-    where = None if ranks == 1 else body.around(sample.centre[:, 0], seen.logits)
+    objects = sample.centre.shape[1]
+    where = None if objects == 1 else body.around(sample.centre[:, 0], seen.logits)
     centre, shape, _ = body.read(seen, where)
-    if not judge.free_size:
+    if not scorer.free_size:
         n = body.grid.log_sides
         shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
     crops = Crops(body.grid, body.grid.matrix(body.grid.theta(centre, shape))[:, None])
     box = crops.detach().boxes()[:, 0]
     random = Crops.of_boxes(random_boxes(sample.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
-    return judge.loss(sample.scene, crops, random, margin) + ANCHOR * anchor
+    return scorer.loss(sample.scene, crops, random, margin) + ANCHOR * anchor
 
 
 def descend(

@@ -16,7 +16,7 @@ from stn_cli.stn.grids.structured import Structured
 from stn_cli.stn.grids.thin_plate_spline import ThinPlateSpline
 from stn_cli.stn.grids.transformation import Transformation
 
-GRIDS: dict[str, Callable[..., Transformation]] = {
+TRANSFORMS: dict[str, Callable[..., Transformation]] = {
     "attention": Attention,
     "fixed_attention": FixedAttention,
     "box": Box,
@@ -28,21 +28,21 @@ GRIDS: dict[str, Callable[..., Transformation]] = {
     "thin_plate_spline": ThinPlateSpline,
     "structured": Structured,
 }
-GRIDS_3D: dict[str, Callable[..., Transformation]] = {"attention3d": Attention3d, "affine3d": Affine3d}
+TRANSFORMS_3D: dict[str, Callable[..., Transformation]] = {"attention3d": Attention3d, "affine3d": Affine3d}
 
 
 def by_name(name: str, **options: Any) -> Transformation:
     """The transformation called `name`.
 
     Args:
-        name: of GRIDS or GRIDS_3D.
+        name: of TRANSFORMS or TRANSFORMS_3D.
         options: of its class: `scale` of fixed_attention and euclidean, `control` of piecewise_affine and thin_plate_spline,
             `regularisation` of thin_plate_spline, `terms`, `control` and `learned` of structured.
 
     Raises:
         UsageError: no transformation has that name, or it has no such option.
     """
-    known = GRIDS | GRIDS_3D
+    known = TRANSFORMS | TRANSFORMS_3D
     if name not in known:
         raise UsageError("unknown transform", name, f"known: {', '.join(known)}")
     try:
@@ -52,8 +52,8 @@ def by_name(name: str, **options: Any) -> Transformation:
 
 
 __all__ = [
-    "GRIDS",
-    "GRIDS_3D",
+    "TRANSFORMS",
+    "TRANSFORMS_3D",
     "Affine",
     "Affine3d",
     "Attention",

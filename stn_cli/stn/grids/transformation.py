@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.lattice import regular_lattice
+from stn_cli.stn.base_grid import base_grid
 
 OUTLINE = 9
 """Points along a side of the outline that `bound` and `check` look at."""
@@ -130,10 +130,10 @@ class Transformation(ABC):
             UsageError: theta has a wrong shape or type, or a side of `size` is below 1.
         """
         wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
-        lattice = regular_lattice(size, device=theta.device, dtype=wide)
+        base = base_grid(size, device=theta.device, dtype=wide)
         if len(size) != self.dims:
             raise UsageError(f"{self.name} needs a size of {self.dims} sides", size)
-        return self.points(theta, lattice.view(-1, self.dims)).unflatten(-2, size)
+        return self.points(theta, base.view(-1, self.dims)).unflatten(-2, size)
 
     def corners(self, theta: Tensor) -> Tensor:
         """The crop's outline: (..., 4, 2), clockwise from its own upper left; in 3-D the 8 corners (..., 8, 3)."""
@@ -264,13 +264,13 @@ class Transformation(ABC):
         return theta
 
     def _inner(self, theta: Tensor) -> Tensor:
-        lattice = regular_lattice((OUTLINE,) * self.dims, device=theta.device, dtype=theta.dtype)
-        return lattice.view(-1, self.dims)
+        base = base_grid((OUTLINE,) * self.dims, device=theta.device, dtype=theta.dtype)
+        return base.view(-1, self.dims)
 
     def _outline(self, theta: Tensor) -> Tensor:
         ticks = torch.linspace(-1, 1, OUTLINE, device=theta.device, dtype=theta.dtype)
-        lattice = torch.stack(torch.meshgrid(*[ticks] * self.dims, indexing="ij"), -1).view(-1, self.dims)
-        return lattice[(lattice.abs() == 1).any(-1)]
+        base = torch.stack(torch.meshgrid(*[ticks] * self.dims, indexing="ij"), -1).view(-1, self.dims)
+        return base[(base.abs() == 1).any(-1)]
 
 
 def product(matrix: Tensor, basis: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from stn_cli.coloc.search.windows import (
     inside_mask,
     largest_windows,
     lay_out,
-    surplus_of,
+    score_map_of,
 )
 from stn_cli.encoders import Appearance
 from stn_cli.geometry import box_iou
@@ -155,13 +155,13 @@ def test_windows_lie_between_the_cells() -> None:
     inside = (x > true[0, 0]) & (x < true[0, 2]) & (y > true[0, 1]) & (y < true[0, 3])
     margins = F.avg_pool2d(inside.float()[None, None], 8)[0]  # each cell's share of the blob
     layout = lay_out((size, size), torch.tensor([[-1.0, -1, 1, 1]]))
-    surplus = surplus_of(margins, layout, 0.5, 0.5, 0.0)
-    whole = largest_windows(surplus)[0]
-    exact = exact_windows(whole, surplus, None)
+    score_map = score_map_of(margins, layout, 0.5, 0.5, 0.0)
+    whole = largest_windows(score_map)[0]
+    exact = exact_windows(whole, score_map, None)
     assert float((exact - true).abs().max()) <= 0.5
     assert float(box_iou(exact, true)) > float(box_iou(whole.float(), true))
-    assert exact_windows(whole, surplus, (0.1, 0.3)).tolist() == whole.tolist()  # it would become longer than was asked for
-    ground = surplus_of(torch.full((1, size, size), -1.0), layout, 0.5, 0.5, 0.0)
+    assert exact_windows(whole, score_map, (0.1, 0.3)).tolist() == whole.tolist()  # it would become longer than was asked for
+    ground = score_map_of(torch.full((1, size, size), -1.0), layout, 0.5, 0.5, 0.0)
     x1, y1, x2, y2 = exact_windows(torch.tensor([[3, 3, 9, 9]]), ground, None)[0].tolist()
     assert min(x2 - x1, y2 - y1) >= 2
 

@@ -50,15 +50,15 @@ def test_where_nothing_can_be_outlined_the_window_stays() -> None:
 
 
 def test_the_part_beside_a_panorama_is_not_looked_at() -> None:
-    canvas = np.zeros((1, 64, 64, 3), np.uint8)
+    letterbox = np.zeros((1, 64, 64, 3), np.uint8)
     rng = np.random.default_rng(0)
-    canvas[0, 24:40] = rng.integers(100, 120, (16, 64, 3))
-    canvas[0, 28:36, 20:30] = (200, 40, 40)
+    letterbox[0, 24:40] = rng.integers(100, 120, (16, 64, 3))
+    letterbox[0, 28:36, 20:30] = (200, 40, 40)
     truth = torch.tensor([[20, 28, 30, 36]]) / 32.0 - 1
     window = torch.tensor([[18, 26, 32, 38]]) / 32.0 - 1
     maps = torch.zeros((1, 16, 16))
     maps[:, 6:10, 4:8] = 1
-    found = outline(canvas, [Frame(400, 100, 64)], window, maps, 0.5)
+    found = outline(letterbox, [Frame(400, 100, 64)], window, maps, 0.5)
     assert float(box_iou(found.boxes, truth)) > float(box_iou(window, truth))
 
 

@@ -10,12 +10,12 @@ import torch
 
 from stn_cli.coloc.crops import cut, random_boxes
 from stn_cli.coloc.search.choose import search, tighten, turned_crops
-from stn_cli.coloc.search.rigid import search_template, windows
-from stn_cli.coloc.search.visual_words import search_region
+from stn_cli.coloc.search.rigid import search_rigid, windows
+from stn_cli.coloc.search.visual_words import search_words
 from stn_cli.coloc.search.windows import inside_mask, largest_windows, lay_out, otsu, quantile
 from stn_cli.encoders import GradientEncoder, embed_crops
 from stn_cli.geometry import Frame, box_iou
-from stn_cli.media.cache import Cache, build_cache, canvas_side
+from stn_cli.media.cache import Cache, build_cache, letterbox_side
 from stn_cli.media.scan import scan
 from stn_cli.runs.config import TrainConfig
 from tests.conftest import SHARED, make_folder
@@ -34,13 +34,13 @@ def planted_glyphs(count: int = 24, side: int = 64) -> tuple[Cache, torch.Tensor
     rng = np.random.default_rng(0)
     pictures, boxes = [], []
     for _ in range(count):
-        canvas = np.zeros((side, side), np.uint8)
+        letterbox = np.zeros((side, side), np.uint8)
         for _ in range(8):
             p, q = rng.integers(0, side, 2), rng.integers(-6, 7, 2)
-            cv2.line(canvas, tuple(map(int, p)), tuple(map(int, p + q)), 255, 2)
+            cv2.line(letterbox, tuple(map(int, p)), tuple(map(int, p + q)), 255, 2)
         x, y = (int(v) for v in rng.integers(0, side - 22, 2))
-        cv2.putText(canvas, "S", (x + 2, y + 20), cv2.FONT_HERSHEY_DUPLEX, 0.8, 255, 2)
-        pictures.append(canvas[..., None].repeat(3, 2))
+        cv2.putText(letterbox, "S", (x + 2, y + 20), cv2.FONT_HERSHEY_DUPLEX, 0.8, 255, 2)
+        pictures.append(letterbox[..., None].repeat(3, 2))
         boxes.append([x, y, x + 22, y + 22])
     return as_cache(pictures), torch.tensor(boxes) * (2 / side) - 1
 
@@ -48,7 +48,7 @@ def planted_glyphs(count: int = 24, side: int = 64) -> tuple[Cache, torch.Tensor
 def test_a_rigid_thing_is_found_with_its_size() -> None:
     cache, truth = planted_glyphs()
     (result,) = search(cache, GradientEncoder(), TrainConfig(), CPU)
-    assert result.kind == "template"
+    assert result.kind == "rigid"
     right = (box_iou(result.boxes[:, 0], truth) > 0.5).float().mean()
     assert float(right) >= 0.9
     assert len(result.curve) > 10
@@ -57,17 +57,17 @@ def test_a_rigid_thing_is_found_with_its_size() -> None:
 def test_a_loose_thing_is_found_with_its_size(tmp_path: Path) -> None:
     truth = make_folder(tmp_path, 24)
     files = scan(tmp_path / "images").images
-    cache = build_cache(files, canvas_side(files, 128))
-    (result,) = search(cache, GradientEncoder(), TrainConfig(search="region"), CPU)
+    cache = build_cache(files, letterbox_side(files, 128))
+    (result,) = search(cache, GradientEncoder(), TrainConfig(search="deformable"), CPU)
     boxes = torch.stack(
-        [f.boxes_to_canvas(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
+        [f.boxes_to_letterbox(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
     )
     assert float((box_iou(result.boxes[:, 0], boxes) > 0.5).float().mean()) >= 0.9
 
 
 def test_search_is_the_same_every_time_and_labels_images_it_did_not_see() -> None:
     cache, truth = planted_glyphs(30)
-    config = TrainConfig(search="template", search_images=18)
+    config = TrainConfig(search="rigid", search_images=18)
     a, b = (search(cache, GradientEncoder(), config, CPU)[0] for _ in range(2))
     assert torch.equal(a.boxes, b.boxes)
     assert len(a.boxes) == 30
@@ -83,7 +83,7 @@ def test_a_stated_size_is_kept() -> None:
     assert float(longest.max()) < 0.64
 
 
-def test_windows_keep_to_the_image_on_its_canvas() -> None:
+def test_windows_keep_to_the_image_on_its_letterbox() -> None:
     image = torch.rand(1, 3, 64, 64)
     rectangle = torch.tensor([[-1.0, -0.5, 1.0, 0.5]])
     found = windows(GradientEncoder(), image, rectangle, 0.3)
@@ -113,21 +113,21 @@ def test_turned_windows_embed_as_turned_crops() -> None:
 
 def test_no_window_fits_gives_no_template() -> None:
     rectangle = torch.tensor([[-1.0, -0.05, 1.0, 0.05]]).repeat(3, 1)
-    assert search_template(GradientEncoder(), torch.rand(3, 3, 64, 64), rectangle, seed=0, sides=(0.5, 0.5)) is None
+    assert search_rigid(GradientEncoder(), torch.rand(3, 3, 64, 64), rectangle, seed=0, sides=(0.5, 0.5)) is None
 
 
 def test_largest_window_is_the_brute_force_one() -> None:
     torch.manual_seed(0)
-    surplus = torch.randn(3, 12, 12) - 0.3
-    surplus[:, 3:7, 4:9] += 2
-    boxes, sums = largest_windows(surplus)
+    score_map = torch.randn(3, 12, 12) - 0.3
+    score_map[:, 3:7, 4:9] += 2
+    boxes, sums = largest_windows(score_map)
     for n in range(3):
         x1, y1, x2, y2 = boxes[n].tolist()
-        assert float(sums[n]) == pytest.approx(float(surplus[n, y1:y2, x1:x2].sum()), abs=1e-3)
+        assert float(sums[n]) == pytest.approx(float(score_map[n, y1:y2, x1:x2].sum()), abs=1e-3)
         h, w = y2 - y1, x2 - x1
         for y in range(12 - h + 1):
             for x in range(12 - w + 1):
-                assert float(surplus[n, y : y + h, x : x + w].sum()) <= float(sums[n]) + 1e-3
+                assert float(score_map[n, y : y + h, x : x + w].sum()) <= float(sums[n]) + 1e-3
 
 
 def test_otsu_splits_two_groups() -> None:
@@ -174,12 +174,12 @@ def test_photographs(name: str, least: float) -> None:
     folder = SHARED / "data/photos" / name
     truth = json.loads((folder / "boxes.json").read_text())
     files = scan(folder / "images").images
-    cache = build_cache(files, canvas_side(files, 128))
+    cache = build_cache(files, letterbox_side(files, 128))
     encoder = GradientEncoder()
     appearance = encoder.maps(cache.batch(torch.arange(len(cache)), CPU))
-    found = search_region(encoder, appearance, cache.rectangles(), seed=0)
+    found = search_words(encoder, appearance, cache.rectangles(), seed=0)
     right = 0
     for box, frame, file in zip(found.boxes, cache.frames, cache.names, strict=True):
-        true = frame.boxes_to_canvas(torch.tensor(truth[file]).float())
+        true = frame.boxes_to_letterbox(torch.tensor(truth[file]).float())
         right += float(box_iou(box, true).max()) > 0.5
     assert 100 * right / len(cache) >= least

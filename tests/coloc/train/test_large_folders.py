@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stn_cli.coloc.model.finder import options_for
-from stn_cli.coloc.score.scorers import TemplateJudge
+from stn_cli.coloc.score.scorers import RigidScorer
 from stn_cli.coloc.search import choose as module
 from stn_cli.coloc.search.choose import Kind, search
 from stn_cli.coloc.train import run as trainer
@@ -42,11 +42,11 @@ def unsearched(count: int, searched: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def rings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.Tensor]:
-    """40 rings on noise: folder, cache, true boxes on the canvas."""
+    """40 rings on noise: folder, cache, true boxes on the letterbox."""
     folder = tmp_path_factory.mktemp("rings")
     truth = make_folder(folder, 40)
     cache = build_cache(scan(folder / "images").images, 60)
-    boxes = [f.boxes_to_canvas(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
+    boxes = [f.boxes_to_letterbox(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
     return folder, cache, torch.stack(boxes)
 
 
@@ -60,7 +60,7 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.
         write_image(folder / "images" / f"{n:03d}.png", image)
         places.append(truth["r"])
     cache = build_cache(scan(folder / "images").images, 128)
-    boxes = [f.boxes_to_canvas(torch.tensor(b).float()) for f, b in zip(cache.frames, places, strict=True)]
+    boxes = [f.boxes_to_letterbox(torch.tensor(b).float()) for f, b in zip(cache.frames, places, strict=True)]
     return folder, cache, torch.stack(boxes)
 
 
@@ -77,16 +77,16 @@ def searched_discs(discs: tuple[Path, Cache, torch.Tensor]) -> tuple[Kind, torch
 
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(module, "label_closely", spy)
-        (kind,) = search(discs[1], make_encoder("small"), TrainConfig(search="region", search_images=SEARCHED), CPU)
+        (kind,) = search(discs[1], make_encoder("small"), TrainConfig(search="deformable", search_images=SEARCHED), CPU)
     return kind, own[0]
 
 
 @pytest.mark.parametrize(
     ("encoder", "how"),
     [
-        ("small", "region"),  # a network's features: projection, margin, threshold, outline
-        ("gradient", "region"),  # words
-        ("gradient", "template"),  # a layout of edges
+        ("small", "deformable"),  # a network's features: projection, margin, threshold, outline
+        ("gradient", "deformable"),  # words
+        ("gradient", "rigid"),  # a layout of edges
     ],
 )
 def test_images_that_were_not_searched_are_labelled_as_well(
@@ -97,7 +97,7 @@ def test_images_that_were_not_searched_are_labelled_as_well(
     how: str,
 ) -> None:
     cache, truth = rings[1:]
-    if how == "template":
+    if how == "rigid":
         cache, truth = planted_glyphs(40)
     if encoder == "small":
         kind, truth = searched_discs[0], discs[2]
@@ -122,7 +122,9 @@ def test_further_objects_are_found_where_nobody_searched() -> None:
     pairs = [scene(rng, [glyph(), glyph()], 80) for _ in range(32)]
     cache = as_cache([p for p, _ in pairs])
     with torch.no_grad():
-        kinds = search(cache, make_encoder("small"), TrainConfig(objects=2, search="region", search_images=16, imgsz=80), CPU)
+        kinds = search(
+            cache, make_encoder("small"), TrainConfig(objects=2, search="deformable", search_images=16, imgsz=80), CPU
+        )
     boxes = torch.cat([k.boxes for k in kinds], 1)[unsearched(32, 16)]
     wanted = torch.tensor([b for _, b in pairs])[unsearched(32, 16)] * (2 / 80) - 1
     assert boxes.shape[1] == 2
@@ -160,8 +162,8 @@ def a_kind(present: list[bool]) -> Kind:
     here = torch.tensor(present)
     boxes = torch.tensor([[-0.5, -0.4, 0.3, 0.4]]).repeat(len(present), 1) * here[:, None]
     angles = torch.where(here, 0.0, torch.arange(len(present)) * 2.0)
-    judge = TemplateJudge(GradientEncoder(), 4)
-    return Kind("template", judge, boxes[:, None], angles[:, None], here[:, None], [], None, None)
+    scorer = RigidScorer(GradientEncoder(), 4)
+    return Kind("rigid", scorer, boxes[:, None], angles[:, None], here[:, None], [], None, None)
 
 
 def test_sizes_and_angles_are_over_the_objects_that_are_there() -> None:
@@ -184,8 +186,8 @@ def test_the_first_size_is_over_the_objects_that_are_there(
 
     def partly(*_: object) -> list[Kind]:
         boxes = torch.where(there[:, None], truth, torch.zeros(4))
-        judge = TemplateJudge(GradientEncoder(), 192)
-        return [Kind("template", judge, boxes[:, None], torch.zeros(40, 1), there[:, None], [], None, None)]
+        scorer = RigidScorer(GradientEncoder(), 192)
+        return [Kind("rigid", scorer, boxes[:, None], torch.zeros(40, 1), there[:, None], [], None, None)]
 
     monkeypatch.setattr(trainer, "search", partly)
     train(folder / "images", tmp_path / "run", TrainConfig(**{**QUICK, "steps": 2, "finetune": 1}))
@@ -205,8 +207,8 @@ def test_agreement_is_over_a_random_sample_and_always_a_number(
     there = torch.arange(40) >= 20
     nowhere = torch.zeros(40, dtype=torch.bool)
     for number, present in enumerate((there, nowhere)):
-        judge = TemplateJudge(GradientEncoder(), 192)
-        kind = Kind("template", judge, truth[:, None], torch.zeros(40, 1), present[:, None], [], None, None)
+        scorer = RigidScorer(GradientEncoder(), 192)
+        kind = Kind("rigid", scorer, truth[:, None], torch.zeros(40, 1), present[:, None], [], None, None)
         monkeypatch.setattr(trainer, "search", lambda *_, kind=kind: [kind])
         config = TrainConfig(**{**QUICK, "steps": 25, "finetune": 1}, search_images=10)
         result = train(folder / "images", tmp_path / str(number), config)
@@ -232,7 +234,7 @@ def test_a_jitter_of_exactly_a_half_leaves_a_picture(
     """The sign of nought is nought: pictures were drawn from a line, and poses were divided by it."""
     _, cache, truth = rings
     kind = Kind(
-        "region", TemplateJudge(GradientEncoder(), 4), truth[:, None], torch.zeros(40, 1), torch.ones(40, 1) > 0, [], None, None
+        "words", RigidScorer(GradientEncoder(), 4), truth[:, None], torch.zeros(40, 1), torch.ones(40, 1) > 0, [], None, None
     )
     monkeypatch.setattr(torch, "rand", lambda shape, generator=None: torch.full(shape, 0.5))
     sample = draw(Plan(cache, kind, by_name(transform), 1, False, 8), step_generator(0, 0))

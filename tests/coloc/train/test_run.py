@@ -26,7 +26,7 @@ from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import read_skipped
 from stn_cli.runtime.progress import Silent
-from stn_cli.stn import GRIDS
+from stn_cli.stn import TRANSFORMS
 from tests.conftest import QUICK, QUICK_FLAGS, Trained, make_folder
 
 
@@ -168,14 +168,17 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
     from stn_cli.stn import by_name
 
     localiser = Localiser.load(trained.run)
-    cache = build_cache(scan(trained.images).images, localiser.canvas)
+    cache = build_cache(scan(trained.images).images, localiser.letterbox)
     boxes = torch.stack(
-        [f.boxes_to_canvas(torch.tensor(trained.truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
+        [
+            f.boxes_to_letterbox(torch.tensor(trained.truth[n][0]).float())
+            for f, n in zip(cache.frames, cache.names, strict=True)
+        ]
     )
     n = len(cache)
     kind = Kind(
-        "region",
-        localiser.parts[0].judge,
+        "words",
+        localiser.parts[0].scorer,
         boxes[:, None],
         torch.zeros(n, 1),
         torch.ones(n, 1, dtype=torch.bool),
@@ -221,10 +224,12 @@ def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Tra
             return scene.images.mean(1, keepdim=True) * torch.arange(1.0, 6.0)[:, None, None]
 
     localiser = Localiser.load(trained.run)
-    cache = build_cache(scan(trained.images).images, localiser.canvas)
+    cache = build_cache(scan(trained.images).images, localiser.letterbox)
     n = len(cache)
     boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]]).repeat(n, 1, 1)
-    kind = Kind("dense", localiser.parts[0].judge, boxes, torch.zeros(n, 1), torch.ones(n, 1, dtype=torch.bool), [], None, None)
+    kind = Kind(
+        "dense", localiser.parts[0].scorer, boxes, torch.zeros(n, 1), torch.ones(n, 1, dtype=torch.bool), [], None, None
+    )
     shown = draw(Plan(cache, kind, by_name("box"), 1, False, 64, 4), step_generator(0, 1)).shown
     assert shown.shape == (64, 4)
     assert set(shown.unique().tolist()) == {0.0, 2.0}
@@ -257,7 +262,7 @@ def test_metrics_are_valid_json_and_hold_every_stage(trained: Trained) -> None:
     assert {r["stage"] for r in records} == {"search", "regression", "finetune", "done"}
 
 
-@pytest.mark.parametrize("transform", sorted(GRIDS))
+@pytest.mark.parametrize("transform", sorted(TRANSFORMS))
 def test_every_transform_trains(trained: Trained, tmp_path: Path, transform: str) -> None:
     result = train(trained.images, tmp_path / "run", TrainConfig(**{**QUICK, "steps": 8, "finetune": 2}, transform=transform))
     assert result.images == 20

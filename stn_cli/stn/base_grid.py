@@ -8,9 +8,7 @@ from torch import Tensor
 from stn_cli.errors import UsageError
 
 
-def regular_lattice(
-    size: tuple[int, ...], *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> Tensor:
+def base_grid(size: tuple[int, ...], *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """Centres of the target's pixels (voxels).
 
     Convention: normalised (x, y) or (x, y, z), `align_corners=False`, row by row.

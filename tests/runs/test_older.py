@@ -1,0 +1,52 @@
+"""Runs of the format before this one: other words, the same results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import stn_cli
+from stn_cli.errors import CheckpointError
+from stn_cli.files import write_bytes
+from stn_cli.runs import checkpoint, older
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.container import pack
+from tests.conftest import Trained
+
+OLD_KINDS = {new: old for old, new in older.KINDS.items()}
+
+
+def as_before(run: Path, out: Path) -> Path:
+    """The run as the version before wrote it."""
+    tensors, facts = checkpoint.load_model(run)
+    facts["canvas"] = facts.pop("letterbox")
+    for kind in facts["kinds"]:
+        kind["kind"] = OLD_KINDS.get(kind["kind"], kind["kind"])
+        kind["judge"], kind["in_each_image"] = kind.pop("scorer"), kind.pop("objects")
+    out.mkdir()
+    renamed = {name.replace(".scorer.", ".judge."): value for name, value in tensors.items()}
+    write_bytes(out / checkpoint.MODEL, pack(renamed, {**facts, "format": older.FORMAT}))
+    return out
+
+
+def test_a_run_of_the_format_before_finds_the_same(trained: Trained, tmp_path: Path) -> None:
+    picture = sorted(trained.images.iterdir())[0]
+    now = stn_cli.Localiser.load(trained.run).localise(picture)
+    before = stn_cli.Localiser.load(as_before(trained.run, tmp_path / "old")).localise(picture)
+    assert before == now
+
+
+@pytest.mark.parametrize("kinds", [None, "x", [], [3], [{}], [{"kind": 3}]], ids=repr)
+def test_a_strangers_model_of_that_format_is_refused_in_one_line(trained: Trained, tmp_path: Path, kinds: object) -> None:
+    tensors, facts = checkpoint.load_model(trained.run)
+    write_bytes(tmp_path / checkpoint.MODEL, pack(tensors, {**facts, "kinds": kinds, "format": older.FORMAT}))
+    with pytest.raises(CheckpointError, match="model of another architecture"):
+        stn_cli.Localiser.load(tmp_path)
+
+
+@pytest.mark.parametrize(("old", "new"), older.SEARCHES.items())
+def test_settings_with_the_earlier_names_of_searches_are_read(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "a.toml").write_text(f"search = {json.dumps(old)}\n")
+    assert TrainConfig.from_toml(tmp_path / "a.toml").search == new
