@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -50,6 +49,8 @@ class Watch(threading.Thread):
 
 def worker(source: str, run: str, settings: str) -> None:
     """Train in this process and print what it took, as JSON."""
+    import resource
+
     from stn_cli.coloc.train.run import train
     from stn_cli.runs.config import TrainConfig
     from stn_cli.runtime.progress import Silent
