@@ -74,6 +74,16 @@ def _scientific(value: float) -> str:
     return re.sub(r"e-0*", "e-", f"{value:.0e}")
 
 
+def _package() -> dict[str, Any]:
+    return {"megabytes": SMALL.stat().st_size / 1e6}
+
+
+def _plain_sets() -> dict[str, Any]:
+    sets = result("photos")["sets"]
+    each = [float(sets[name]["corloc"]) for name in ("bccd_wbc", "foda_hammer", "voc07_motorbike")]
+    return {"least": min(each), "most": max(each)}
+
+
 def _gpu() -> dict[str, Any]:
     said = result("gpu")
     worst = {d: max(r["off"] for r in said["agreement"] if r["dtype"] == f"torch.{d}") for d in ("float32", "bfloat16")}
@@ -122,7 +132,9 @@ def _samplers() -> dict[str, Any]:
 
 
 CLAIMS = (
-    Claim(ANY, "{megabytes:.1f} MB inside the package", lambda: {"megabytes": SMALL.stat().st_size / 1e6}),
+    Claim(ANY, "{megabytes:.1f} MB inside the package", _package),
+    Claim(ANY, "a network of ours inside the package, {megabytes:.1f} MB", _package),
+    Claim(ANY, "on cells, hammers and motorbikes {least:.0f} to {most:.0f} of 100 are right", _plain_sets),
     Claim(
         BENCHMARKS,
         "in more than half of the images (CorLoc {corloc:.0f})",
