@@ -1,4 +1,4 @@
-"""Bounds of the settings that several commands share, and the check that names the flag as it is typed."""
+"""Bounds of settings that several commands share; the error names the flag as it is typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One small exception tree; each error knows the exit code that the command line ends with."""
+"""One tree of errors; each knows the exit code that the command ends with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, under names that never lead out of their folder.
+"""Writing files: a reader never sees half of one, and names never lead out of their folder.
 
 Every file is written to a temporary file beside its target, flushed, synced and renamed over it. A run
 that is killed, or a disk that fills up, leaves the last good file.

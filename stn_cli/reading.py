@@ -1,4 +1,4 @@
-"""Reading small files of which nothing is known: plain files only, and never more than they can rightly hold."""
+"""Reading small files from anywhere: plain files only, and never more than they can rightly hold."""
 
 from __future__ import annotations
 

@@ -124,6 +124,8 @@ def _of_the_system(error: Exception) -> ColocError | None:
     """What the operating system refused anywhere, as an error that a user can act on; None for all else."""
     if out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
+    if isinstance(error, ImportError):
+        return _of_an_import(error)
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
@@ -136,6 +138,25 @@ def _of_the_system(error: Exception) -> ColocError | None:
         name = None if error.filename is None else shown(os.fsdecode(error.filename))
         return InputError("no usable path", name, error.strerror)
     return None
+
+
+def _of_an_import(error: ImportError) -> ColocError | None:
+    """What to install where a package that this one stands on is missing or cannot be loaded; None for a fault of our own."""
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError):
+        known = package and package != "stn_cli"
+        todo = "pip install stn-coloc again; stn-coloc doctor says what else is missing"
+        return ResourceError("a package is missing", package, todo=todo) if known else None
+    library, _, rest = str(error).partition(": ")
+    if "shared object" not in rest:
+        return None
+    todo = "stn-coloc doctor says what is there"
+    if package in ("cv2", ""):
+        todo = (
+            "OpenCV lacks a library of the display: install it (Debian, Ubuntu: apt install libgl1 libglib2.0-0), "
+            "or put opencv-python-headless in the place of opencv-python"
+        )
+    return ResourceError("a library cannot be loaded", shown(library), shown(rest), todo)
 
 
 def _complain(line: str) -> None:

@@ -53,23 +53,28 @@ def doctor(json: Json = False, debug: Debug = False) -> None:
             rows.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             rows.append((name, f"not installed; for {use}"))
-    rows += _devices(missing)
+    unloadable: list[ImportError] = []
+    rows += _devices(missing, unloadable)
     if json:
         print_json(dict(rows))
     else:
         print_table(rows, "stn-coloc doctor")
     if missing:
         raise ResourceError("packages are missing or too old", ", ".join(missing), sys.executable, "pip install stn-coloc")
+    if unloadable:
+        raise unloadable[0]
 
 
-def _devices(missing: list[str]) -> list[tuple[str, str]]:
+def _devices(missing: list[str], unloadable: list[ImportError]) -> list[tuple[str, str]]:
     import os
 
     try:
         import cv2
         import torch
+    except ModuleNotFoundError:  # said before
+        return []
     except ImportError as error:
-        missing.append(str(error))
+        unloadable.append(error)
         return []
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < LEAST_TORCH:

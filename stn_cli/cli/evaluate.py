@@ -49,13 +49,10 @@ def evaluate(
         raise UsageError("--iou must be 0 to 1", iou)
     if not math.isfinite(score):
         raise UsageError("--score must be a number", score)
-    from stn_cli import evaluate as scoring
-    from stn_cli.cli.console import Progress, print_json, print_table
+    from stn_cli.cli.console import print_json, print_table
     from stn_cli.evaluate.predicted import read_predicted
     from stn_cli.evaluate.tracks import is_text
-    from stn_cli.formats.csv import csv_kind
     from stn_cli.formats.tracks import is_tracks, parse_tracks
-    from stn_cli.outputs.targets import check_target
 
     data = None if is_text(predicted) else read_predicted(predicted)
     if is_text(predicted) or is_tracks(data):
@@ -64,6 +61,29 @@ def evaluate(
         frames = None if data is None else parse_tracks(data, predicted).frames
         _evaluate_tracks(predicted, frames, truth, csv, overwrite, json)
         return
+    result = _evaluate_boxes(data, predicted, truth, iou, score, category, csv, overwrite)
+    if json:
+        print_json(_as_json(result))
+    else:
+        print_table(_as_table(result))
+
+
+def _evaluate_boxes(
+    data: object,
+    predicted: Path,
+    truth: Path,
+    iou: float,
+    score: float,
+    category: str | None,
+    csv: Path | None,
+    overwrite: bool,
+) -> Evaluation:
+    """Score boxes of images, write --csv, and say what there is to note."""
+    from stn_cli import evaluate as scoring
+    from stn_cli.cli.console import Progress
+    from stn_cli.formats.csv import csv_kind
+    from stn_cli.outputs.targets import check_target
+
     if csv is not None:
         check_target(csv, csv_kind(scoring.HEADER), [predicted, truth], overwrite=overwrite)
     result = scoring.score_json(data, predicted, scoring.read_truth(truth, category), iou, score=score)
@@ -72,10 +92,7 @@ def evaluate(
     notes = Progress()
     for note in result.notes:
         notes.say(f"note: {note}")
-    if json:
-        print_json(_as_json(result))
-    else:
-        print_table(_as_table(result))
+    return result
 
 
 def _as_json(result: Evaluation) -> dict[str, float | int | None]:

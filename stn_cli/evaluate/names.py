@@ -49,7 +49,7 @@ def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
     """
     written = set(predicted)
     found = _by_whole_names(written, truth)
-    ours, theirs = ({name: parts_of(name) for name in names} for names in (predicted, truth))
+    ours, theirs = ({name: name_parts(name) for name in names} for names in (predicted, truth))
     by_end = _below_the_common_folder(found, ours, theirs)
     deepest = min(DEEPEST, max(map(len, ours.values()), default=0), max(map(len, theirs.values()), default=0))
     for same in (_as_it_is, _folded, _without_extension):
@@ -80,7 +80,7 @@ def _by_whole_names(written: set[str], truth: Collection[str]) -> dict[str, str]
     return found
 
 
-def parts_of(name: str) -> Parts:
+def name_parts(name: str) -> Parts:
     r"""The folders and the file of a name: `a\b.jpg`, `./a/b.jpg` and `https://host/a/b.jpg?x` are (a, b.jpg)."""
     if URL.match(name):
         try:

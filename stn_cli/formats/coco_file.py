@@ -8,7 +8,7 @@ from typing import Any
 
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError
-from stn_cli.formats.json_file import identity, number, side_box, whole
+from stn_cli.formats.json_file import as_id, number, side_box, whole
 from stn_cli.records import PixelBox
 
 Id = int | str
@@ -73,7 +73,7 @@ def parse_coco(data: Any, path: Path) -> CocoFile:
     categories: dict[Id, str] = {}
     for row in _rows(data["images"], "images", path):
         try:
-            key = identity(row["id"])
+            key = as_id(row["id"])
             if key in images:
                 raise ValueError(f"two images have the id {shown(key)}")
             images[key] = CocoImage(_text(row["file_name"]), _side(row.get("width")), _side(row.get("height")))
@@ -81,7 +81,7 @@ def parse_coco(data: Any, path: Path) -> CocoFile:
             raise fault(path, f"image {shown(row.get('file_name', row.get('id')))}", error) from error
     for row in _rows(data.get("categories") or [], "categories", path):
         try:
-            categories[identity(row["id"])] = _text(row.get("name", str(row["id"])))
+            categories[as_id(row["id"])] = _text(row.get("name", str(row["id"])))
         except (KeyError, ValueError) as error:
             raise fault(path, "categories", error) from error
     found = [_box(row, images, path) for row in _rows(data["annotations"], "annotations", path)]
@@ -102,8 +102,8 @@ def _box(row: dict[str, Any], images: dict[Id, CocoImage], path: Path) -> CocoBo
     try:
         category = row.get("category_id")
         return CocoBox(
-            identity(row["image_id"]),
-            None if category is None else identity(category),
+            as_id(row["image_id"]),
+            None if category is None else as_id(category),
             side_box(row["bbox"]),
             number(row["score"]) if "score" in row else None,
             bool(whole(row.get("iscrowd") or 0)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.text_target import TextTarget
-from stn_cli.outputs.targets import Kind
+from stn_cli.outputs.targets import TargetKind
 from stn_cli.records import ImageRecord, TrackedFrame
 
 TRACK_HEADER = ("frame", "time", "id", "x1", "y1", "x2", "y2", "score", "interpolated")
@@ -65,7 +65,7 @@ def write_track_rows(path: Path, frames: Iterable[TrackedFrame]) -> None:
                 )
 
 
-def csv_kind(header: Sequence[str]) -> Kind:
+def csv_kind(header: Sequence[str]) -> TargetKind:
     """A CSV with this header, as the target that `--csv` names."""
     first = ",".join(header).encode()
-    return Kind("a CSV of this command", "--csv", lambda head: b"\0" not in head and head.splitlines()[:1] == [first])
+    return TargetKind("a CSV of this command", "--csv", lambda head: b"\0" not in head and head.splitlines()[:1] == [first])

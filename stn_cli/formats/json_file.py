@@ -93,7 +93,7 @@ def whole(value: object) -> int:
     return int(found)
 
 
-def identity(value: object) -> int | str:
+def as_id(value: object) -> int | str:
     """What COCO calls an id: a number or a text.
 
     Raises:

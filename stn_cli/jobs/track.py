@@ -19,11 +19,11 @@ from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import write_mot
 from stn_cli.formats.tracks import TracksStream, write_tracks
 from stn_cli.media.scan import Scan, places_of
-from stn_cli.media.video import Source, Video, open_video
+from stn_cli.media.video import Video, VideoSource, open_video
 from stn_cli.outputs.results import Results
 from stn_cli.records import TrackedFrame, TrackedObject
 from stn_cli.report.film import ENCODINGS, Artist, pick_encoding
-from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, Pictures
+from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, FramePictures
 from stn_cli.report.screen import has_screen, show
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
@@ -68,7 +68,7 @@ class TrackSummary:
 
 
 def track_source(
-    source: Source,
+    source: VideoSource,
     out: str | os.PathLike[str] = "stn-coloc-tracks",
     options: TrackOptions | None = None,
     *,
@@ -114,7 +114,7 @@ def track_source(
     return summary
 
 
-def _places(source: Source, video: Video) -> tuple[list[str], list[str]]:
+def _places(source: VideoSource, video: Video) -> tuple[list[str], list[str]]:
     """Where the video is, as `places_of`."""
     if isinstance(video.source, list):
         return places_of(source, Scan(video.source))
@@ -234,7 +234,7 @@ class _Tracking:
             session.reporter.warn("a camera's frames are gone: no video, crops or COCO file")
             return
         try:
-            pictures = Pictures(self.encoding, self.fps, coco, self.options.crops, self._info())
+            pictures = FramePictures(self.encoding, self.fps, coco, self.options.crops, self._info())
             pictures.write(work, session.read("draw"), self.size, frames)
         except Interrupted:
             session.reporter.warn("stopped while pictures were made: the results hold none")

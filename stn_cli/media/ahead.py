@@ -1,4 +1,4 @@
-"""Items made in a thread ahead of whoever reads them."""
+"""Items made in a thread, ahead of whoever reads them."""
 
 from __future__ import annotations
 

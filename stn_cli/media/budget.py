@@ -1,4 +1,4 @@
-"""Memory that decoding threads share: a few huge pictures must not be decoded side by side."""
+"""Memory that decoding threads share: huge pictures are not decoded side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images on the letterbox: decoded once, kept as one uint8 array or, where they are many, in a file."""
+"""Images in their letterbox: decoded once, kept as one uint8 array, in a file where they are many."""
 
 from __future__ import annotations
 

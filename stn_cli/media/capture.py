@@ -1,4 +1,4 @@
-"""OpenCV's captures of video files and cameras, opened so that a name is never taken for anything but a file's.
+"""OpenCV's captures of video files and cameras, opened safely whatever the file's name.
 
 A name of plain letters is handed over as it is. Any other goes through a link with a plain name in a private folder: one that is not
 UTF-8 would end the process, and one such as `concat:a|b` would be taken for a protocol.

@@ -1,4 +1,4 @@
-"""Sixteen bits to eight.
+"""From sixteen bits a channel to eight.
 
 Cameras, microscopes and thermal imagers often use 10 or 12 of the 16 bits, or a narrow range of them: cut to their upper eight bits
 their pictures are black. Those are stretched by the range that they use; what uses the full range keeps its upper eight bits.

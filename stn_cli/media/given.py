@@ -1,4 +1,4 @@
-"""Pictures as callers from Python have them."""
+"""Pictures that Python callers give: paths, Pillow images, arrays."""
 
 from __future__ import annotations
 

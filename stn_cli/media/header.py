@@ -1,4 +1,4 @@
-"""What is known of an image before a pixel of it is decoded: files are opened without waiting, and no more of them is read than it takes."""
+"""What is known of an image before a pixel of it is decoded."""
 
 from __future__ import annotations
 

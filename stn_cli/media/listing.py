@@ -1,4 +1,4 @@
-"""Walking folders and matching patterns, without what no picture of the user's is: this tool's own results, and leftovers of other systems."""
+"""Walking folders and matching patterns; this tool's own results and other systems' leftovers are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an image's bytes to upright RGB pixels: OpenCV for plain JPEG and PNG and for 16 bits, Pillow for everything unusual."""
+"""From an image's bytes to upright RGB pixels: by OpenCV where it is plain, by Pillow elsewhere."""
 
 from __future__ import annotations
 

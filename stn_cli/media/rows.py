@@ -1,4 +1,4 @@
-"""Many pictures of one size: in memory where they are few, in a file that nobody else sees where they are many."""
+"""Many pictures of one size: in memory where they are few, in a file where they are many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and its extension: an image that can be decoded, one that cannot, or something else.
+"""What a file is, by its first bytes and its extension: an image, one that cannot be decoded, or no image.
 
 Everything that is known of formats without decoding stands in the tables of this file.
 """

@@ -1,4 +1,4 @@
-"""Facts that stand in the plain bytes of a file and that Pillow gives only by decoding it, or not at all.
+"""Facts in the plain bytes of an image file that Pillow gives only by decoding, or not at all.
 
 All functions seek over pixel data and bound what they read: the files may be large, and made by somebody who means harm.
 """

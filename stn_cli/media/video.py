@@ -1,4 +1,4 @@
-"""Videos, folders of frames and cameras as one stream of upright RGB frames, decoded in a thread ahead of whoever reads them.
+"""Videos, folders of frames and cameras as one stream of upright RGB frames.
 
 Whoever reads waits in short steps and never in a call of the system: a camera or a file system that gives nothing keeps no signal away.
 """
@@ -178,12 +178,12 @@ class Video:
             yield VideoFrame(index, time, pixels)
 
 
-Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+VideoSource = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A video file, a folder of frames, a camera's number, or several pictures one after the other."""
 
 
 def open_video(
-    source: Source, *, stride: int = 1, start: float = 0.0, end: float = math.inf, fps: float | None = None
+    source: VideoSource, *, stride: int = 1, start: float = 0.0, end: float = math.inf, fps: float | None = None
 ) -> Video:
     """Open a source of frames and see that the first one can be decoded.
 

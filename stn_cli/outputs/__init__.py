@@ -1,1 +1,1 @@
-"""Results folders and single files: what this tool wrote, and nothing else, may be replaced by it."""
+"""Results: this tool replaces what it wrote, and nothing else."""

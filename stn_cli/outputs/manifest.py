@@ -1,4 +1,4 @@
-"""The manifest of a results folder: what this tool wrote there, and so what it may replace and what scans leave out."""
+"""The manifest of a results folder: what this tool wrote there, and so may replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a path really is, whatever it is called: through links, other spellings and folders that are mounted twice."""
+"""Where a path really is: through links, other spellings, and folders mounted twice."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Place:
         above, at = set(), real
         while True:
             with suppress(OSError, ValueError):
-                above.add(identity(at))
+                above.add(inode_of(at))
             if at == os.path.dirname(at):
                 break
             at = os.path.dirname(at)
         own = None
         with suppress(OSError, ValueError):
-            own = identity(real)
+            own = inode_of(real)
         return cls(real, own, frozenset(above))
 
     def is_below(self, other: Place) -> bool:
@@ -44,7 +44,7 @@ class Place:
         return self.path == other.path or self.path.startswith(other.path + os.sep)
 
 
-def identity(path: str) -> tuple[int, int]:
+def inode_of(path: str) -> tuple[int, int]:
     """What tells a file or folder from all others: its device and its number there."""
     found = os.stat(path)
     return found.st_dev, found.st_ino

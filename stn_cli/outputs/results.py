@@ -1,4 +1,4 @@
-"""Results folders: new results take their place only when they are whole, and nothing that a person put there is ever touched.
+"""Results folders: new results take their place only when they are whole.
 
 While a call works everything it writes lies in `OUT/unfinished`. When it is whole, exactly those earlier files go that the manifest
 `OUT/.stn-coloc` lists, the new ones are moved in, and the manifest lists them. A call that fails or is killed leaves the earlier results as

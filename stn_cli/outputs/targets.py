@@ -1,4 +1,4 @@
-"""A single file that a person named as a target: what may stand there, and what is never written over."""
+"""A single file that a person named as a target: when it may be written over."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stn_cli.reading import open_plain
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TargetKind:
     """What a target is going to hold.
 
     Attributes:
@@ -32,7 +32,7 @@ class Kind:
 _HEAD = 1024
 
 
-def check_target(target: Path, kind: Kind, reads: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
+def check_target(target: Path, kind: TargetKind, reads: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
     """See that a file can be written, before anything is computed; nothing is written here.
 
     Args:

@@ -21,7 +21,7 @@ from stn_cli.media.decode import Pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.outputs.manifest import note_written, written_by_tool
 from stn_cli.outputs.places import Place
-from stn_cli.outputs.targets import Kind, check_target
+from stn_cli.outputs.targets import TargetKind, check_target
 from stn_cli.records import Localisation, Skipped
 from stn_cli.report import figures
 from stn_cli.report.figures import Series
@@ -40,11 +40,11 @@ MOST_LINES = 500_000
 """Of a run's log."""
 MOST_LINES_DRAWN = 64
 """Of a chart."""
-PAGE = Kind("a page of stn-coloc report", "--out", lambda head: head.startswith(BEGINNING) and TITLE in head)
+PAGE = TargetKind("a page of stn-coloc report", "--out", lambda head: head.startswith(BEGINNING) and TITLE in head)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Panel:
     """An image of the page: what was found in it; the whole picture small and square, with the box, and the crop."""
 
     found: Localisation
@@ -80,7 +80,7 @@ def write_report(
     reporter = reporter or Silent()
     chosen = files[:: max(1, -(-len(files) // MOST_IMAGES))]
     reporter.stage("report", len(chosen))
-    shown: list[Shown] = []
+    shown: list[Panel] = []
     lost: list[Skipped] = []
     for item in ordered_map(lambda f: _show(localiser, f), chosen, default_workers()):
         reporter.advance(1)
@@ -113,7 +113,7 @@ def _check_page(target: Path, run: Path, files: list[ImageFile], overwrite: bool
     return own
 
 
-def _show(localiser: Localiser, file: ImageFile) -> Shown | Skipped:
+def _show(localiser: Localiser, file: ImageFile) -> Panel | Skipped:
     small = load_letterbox(file, localiser.letterbox)
     large = load_letterbox(file, THUMB)
     if isinstance(small, Skipped):
@@ -128,7 +128,7 @@ def _show(localiser: Localiser, file: ImageFile) -> Shown | Skipped:
     drawn = thumb
     for other in reversed(record.objects):
         drawn = figures.draw(drawn, other)
-    return Shown(found, square(thumb, CROP), drawn, square(crop, CROP))
+    return Panel(found, square(thumb, CROP), drawn, square(crop, CROP))
 
 
 def square(picture: Pixels, side: int) -> Pixels:
@@ -136,7 +136,7 @@ def square(picture: Pixels, side: int) -> Pixels:
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _render(run: Path, localiser: Localiser, shown: list[Shown], skipped: list[Skipped], total: int) -> str:
+def _render(run: Path, localiser: Localiser, shown: list[Panel], skipped: list[Skipped], total: int) -> str:
     metrics = list(islice(read_metrics(run / METRICS), MOST_LINES))
     ranked = sorted(shown, key=lambda s: -s.found.score)
     mean_crop = figures.mean_picture([s.crop for s in shown])

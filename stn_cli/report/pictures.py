@@ -21,7 +21,7 @@ VIDEO, COCO, FRAMES, CROPS = "video", "tracks.coco.json", "frames", "crops"
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class FramePictures:
     """What is wanted.
 
     Attributes:

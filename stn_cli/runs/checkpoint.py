@@ -1,4 +1,4 @@
-"""The run folder: model.safetensors for use, state.pt for going on, both checked before anything is believed."""
+"""model.safetensors for use and state.pt for going on; both are checked before they are believed."""
 
 from __future__ import annotations
 

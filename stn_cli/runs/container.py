@@ -1,4 +1,4 @@
-"""Tensors and the facts about them in one safetensors file under one SHA-256: no code in it can run, no damage goes unseen."""
+"""Tensors and the facts about them in one safetensors file under one SHA-256."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain files of a run folder: which images it was trained on, and which were skipped."""
+"""The plain files of a run folder: images.txt and skipped.jsonl."""
 
 from __future__ import annotations
 

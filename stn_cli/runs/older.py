@@ -1,4 +1,4 @@
-"""Models of the format before this one, read as if they were written today: its words were others, its numbers are the same."""
+"""Models of the format before this one: other words, the same numbers."""
 
 from __future__ import annotations
 

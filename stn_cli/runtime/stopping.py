@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: finish the step, save, leave with the right code; within a second wherever the program is.
+"""SIGINT and SIGTERM: finish the step, save, and end with the right code within a second.
 
 The first signal is noted, and whoever works looks at it with `check` when it suits. Where nobody looks for `GRACE` seconds (a stalled camera,
 a long search), `Interrupted` is raised in the main thread, as Python raises KeyboardInterrupt; only what must not be cut in two (`finishing`)

@@ -11,7 +11,7 @@ import pytest
 
 from stn_cli.errors import InputError, UsageError
 from stn_cli.evaluate import score_boxes
-from stn_cli.evaluate.names import pair_names, parts_of
+from stn_cli.evaluate.names import name_parts, pair_names
 from stn_cli.formats.truth import Truth, is_outside, read_truth
 from stn_cli.records import ImageRecord, Localisation, PixelBox, corners
 
@@ -248,8 +248,8 @@ def test_case_J2_one_name_of_each_side_is_shown_where_none_fits(tmp_path: Path, 
 
 
 def test_parts_of_names() -> None:
-    assert parts_of("https://h/a/b.jpg?x=/y") == ("a", "b.jpg")
-    assert parts_of("/a//./b.jpg") == ("a", "b.jpg")
+    assert name_parts("https://h/a/b.jpg?x=/y") == ("a", "b.jpg")
+    assert name_parts("/a//./b.jpg") == ("a", "b.jpg")
 
 
 @pytest.mark.parametrize(

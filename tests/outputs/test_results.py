@@ -226,12 +226,12 @@ def test_folders_are_known_whatever_they_are_called(tmp_path: Path, monkeypatch:
     """A folder that is mounted twice, or spelt otherwise where case does not count: two names, one identity."""
     (tmp_path / "photos/deep").mkdir(parents=True)
     (tmp_path / "Photos").mkdir()
-    real = places.identity
+    real = places.inode_of
 
     def same(path: str) -> tuple[int, int]:
         return real(path.replace(str(tmp_path / "Photos"), str(tmp_path / "photos")))
 
-    monkeypatch.setattr(places, "identity", same)
+    monkeypatch.setattr(places, "inode_of", same)
     with pytest.raises(OutputError, match="made from"):
         Results(tmp_path / "Photos", "localise", NAMES, [tmp_path / "photos/deep"], overwrite=True)
 
