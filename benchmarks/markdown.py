@@ -25,6 +25,11 @@ def result(name: str) -> dict[str, Any]:
     return dict(json.loads((RESULTS / f"{name}.json").read_text("utf-8"), parse_float=Figure))
 
 
+def shown(value: float | None, digits: int = 0, unit: str = "") -> str | None:
+    """A figure for a cell; None, which was not measured, stays empty."""
+    return None if value is None else f"{Figure(value):,.{digits}f}{unit}"
+
+
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table; None is an empty cell."""
     body = ["| " + " | ".join("" if cell is None else str(cell) for cell in line) + " |" for line in (columns, *rows)]

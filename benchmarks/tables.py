@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.markdown import Figure, markdown, result, source
+from benchmarks.markdown import Figure, markdown, result, shown, source
 from benchmarks.paper import tables as paper
 from benchmarks.paper.reported import TABLE5
 from benchmarks.soak import record
@@ -87,27 +87,18 @@ def localise_speed() -> str:
     columns = ["images/s", "files", "`localise`", "plain loop", "best loop", "to the plain one", "to the best one", "memory"]
     rows = []
     for name, r in (("12 megapixels", large), *small.items()):
-        ratios = f"{r['ratio_full']:.2f}", f"{r['ratio_best']:.2f}"
-        rows.append(
-            [
-                name,
-                f"{r['images']:,}",
-                f"{r['ours']:.0f}",
-                f"{r['full_loop']:.0f}",
-                f"{r['best_loop']:.0f}",
-                *ratios,
-                f"{r['gigabytes']:.2f} GB",
-            ]
-        )
+        rates = [shown(r[key]) for key in ("images", "ours", "full_loop", "best_loop")]
+        rows.append([name, *rates, shown(r["ratio_full"], 2), shown(r["ratio_best"], 2), shown(r["gigabytes"], 2, " GB")])
         if "model" in r:
-            ratios = f"{r['model_ratio_full']:.2f}", f"{r['model_ratio_best']:.2f}"
-            rows.append([f"{name}, without the start", None, f"{r['model']:.0f}", None, None, *ratios, None])
+            ratios = shown(r["model_ratio_full"], 2), shown(r["model_ratio_best"], 2)
+            rows.append([f"{name}, without the start", None, shown(r["model"]), None, None, *ratios, None])
     return markdown(columns, rows) + source("localise_speed", "photos_speed")
 
 
 def video() -> str:
-    def cell(r: dict[str, float]) -> str:
-        return f"{r['mean']:.2f} ({r['least']:.2f} to {r['most']:.2f})"
+    def cell(r: dict[str, Any]) -> str:
+        ends = [f"{word} {r[key]:.2f}" for word, key in (("least", "least"), ("most", "most")) if r[key] is not None]
+        return f"{r['mean']:.2f}" + (f" ({', '.join(ends)})" if ends else "")
 
     sets = result("video")["sets"]
     nothing = sets["none"]
@@ -115,7 +106,7 @@ def video() -> str:
         [name, *(cell(r[who]) for who in ("ours", *RIVALS)), f"{nothing[name]['ours']:.2f}"] for name, r in sets["init"].items()
     ]
     rows[-1] = [f"**{c}**" for c in rows[-1]]
-    return markdown(["", "ours", *RIVALS, "ours, nothing given"], rows) + source("video")
+    return markdown(["", "ours", *RIVALS, "ours, nothing given"], rows) + source("video", rows=("init", "none"))
 
 
 def video_absent() -> str:
@@ -123,12 +114,13 @@ def video_absent() -> str:
     for name, r in result("video")["sets"]["absent"].items():
         waits = "; ".join(", ".join("never" if w is None else str(w) for w in seed) for seed in r["ours"]["found_again"])
         rows.append([name, f"{r['ours']['false_alarms']:.2f}", f"{r['CSRT']['false_alarms']:.2f}", waits])
-    return markdown(["", "false alarms", "CSRT", "frames until it is found again, seeds 0; 1; 2"], rows)
+    columns = ["", "false alarms", "CSRT", "frames until it is found again, seeds 0; 1; 2"]
+    return markdown(columns, rows) + source("video", rows=("absent",))
 
 
 def video_several() -> str:
     rows = [[n, *(f"{r[key]:.2f}" for key in ("hota", "idf1", "mota"))] for n, r in result("video")["sets"]["several"].items()]
-    return markdown(["given", "HOTA", "IDF1", "MOTA"], rows)
+    return markdown(["given", "HOTA", "IDF1", "MOTA"], rows) + source("video", rows=("several",))
 
 
 def video_speed() -> str:
@@ -137,15 +129,11 @@ def video_speed() -> str:
         [
             n,
             r["frames"],
-            f"{r['ours']:.0f}",
-            f"{r['CSRT']:.0f}",
-            f"{r['ratio']:.1f}",
-            f"{r['success']:.2f}",
-            f"{r['CSRT_success']:.2f}",
+            *(shown(r[k], d) for k, d in (("ours", 0), ("CSRT", 0), ("ratio", 1), ("success", 2), ("CSRT_success", 2))),
         ]
         for n, r in result("video")["sets"]["speed"].items()
     ]
-    return markdown(columns, rows)
+    return markdown(columns, rows) + source("video", rows=("speed",))
 
 
 def large_folders() -> str:
@@ -229,8 +217,9 @@ def front() -> str:
     large, small, moving = result("localise_speed"), result("photos_speed")["sets"]["raccoon"], result("video")["sets"]
     rows: list[list[Any]] = []
 
-    def beside(what: str, other: str, ours: float, theirs: float, digits: int = 0) -> None:
-        rows.append([what, other, f"{Figure(ours):.{digits}f} / {Figure(theirs):.{digits}f} = {Figure(ours / theirs):.2f}"])
+    def beside(what: str, other: str, ours: float, theirs: float | None, digits: int = 0) -> None:
+        if theirs is not None:
+            rows.append([what, other, f"{Figure(ours):.{digits}f} / {Figure(theirs):.{digits}f} = {Figure(ours / theirs):.2f}"])
 
     for name, r in result("photos")["sets"].items():
         if r["lost"] is not None:
