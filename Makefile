@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak clean
+.PHONY: setup demo test lint bench bench-check soak clean
 
 setup: $(VENV)/.done
 
@@ -42,12 +42,18 @@ bench: setup
 	$(BIN)/python -m benchmarks.photos_more
 	$(BIN)/python -m benchmarks.gradient_photos
 	$(BIN)/python -m benchmarks.video
+	$(BIN)/python -m benchmarks.video_reading
 	$(BIN)/python -m benchmarks.localise_speed
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
-	$(BIN)/python benchmarks/gpu/run_all.py --device cpu --quick
+	$(BIN)/python -m benchmarks.gpu.run_all --device cpu --quick
+	$(BIN)/python -m benchmarks.pages
+
+# which figures are older than the code that they measure
+bench-check: setup
+	$(BIN)/python -m benchmarks.check
 
 # an hour; one part of it: make soak PARTS=kill
 soak: setup

@@ -9,12 +9,18 @@ output's limit, as a share of the pattern's own. Beside it, what is lost where t
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import ROOT, machine, save
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import parser
+from benchmarks.provenance import ROOT, SAMPLER, begin, save
 from stn_cli.stn import Pyramid, by_name, sample, sample_reduced
 
 SIDE = 512
@@ -34,10 +40,11 @@ def zone_plate() -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     U, frequency = zone_plate()
     affine = by_name("affine")
     rows, panels = {}, []
-    print(machine())
+    begin()
     print(f"{'read as':34} {'false, %':>9} {'lost, %':>8}")
     for small in (128, 64):
         grid = affine.grid(affine.identity()[None], (small, small))
@@ -63,7 +70,7 @@ def main() -> None:
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     gap = np.ones((256, 8))
     cv2.imwrite(str(PICTURE), (255 * np.concatenate([panels[0], gap, panels[1]], 1)).astype(np.uint8))
-    save("aliasing", {"rows": rows})
+    save("aliasing", {"rows": rows}, SAMPLER, seeds=())
 
 
 if __name__ == "__main__":

@@ -1,32 +1,36 @@
-"""What every benchmark needs: the machine's name, a command's time and memory, a place for results."""
+"""What every benchmark needs: its arguments, a command's time and memory, a scorer."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.provenance import ROOT
+
 SHARED = ROOT.parent / "shared"
-RESULTS = ROOT / "benchmarks" / "results"
 PROGRAM = [sys.executable, "-m", "stn_cli"]
 
 
-def machine() -> str:
-    """Processor, cores, system."""
-    model = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Of a script's options; --help shows its docstring as it is."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def chosen(doc: str | None, what: str, names: Iterable[str]) -> list[str]:
+    """The names given on the command line, all of them where none is."""
+    known = list(names)
+    options = parser(doc)
+    options.add_argument("names", nargs="*", metavar=what, help=f"{', '.join(known)}; all when left out")
+    given: list[str] = options.parse_args().names
+    if unknown := [name for name in given if name not in known]:
+        options.error(f"no such {what}: {', '.join(unknown)}; known: {', '.join(known)}")
+    return given or known
 
 
 def timed(command: list[str]) -> tuple[float, float]:
@@ -57,17 +61,3 @@ def need(path: Path) -> None:
     """End with a clear line where a data set is absent."""
     if not path.exists():
         raise SystemExit(f"this benchmark needs {path.name}, which is not part of the project")
-
-
-def earlier(name: str) -> dict[str, Any]:
-    """The sets that an earlier run of a benchmark measured."""
-    path = RESULTS / f"{name}.json"
-    return dict(json.loads(path.read_text())["sets"]) if path.is_file() else {}
-
-
-def save(name: str, result: dict[str, Any], module: str | None = None) -> None:
-    """Write results/NAME.json with the machine and the command; `module` is the benchmark's, where it is not NAME."""
-    RESULTS.mkdir(exist_ok=True)
-    command = f"python -m benchmarks.{module or name}"
-    text = json.dumps({"machine": machine(), "command": command, **result}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")

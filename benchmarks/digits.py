@@ -18,7 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.common import PROGRAM, SHARED, corloc, earlier, machine, need, save, timed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
+from benchmarks.provenance import LEARNING, begin, earlier, save
 
 SETS = [f"{kind}{digit}" for kind in ("T", "TC") for digit in range(10)]
 
@@ -49,11 +52,12 @@ def new_images(folder: Path, name: str, count: int = 100, side: int = 84, patch:
 
 
 def main() -> None:
+    names = chosen(__doc__, "SET", SETS)
     need(SHARED / "data" / "digits")
     rows = earlier("digits")
-    print(machine())
+    begin()
     print(f"{'set':5} {'CorLoc':>7} {'new':>7} {'seconds':>8} {'GB':>5}")
-    for name in sys.argv[1:] or SETS:
+    for number, name in enumerate(names, 1):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             source = SHARED / "data" / "digits" / name
@@ -68,7 +72,7 @@ def main() -> None:
                 "seconds": round(seconds, 1),
                 "gigabytes": round(memory, 2),
             }
-        save("digits", {"sets": {n: rows[n] for n in SETS if n in rows}})
+        save("digits", {"sets": {n: rows[n] for n in SETS if n in rows}}, LEARNING, rows=names[:number])
         r = rows[name]
         print(f"{name:5} {r['corloc']:7.0f} {r['corloc_new']:7.0f} {r['seconds']:8.1f} {r['gigabytes']:5.2f}", flush=True)
     for kind in ("T", "TC"):

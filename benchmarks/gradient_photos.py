@@ -15,7 +15,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import PROGRAM, SHARED, corloc, earlier, machine, need, save, timed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
+from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
@@ -50,11 +53,12 @@ def best_centred_box(boxes: Path, truth: Path) -> float:
 
 
 def main() -> None:
+    names = chosen(__doc__, "SET", SETS)
     need(SHARED / "data" / "photos")
     rows = earlier("gradient_photos")
-    print(machine())
+    begin()
     print(f"{'set':16} {'CorLoc':>7} {'centred':>8} {'best half':>10} {'rest':>6} {'seconds':>8} {'GB':>5}")
-    for name in sys.argv[1:] or SETS:
+    for number, name in enumerate(names, 1):
         source = SHARED / "data" / "photos" / name
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
@@ -71,7 +75,7 @@ def main() -> None:
                 "seconds": round(seconds, 1),
                 "gigabytes": round(memory, 2),
             }
-        save("gradient_photos", {"sets": {n: rows[n] for n in SETS if n in rows}})
+        save("gradient_photos", {"sets": {n: rows[n] for n in SETS if n in rows}}, LEARNING, rows=names[:number])
         r = rows[name]
         print(
             f"{name:16} {r['corloc']:7.1f} {r['centred']:8.1f} {best:10.1f} {rest:6.1f} {seconds:8.1f} {memory:5.2f}",

@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import machine, save
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import parser
+from benchmarks.provenance import STARTING, begin, save
 
 ROUNDS = 30
 
@@ -26,12 +29,13 @@ def fastest(command: list[str]) -> float:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     script = Path(sys.executable).with_name("stn-coloc")
     ours = fastest([str(script), "--help"])
     typer = fastest([sys.executable, "-c", "import typer"])
-    print(machine())
+    begin()
     print(f"stn-coloc --help {ours * 1000:.0f} ms, import typer {typer * 1000:.0f} ms, ratio {ours / typer:.2f}")
-    save("help_time", {"help_seconds": ours, "typer_seconds": typer, "ratio": ours / typer})
+    save("help_time", {"help_seconds": ours, "typer_seconds": typer, "ratio": ours / typer}, STARTING, seeds=())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import PROGRAM, SHARED, corloc, earlier, machine, need, save, timed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
 from benchmarks.paper.scenes import write_scenes
+from benchmarks.provenance import LEARNING, begin, earlier, save
 
 DATA = SHARED / "data"
 QUICK = {"imgsz": 48, "steps": 50, "finetune": 5}
@@ -47,6 +49,8 @@ class Watch(threading.Thread):
 
 def worker(source: str, run: str, settings: str) -> None:
     """Train in this process and print what it took, as JSON."""
+    import resource
+
     from stn_cli.coloc.train.run import train
     from stn_cli.runs.config import TrainConfig
     from stn_cli.runtime.progress import Silent
@@ -166,13 +170,14 @@ def main() -> None:
     if sys.argv[1:2] == ["worker"]:
         worker(*sys.argv[2:])
         return
+    names = chosen(__doc__, "PART", PARTS)
     need(DATA)
     rows = earlier("large_folders")
-    print(machine())
-    for part in sys.argv[1:] or PARTS:
+    begin()
+    for number, part in enumerate(names, 1):
         with tempfile.TemporaryDirectory() as temporary:
             rows[part] = PARTS[part](Path(temporary))
-        save("large_folders", {"sets": {p: rows[p] for p in PARTS if p in rows}})
+        save("large_folders", {"sets": {p: rows[p] for p in PARTS if p in rows}}, LEARNING, rows=names[:number])
         for name, row in rows[part].items():
             print(f"{part:8} {name:14} {row}", flush=True)
 

@@ -17,8 +17,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import PROGRAM, SHARED, corloc, earlier, machine, need, save, timed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
 from benchmarks.gradient_photos import SETS, best_centred_box
+from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import Frame, box_iou
@@ -73,14 +76,15 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    names = chosen(__doc__, "SET", SETS)
     need(PHOTOS)
     rows = earlier("photos")
-    print(machine())
+    begin()
     columns = ("corloc", "search", "centred", "lost", "least", "best_half", "rest", "kind", "seconds", "gigabytes")
     print(f"{'set':16}" + "".join(f"{c:>10}" for c in columns))
-    for name in sys.argv[1:] or SETS:
+    for number, name in enumerate(names, 1):
         rows[name] = measure(name)
-        save("photos", {"sets": {n: rows[n] for n in SETS if n in rows}})
+        save("photos", {"sets": {n: rows[n] for n in SETS if n in rows}}, LEARNING, rows=names[:number])
         cells = [rows[name][c] for c in columns]
         texts = (f"{c:10.1f}" if isinstance(c, float) else f"{'' if c is None else c:>10}" for c in cells)
         print(f"{name:16}" + "".join(texts), flush=True)

@@ -8,8 +8,9 @@ operation its column is empty.
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import kornia
@@ -18,7 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
-from benchmarks.common import machine, save
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import parser
+from benchmarks.provenance import SAMPLER, begin, save, version
 from stn_cli.stn import TRANSFORMS, TRANSFORMS_3D, Pyramid, ThinPlateSpline, base_grid, by_name, sample, sample_reduced
 from stn_cli.stn.transforms.thin_plate_spline import radial
 
@@ -130,14 +134,14 @@ def _kornia_remap(u: Tensor, g: Tensor, mode: str, padding: str) -> Tensor:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--device", default="cpu")
     arguments.add_argument("--quick", action="store_true")
     options = arguments.parse_args()
     least = 0.02 if options.quick else 0.4
     torch.manual_seed(0)
     rows: dict[str, dict[str, float | None]] = {}
-    print(machine())
+    begin()
     print(f"{'':34} {'ours':>9} {'torch':>9} {'kornia':>9} {'ratio':>6}   {'+backward':>9} {'rival':>9} {'ratio':>6}")
     cases: dict[str, Any] = {f"grid {k}": (o, r, (t,)) for k, (o, r, t) in grid_cases(options.device).items()}
     cases |= {f"sample {k}": v for k, v in sampler_cases(options.device).items()}
@@ -157,7 +161,8 @@ def main() -> None:
         rival = f"{row['rival_backward']:9.0f}" if row["rival_backward"] else " " * 9
         print(f"{name:34} {' '.join(cells)} {ratio}   {mine_back:9.0f} {rival} {ratio_back}", flush=True)
     if not options.quick:
-        save("sampler", {"device": options.device, "batch": [B, C, H, W], "microseconds": rows})
+        versions = {"kornia": version("kornia")}
+        save("sampler", {"device": options.device, "batch": [B, C, H, W], "microseconds": rows}, SAMPLER, versions=versions)
 
 
 if __name__ == "__main__":

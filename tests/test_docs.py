@@ -36,11 +36,3 @@ def test_the_five_lines_run() -> None:
     assert isinstance(theta, torch.Tensor)
     assert crops.shape == (8, 1, 28, 28)
     assert theta.shape == (8, 32)
-
-
-def test_the_figures_of_aliasing_are_those_that_were_measured() -> None:
-    import json
-
-    rows = json.loads((ROOT / "benchmarks" / "results" / "aliasing.json").read_text())["rows"]
-    for size, way, false, lost in re.findall(r"\| 512 to (\d+), (\w+) \| ([\d.-]+) \| ([\d.-]+) \|", TEXT):
-        assert rows[f"{size}, {way}"] == {"false": float(false), "lost": float(lost)}

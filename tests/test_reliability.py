@@ -1,4 +1,4 @@
-"""docs/reliability.md names every fault, case and promise, each with tests that exist; its table is the soak's result file."""
+"""docs/reliability.md names every fault, case and promise, each with tests that exist."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from functools import cache
 
 import pytest
 
-from benchmarks.soak.record import BEGIN, END, table
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "reliability.md").read_text("utf-8")
-RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
 LARGE = ROOT / "benchmarks" / "results" / "large_folders.json"
 FAULTS = [str(number) for number in range(1, 58)]
 CASES = ["A", "C", "E", "F", "G", "H", "I", "J1", "J2", "J3", "L", "N", "O", "P", "R", "T1", "T2", "U", "V", "W", "X", "Y", "Z"]
@@ -36,12 +34,6 @@ def test_every_fault_case_and_promise_has_tests_that_exist(row: str) -> None:
     assert tests.count("`") == 2 * len(named)
     for path, name in named:
         assert name in names_in(path), f"{path}::{name}"
-
-
-def test_the_table_of_the_soak_is_what_was_measured() -> None:
-    between = TEXT.split(BEGIN)[1].split(END)[0].strip()
-    measured = json.loads(RESULTS.read_text())["parts"] if RESULTS.is_file() else {}
-    assert between == (table(measured) if measured else "")
 
 
 def test_no_row_stands_twice() -> None:

@@ -37,10 +37,11 @@ def test_a_little_of_every_part(part: str, tmp_path: Path) -> None:
         [*command, "--kept", str(tmp_path / "kept")], cwd=ROOT, capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads((tmp_path / "soak.json").read_text())["parts"]
+    measured = json.loads((tmp_path / "soak.json").read_text())
+    rows = measured["parts"]
     assert rows[part]["faults"] == 0
     assert rows[part]["count"] > 0
-    assert f"| `{part}` | {rows[part]['done']} |" in table(rows)
+    assert f"| `{part}` | {rows[part]['done']} |" in table(measured)
     assert [p.name for p in tmp_path.iterdir()] == ["soak.json"]  # what it made is gone
 
 

@@ -13,8 +13,6 @@ The paper's tables take a device too: `python -m benchmarks.paper.table1 --devic
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -22,28 +20,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+import torch
+import torch.nn.functional as F
+from torchvision.ops import roi_align
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torchvision.ops import roi_align  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
-from benchmarks.common import machine  # noqa: E402
-from stn_cli.coloc.model.localiser import Localiser  # noqa: E402
-from stn_cli.coloc.scene import Scene  # noqa: E402
-from stn_cli.coloc.train.run import train  # noqa: E402
-from stn_cli.geometry import box_to_matrix, normalised_to_pixels  # noqa: E402
-from stn_cli.runs.config import TrainConfig  # noqa: E402
-from stn_cli.runs.folder import read_images  # noqa: E402
-from stn_cli.runs.metrics import read_metrics  # noqa: E402
-from stn_cli.stn import KERNELS, TRANSFORMS, TRANSFORMS_3D, Pyramid, affine_grid, by_name, sample, sample_reduced  # noqa: E402
+from benchmarks.common import parser
+from benchmarks.provenance import ROOT, TRACKING, begin, save
+from stn_cli.coloc.model.localiser import Localiser
+from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.train.run import train
+from stn_cli.geometry import box_to_matrix, normalised_to_pixels
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.folder import read_images
+from stn_cli.runs.metrics import read_metrics
+from stn_cli.stn import KERNELS, TRANSFORMS, TRANSFORMS_3D, Pyramid, affine_grid, by_name, sample, sample_reduced
 
 TOLERANCES = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 2e-2}
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
 
 
 def clock(device: torch.device, run: Callable[[], Any], seconds: float) -> float:
@@ -292,14 +286,14 @@ def tracking(device: torch.device, quick: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--quick", action="store_true")
+    arguments.add_argument("--out", type=Path, help="result file; none when left out")
+    options = arguments.parse_args()
     device = torch.device(options.device)
-    print(f"{device_name(device)}, torch {torch.__version__}" + (", quick" if options.quick else ""))
-    result: dict[str, Any] = {"machine": device_name(device), "torch": torch.__version__, "quick": options.quick}
+    begin()
+    result: dict[str, Any] = {"quick": options.quick}
     result["agreement"] = agreement(device)
     for dtype in dict.fromkeys(row["dtype"] for row in result["agreement"]):
         mine = [row for row in result["agreement"] if row["dtype"] == dtype]
@@ -334,7 +328,7 @@ def main() -> None:
     for name, rate in result["pretraining"].items():
         print(f"pretraining, {name}: {rate:.0f} pictures/s")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        save("gpu", result, (*TRACKING, "stn_cli/pretrain"), out=options.out)
     if not all(row["ok"] for row in result["agreement"]):
         raise SystemExit("the device disagrees with the CPU")
 

@@ -9,9 +9,9 @@ direction of the error (1 is perfect) and its median. The mean crops of both go 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.common import PROGRAM, ROOT, corloc, machine, save, timed
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, corloc, parser, timed
 from benchmarks.paper.scenes import write_scenes
+from benchmarks.provenance import LEARNING, ROOT, begin, save
 
 PICTURE = ROOT / "docs" / "figures" / "rotated_means.png"
 
@@ -53,12 +56,12 @@ def edges(picture: npt.NDArray[Any]) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("digits", nargs="*", type=int, default=[3, 4, 7])
     arguments.add_argument("--quick", action="store_true", help="one digit, 24 images, 40 steps, nothing saved")
     options = arguments.parse_args()
     rows, pictures = {}, []
-    print(machine())
+    begin()
     print(f"{'digit':6} {'transform':12} {'CorLoc':>7} {'sharpness':>10} {'direction':>10} {'median error':>13} {'seconds':>8}")
     for digit in options.digits[:1] if options.quick else options.digits:
         with tempfile.TemporaryDirectory() as temporary:
@@ -90,7 +93,7 @@ def main() -> None:
     if not options.quick:
         PICTURE.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(PICTURE), np.concatenate(pictures))
-        save("paper_rotated", {"rows": rows}, "paper.rotated")
+        save("paper_rotated", {"rows": rows}, LEARNING)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,18 @@ Scenes of MNIST digits among clutter. Recall and precision at IoU > 0.5 over all
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
-from benchmarks.common import PROGRAM, corloc, machine, save, timed
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, corloc, parser, timed
 from benchmarks.paper.scenes import write_scenes
+from benchmarks.provenance import LEARNING, begin, save
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 
@@ -39,12 +42,12 @@ def recall_and_precision(boxes: Path, truth: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--quick", action="store_true", help="16 images, 40 steps, nothing saved")
     options = arguments.parse_args()
     count, short = (16, ["--steps", "40"]) if options.quick else (100, [])
     rows: dict[str, dict[str, float]] = {}
-    print(machine())
+    begin()
     with tempfile.TemporaryDirectory() as temporary:
         for name, (digits, seed) in SEVERAL.items():
             folder = Path(temporary) / name
@@ -61,7 +64,7 @@ def main() -> None:
             rows[f"28 of 336 pixels, --cascade {levels}"] = {"corloc": right, "seconds": round(seconds, 1)}
             print(f"{f'28 of 336 pixels, --cascade {levels}':34} CorLoc {right:5.1f}  {seconds:18.0f} s", flush=True)
     if not options.quick:
-        save("paper_several", {"rows": rows}, "paper.several")
+        save("paper_several", {"rows": rows}, LEARNING)
 
 
 def run(folder: Path, flags: list[str]) -> float:

@@ -8,36 +8,23 @@ an earlier run measured with the same number of epochs is not measured again.
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
+from pathlib import Path
 
 import torch
 
-from benchmarks.common import RESULTS, machine, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import SIZES, distorted, load
 from benchmarks.paper.networks import build, parameters
+from benchmarks.paper.reported import TABLE1
+from benchmarks.provenance import SAMPLER, begin, earlier, save
 
 BUDGET = {28: 120_000, 42: 180_000, 60: 300_000}
 TRANSFORMS = ("affine", "projective", "thin_plate_spline")
-PAPER: dict[str, dict[str, float]] = {
-    "R": {"FCN": 2.1, "CNN": 1.2, "ST-FCN affine": 1.2, "ST-FCN projective": 1.3, "ST-FCN thin_plate_spline": 1.1,
-          "ST-CNN affine": 0.7, "ST-CNN projective": 0.8, "ST-CNN thin_plate_spline": 0.7},
-    "RTS": {"FCN": 5.2, "CNN": 0.8, "ST-FCN affine": 0.8, "ST-FCN projective": 0.9, "ST-FCN thin_plate_spline": 0.8,
-            "ST-CNN affine": 0.5, "ST-CNN projective": 0.6, "ST-CNN thin_plate_spline": 0.5},
-    "P": {"FCN": 3.1, "CNN": 1.5, "ST-FCN affine": 1.5, "ST-FCN projective": 1.4, "ST-FCN thin_plate_spline": 1.4,
-          "ST-CNN affine": 0.8, "ST-CNN projective": 0.8, "ST-CNN thin_plate_spline": 0.8},
-    "E": {"FCN": 3.2, "CNN": 1.4, "ST-FCN affine": 2.7, "ST-FCN projective": 2.6, "ST-FCN thin_plate_spline": 2.4,
-          "ST-CNN affine": 1.2, "ST-CNN projective": 1.3, "ST-CNN thin_plate_spline": 1.1},
-    "TC": {"FCN": 13.2, "CNN": 3.5, "ST-FCN affine": 2.0, "ST-CNN affine": 1.7},
-}  # fmt: skip
 NAME = "paper_table1"
-
-
-def earlier() -> dict[str, dict[str, dict[str, float]]]:
-    """Cells of an earlier run: row -> column -> error, epochs, parameters, seconds."""
-    path = RESULTS / f"{NAME}.json"
-    return dict(json.loads(path.read_text())["rows"]) if path.is_file() else {}
 
 
 def measure(row: str, column: str, epochs: float, seed: int, device: torch.device, quick: bool) -> dict[str, float]:
@@ -68,7 +55,7 @@ def measure(row: str, column: str, epochs: float, seed: int, device: torch.devic
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("rows", nargs="*", default=[])
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--epochs", type=float, default=8)
@@ -76,17 +63,19 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="2,000 images, one epoch, nothing saved")
     options = arguments.parse_args()
     device = torch.device(options.device)
-    table = {} if options.quick else earlier()
-    print(machine() + (f", {torch.cuda.get_device_name()}" if device.type == "cuda" else ""))
+    done: list[str] = []
+    table = {} if options.quick else earlier(NAME, "rows")
+    begin()
     print(f"{'':4} {'network':26} {'error %':>8} {'paper':>6} {'epochs':>7} {'parameters':>11} {'seconds':>8}")
-    for row in options.rows or PAPER:
+    for row in options.rows or TABLE1:
         cells = table.setdefault(row, {})
-        for column, paper in PAPER[row].items():
+        for column, paper in TABLE1[row].items():
             epochs = 1.0 if options.quick else options.epochs
             if cells.get(column, {}).get("epochs") != epochs:
+                done = list(dict.fromkeys([*done, row]))
                 cells[column] = measure(row, column, epochs, options.seed, device, options.quick)
                 if not options.quick:
-                    save(NAME, {"device": options.device, "rows": table}, "paper.table1")
+                    save(NAME, {"device": options.device, "rows": table}, SAMPLER, rows=done, seeds=(options.seed,))
             c = cells[column]
             print(
                 f"{row:4} {column:26} {c['error']:8.2f} {paper:6.1f} {c['epochs']:7g} {c['parameters']:11,} {c['seconds']:8.0f}",

@@ -7,30 +7,25 @@ One transformer must choose between the two; two in parallel take one each.
 
 from __future__ import annotations
 
-import argparse
+import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import machine, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import load, rotated_translated_scaled
 from benchmarks.paper.networks import Fcn, build, parameters
+from benchmarks.paper.reported import TABLE4
+from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import CnnLocalisation, ParallelTransformers, SpatialTransformer, by_name
 
 BUDGET = 400_000
 BATCH = 128
 SIDE = 42
-PAPER = {
-    "FCN": 47.7,
-    "CNN": 14.7,
-    "ST-FCN affine": 22.6,
-    "ST-FCN projective": 18.5,
-    "ST-FCN thin_plate_spline": 19.1,
-    "2 x ST-FCN affine": 9.0,
-    "2 x ST-FCN projective": 5.9,
-    "2 x ST-FCN thin_plate_spline": 5.8,
-}
 
 
 class TwoTransformed(nn.Module):
@@ -82,7 +77,7 @@ def pairs(images: Tensor, labels: Tensor, n: int, g: torch.Generator) -> tuple[T
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("columns", nargs="*", default=[])
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--epochs", type=float, default=18)
@@ -93,9 +88,9 @@ def main() -> None:
     x_test, y_test = load("test", device, 500 if options.quick else None)
     epochs = 1.0 if options.quick else options.epochs
     rows = {}
-    print(machine())
+    begin()
     print(f"{'network':30} {'error %':>8} {'paper':>6} {'parameters':>11} {'seconds':>8}")
-    for column in options.columns or PAPER:
+    for column in options.columns or TABLE4:
         torch.manual_seed(0)
         model = network(column).to(device)
         schedule = Schedule(steps=max(1, int(len(images) * epochs / BATCH)), batch=BATCH, lr=1e-3)
@@ -111,9 +106,9 @@ def main() -> None:
             "share_of_paper": round(schedule.share, 4),
         }
         r = rows[column]
-        print(f"{column:30} {r['error']:8.2f} {PAPER[column]:6.1f} {r['parameters']:11,} {r['seconds']:8.0f}", flush=True)
+        print(f"{column:30} {r['error']:8.2f} {TABLE4[column]:6.1f} {r['parameters']:11,} {r['seconds']:8.0f}", flush=True)
         if not options.quick:
-            save("paper_table4", {"device": options.device, "rows": rows}, "paper.table4")
+            save("paper_table4", {"device": options.device, "rows": rows}, SAMPLER)
 
 
 if __name__ == "__main__":

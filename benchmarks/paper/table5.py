@@ -9,24 +9,26 @@ What is scored are the crops of the search; the last column is a whole run's tra
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import SHARED, earlier, machine, need, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import SHARED, need, parser
 from benchmarks.paper.mnist import load
+from benchmarks.paper.reported import TABLE5
+from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.coloc.score.kinds import find_kinds
 from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, letterbox_side
 from stn_cli.media.scan import scan
 from stn_cli.runs.config import TrainConfig
-
-PAPER = {"T": "100", "TC": "75-93"}
-"""CorLoc over the ten digits, percent."""
 
 
 class DigitEncoder(nn.Module):
@@ -99,13 +101,13 @@ def searched(name: str, encoder: Encoder, size: tuple[float, float] = (0.0, 0.0)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("sets", nargs="*", default=[])
     arguments.add_argument("--quick", action="store_true", help="two sets, 100 steps of the classifier, nothing saved")
     options = arguments.parse_args()
     need(SHARED / "data" / "digits")
-    names = options.sets or (["T3", "TC3"] if options.quick else [f"{kind}{d}" for kind in PAPER for d in range(10)])
-    print(machine())
+    names = options.sets or (["T3", "TC3"] if options.quick else [f"{kind}{d}" for kind in TABLE5 for d in range(10)])
+    begin()
     classifier = trained(100 if options.quick else 1500)
     runs = earlier("digits")
     rows: dict[str, dict[str, float | str | None]] = {}
@@ -113,7 +115,7 @@ def main() -> None:
     for name in names:
         kind = name.rstrip("0123456789")
         row = {
-            "paper": PAPER[kind],
+            "paper": TABLE5[kind],
             "classifier": searched(name, classifier, (28 / 84, 28 / 84)),
             "gradient": searched(name, GradientEncoder()),
         }
@@ -121,7 +123,7 @@ def main() -> None:
         run = rows[name]["run"] or ""
         print(f"{name:5} {row['paper']:>6} {row['classifier']:25.0f} {row['gradient']:17.0f} {run:>20}", flush=True)
         if not options.quick:
-            save("paper_table5", {"rows": rows}, "paper.table5")
+            save("paper_table5", {"rows": rows}, LEARNING)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,21 @@ CNN. Without: the sum of the whole volume along z, halved, and the same CNN with
 
 from __future__ import annotations
 
-import argparse
 import math
+import sys
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import machine, save
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import parser
 from benchmarks.paper.fitting import Schedule, error, fit
 from benchmarks.paper.mnist import load
 from benchmarks.paper.networks import Cnn, parameters
+from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import Affine3d, SpatialTransformer, TrunkLocalisation, by_name, flatten_volume, sample
 
 SIDE, DEPTH = 60, 10
@@ -92,7 +96,7 @@ class Found(nn.Module):
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = parser(__doc__)
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--steps", type=int, default=1500)
     arguments.add_argument("--quick", action="store_true", help="10 steps, 100 test volumes, nothing saved")
@@ -104,7 +108,7 @@ def main() -> None:
     g = torch.Generator().manual_seed(10_000)
     test = torch.cat([volumes(part.float() / 255, g).half() for part in x_test.split(50)])
     rows = {}
-    print(machine())
+    begin()
     for name, build in (("flattened only", Flattened), ("found, turned and flattened", Found)):
         torch.manual_seed(0)
         model = build().to(device)
@@ -119,7 +123,7 @@ def main() -> None:
         rows[name] = {"error": round(wrong, 2), "parameters": parameters(model), "steps": steps, "seconds": round(seconds, 1)}
         print(f"{name:30} error {wrong:6.2f} %   {parameters(model):,} parameters   {seconds:.0f} s", flush=True)
         if not options.quick:
-            save("paper_volume", {"device": options.device, "rows": rows}, "paper.volume")
+            save("paper_volume", {"device": options.device, "rows": rows}, SAMPLER)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Ends with 1 if a fault was found: each is printed with the command that shows it
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import shutil
@@ -17,7 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import RESULTS, machine
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a folder
+
+from benchmarks import pages
+from benchmarks.common import parser
+from benchmarks.provenance import RESULTS, begin
 from benchmarks.soak import record
 from benchmarks.soak.record import Outcome, Soak
 
@@ -25,20 +28,22 @@ PARTS = ("scan", "kill", "images", "files", "video", "disk")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all when left out")
-    parser.add_argument("--quick", action="store_true", help="a few of everything, about a minute and a half")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--case", type=int, help="only this one case")
-    parser.add_argument("--out", type=Path, help="result file; benchmarks/results/soak.json, none with --quick or --case")
-    parser.add_argument("--page", action="store_true", help="write the result file's table into docs/reliability.md")
-    parser.add_argument("--kept", type=Path, default=Path("soak-faults"), help="folder for the files of cases that failed")
-    parser.add_argument("--work", type=Path, help="folder for what is made (some GB); the system's temporary one when left out")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all when left out")
+    options.add_argument("--quick", action="store_true", help="a few of everything, about a minute and a half")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--case", type=int, help="only this one case")
+    options.add_argument("--out", type=Path, help="result file; benchmarks/results/soak.json, none with --quick or --case")
+    options.add_argument("--page", action="store_true", help="write the table of docs/reliability.md from the result file")
+    options.add_argument("--kept", type=Path, default=Path("soak-faults"), help="folder for the files of cases that failed")
+    options.add_argument(
+        "--work", type=Path, help="folder for what is made (some GB); the system's temporary one when left out"
+    )
+    given = options.parse_args()
     if unknown := set(given.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
+        options.error(f"no such part: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
     out = given.out or (None if given.quick or given.case is not None else RESULTS / "soak.json")
-    print(f"{machine()}; seed {given.seed}", flush=True)
+    begin()
     faults = 0
     for part in given.parts or PARTS:
         work = Path(tempfile.mkdtemp(prefix=f"soak-{part}-", dir=given.work))
@@ -52,7 +57,7 @@ def main() -> int:
         if out is not None:
             record.save(out, outcome, soak)
     if given.page:
-        record.write_page(record.read(out or RESULTS / "soak.json"))
+        pages.write()
     return 1 if faults else 0
 
 

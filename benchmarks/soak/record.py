@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, machine
+from benchmarks import provenance
 
-PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
-PACKAGES = ("torch", "numpy", "opencv-python", "pillow", "safetensors")
+PACKAGES = ("pillow", "safetensors")
+"""Whose versions matter too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,6 @@ class Outcome:
 def save(path: Path, outcome: Outcome, soak: Soak) -> None:
     """Put a part's row into the file, in the place of an earlier one of that part."""
     rows = read(path)
-    quick = " --quick" if soak.quick else ""
     rows[outcome.part] = {
         "done": outcome.done,
         "count": outcome.count,
@@ -115,15 +110,10 @@ def save(path: Path, outcome: Outcome, soak: Soak) -> None:
         "kinds_of_faults": [{"what": f.what, "again": f.again, "times": f.times} for f in outcome.faults],
         "seconds": round(outcome.seconds, 1),
         "figures": outcome.figures,
-        "seed": soak.seed,
-        "command": f"python -m benchmarks.soak {outcome.part}{quick} --seed {soak.seed}",
-        "date": datetime.date.today().isoformat(),
-        "commit": _commit(),
-        "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"parts": rows}, indent=1) + "\n")
+    versions = {name: provenance.version(name) for name in PACKAGES}
+    whole = provenance.WHOLE
+    provenance.save("soak", {"parts": rows}, whole, rows=(outcome.part,), seeds=(soak.seed,), versions=versions, out=path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -131,25 +121,14 @@ def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text())["parts"]) if path.is_file() else {}
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def table(rows: dict[str, Any]) -> str:
-    """The rows as the Markdown of docs/reliability.md."""
+def table(file: dict[str, Any]) -> str:
+    """A result file's rows as the Markdown of docs/reliability.md."""
     lines = ["| part | what was done | cases | faults | minutes | commit, date |", "|---|---|---|---|---|---|"]
-    for part, row in rows.items():
-        when = f"{row['commit']}, {row['date']}"
+    runs = {row: run for run in file["runs"] for row in run["rows"]}
+    for part, row in file["parts"].items():
+        run = runs[part]
+        when = f"{run['commit']}{' and changes' if run['dirty'] else ''}, {run['date'][:10]}"
         minutes = f"{row['seconds'] / 60:.1f}"
         lines.append(f"| `{part}` | {row['done']} | {row['count']:,} | {row['faults']} | {minutes} | {when} |")
-    machines = "; ".join(dict.fromkeys(row["machine"] for row in rows.values()))
-    return "\n".join([*lines, "", f"Measured on {machines}."])
-
-
-def write_page(rows: dict[str, Any]) -> None:
-    """Put the table between its marks in docs/reliability.md."""
-    text = PAGE.read_text("utf-8")
-    between = f"{BEGIN}\n{table(rows)}\n{END}"
-    PAGE.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: between, text, flags=re.S), "utf-8")
+    machines = dict.fromkeys(provenance.told(runs[part]) for part in file["parts"])
+    return "\n".join([*lines, "", f"Measured on {'; '.join(machines)}."])

@@ -1,0 +1,251 @@
+"""The tables of README.md and docs, each made from its result file; under each stands where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.markdown import Figure, markdown, result, shown, source
+from benchmarks.paper import tables as paper
+from benchmarks.paper.reported import TABLE5
+from benchmarks.soak import record
+
+RIVALS = ("CSRT", "KCF", "MIL")
+
+
+def digits() -> str:
+    rows = []
+    for kind in ("T", "TC"):
+        own = [r for name, r in result("digits")["sets"].items() if name.rstrip("0123456789") == kind]
+        mean = {key: sum(r[key] for r in own) / len(own) for key in own[0]}
+        least, most = min(r["corloc"] for r in own), max(r["seconds"] for r in own)
+        seconds = f"{mean['seconds']:.0f} (most {most:.0f})"
+        rows.append(
+            [
+                f"{kind}0 to {kind}9",
+                f"{mean['corloc']:.1f}",
+                f"{least:.0f}",
+                f"{mean['corloc_new']:.0f}",
+                seconds,
+                f"{mean['gigabytes']:.1f} GB",
+            ]
+        )
+    rows.append(
+        ["the paper, T / TC: its encoder was trained with the digits' labels", " / ".join(TABLE5.values()), *[None] * 4]
+    )
+    return markdown(["", "mean", "least", "new images", "seconds", "memory"], rows) + source("digits")
+
+
+def photos() -> str:
+    columns = [
+        "",
+        "CorLoc",
+        "its search",
+        "best centred box",
+        "LOST, DINO ViT-S/16",
+        "better-scored half",
+        "the rest",
+        "seconds",
+        "memory",
+    ]
+    rows = [
+        [n, f"**{r['corloc']:.1f}**", f"{r['search']:.1f}", f"{r['centred']:.0f}", r["lost"], f"{r['best_half']:.0f}", f"{r['rest']:.0f}",
+         f"{r['seconds']:.0f}", f"{r['gigabytes']:.1f} GB"]
+        for n, r in result("photos")["sets"].items()
+    ]  # fmt: skip
+    return markdown(columns, rows) + source("photos")
+
+
+def photos_more() -> str:
+    halves, absent = result("photos_halves")["sets"], result("photos_absent")["sets"]
+    rows = [
+        ["trained on", *(f"{r['trained on']:.0f}" for r in halves.values())],
+        ["new", *(f"{r['new']:.0f}" for r in halves.values())],
+        ["mixed with", *(absent[n]["with"] for n in halves)],
+        ["AUROC", *(f"{absent[n]['auroc']:.2f}" for n in halves)],
+    ]
+    return markdown(["", *halves], rows) + source("photos_halves", "photos_absent")
+
+
+def photos_several() -> str:
+    rows = [[n, f"{r['precision']:.0f}", f"{r['recall']:.0f}", r["found"]] for n, r in result("photos_several")["sets"].items()]
+    return markdown(["`--objects 3`", "precision", "recall", "objects that score 0.5"], rows) + source("photos_several")
+
+
+def gradient_photos() -> str:
+    rows = [
+        [n, f"{r['corloc']:.1f}", *(f"{r[key]:.0f}" for key in ("centred", "best_half", "rest", "seconds"))]
+        for n, r in result("gradient_photos")["sets"].items()
+    ]
+    return markdown(["", "CorLoc", "best centred box", "better-scored half", "the rest", "seconds"], rows) + source(
+        "gradient_photos"
+    )
+
+
+def localise_speed() -> str:
+    large, small = result("localise_speed"), result("photos_speed")["sets"]
+    columns = ["images/s", "files", "`localise`", "plain loop", "best loop", "to the plain one", "to the best one", "memory"]
+    rows = []
+    for name, r in (("12 megapixels", large), *small.items()):
+        rates = [shown(r[key]) for key in ("images", "ours", "full_loop", "best_loop")]
+        rows.append([name, *rates, shown(r["ratio_full"], 2), shown(r["ratio_best"], 2), shown(r["gigabytes"], 2, " GB")])
+        if "model" in r:
+            ratios = shown(r["model_ratio_full"], 2), shown(r["model_ratio_best"], 2)
+            rows.append([f"{name}, without the start", None, shown(r["model"]), None, None, *ratios, None])
+    return markdown(columns, rows) + source("localise_speed", "photos_speed")
+
+
+def video() -> str:
+    def cell(r: dict[str, Any]) -> str:
+        ends = [f"{word} {r[key]:.2f}" for word, key in (("least", "least"), ("most", "most")) if r[key] is not None]
+        return f"{r['mean']:.2f}" + (f" ({', '.join(ends)})" if ends else "")
+
+    sets = result("video")["sets"]
+    nothing = sets["none"]
+    rows = [
+        [name, *(cell(r[who]) for who in ("ours", *RIVALS)), f"{nothing[name]['ours']:.2f}"] for name, r in sets["init"].items()
+    ]
+    rows[-1] = [f"**{c}**" for c in rows[-1]]
+    return markdown(["", "ours", *RIVALS, "ours, nothing given"], rows) + source("video", rows=("init", "none"))
+
+
+def video_absent() -> str:
+    rows = []
+    for name, r in result("video")["sets"]["absent"].items():
+        waits = "; ".join(", ".join("never" if w is None else str(w) for w in seed) for seed in r["ours"]["found_again"])
+        rows.append([name, f"{r['ours']['false_alarms']:.2f}", f"{r['CSRT']['false_alarms']:.2f}", waits])
+    columns = ["", "false alarms", "CSRT", "frames until it is found again, seeds 0; 1; 2"]
+    return markdown(columns, rows) + source("video", rows=("absent",))
+
+
+def video_several() -> str:
+    rows = [[n, *(f"{r[key]:.2f}" for key in ("hota", "idf1", "mota"))] for n, r in result("video")["sets"]["several"].items()]
+    return markdown(["given", "HOTA", "IDF1", "MOTA"], rows) + source("video", rows=("several",))
+
+
+def video_speed() -> str:
+    columns = ["frames/s", "frames", "`track`", "CSRT", "ratio", "success AUC", "CSRT's"]
+    rows = [
+        [
+            n,
+            r["frames"],
+            *(shown(r[k], d) for k, d in (("ours", 0), ("CSRT", 0), ("ratio", 1), ("success", 2), ("CSRT_success", 2))),
+        ]
+        for n, r in result("video")["sets"]["speed"].items()
+    ]
+    return markdown(columns, rows) + source("video", rows=("speed",))
+
+
+def large_folders() -> str:
+    sets = result("large_folders")["sets"]
+    rows = []
+    for part, cells in sets.items():
+        for name, r in cells.items():
+            if isinstance(r, dict) and "search" in r:
+                corloc = "; ".join(f"{c:.1f}" for c in r.get("corloc", []))
+                seconds = f"{r['after_decoding']:.0f} ({r['search']:.0f})"
+                rows.append([f"{part} {name}", corloc, seconds, f"{r['anonymous_mb']:,}", f"{r['resident_mb']:,}"])
+    columns = ["", "CorLoc; of images in both", "seconds (search)", "anonymous memory, MB", "resident, MB"]
+    return markdown(columns, rows) + source("large_folders")
+
+
+def aliasing() -> str:
+    said = result("aliasing")["rows"]
+    shown = [k for k in said if "OpenCV" not in k and k != "64, bicubic"]
+    rows = [[f"512 to {k}", said[k]["false"], said[k]["lost"]] for k in shown]
+    return markdown(["", "false contrast, %", "lost below half the limit, %"], rows) + source("aliasing")
+
+
+SAMPLERS = ("grid affine", "grid projective", "grid thin_plate_spline", "grid affine3d", "sample bilinear, zeros", "sample bilinear, reflection",
+            "sample bicubic, zeros", "sample integer, zeros", "sample integer, 16 channels", "sample trilinear, volume")  # fmt: skip
+
+
+def sampler() -> str:
+    said = result("sampler")["microseconds"]
+    rows = []
+    for name in SAMPLERS:
+        r = said[name]
+        times = [None if r[k] is None else f"{r[k]:.0f}" for k in ("ours", "torch", "kornia")]
+        rows.append([name, *times, f"{r['ratio']:.2f}", f"{r['ratio_backward']:.2f}"])
+    return markdown(["", "ours", "torch", "kornia", "ratio", "with backward"], rows) + source("sampler")
+
+
+def gpu_sampler() -> str:
+    said = result("gpu")["sampler"]
+    lines = {
+        "pyramid, fused kernels": ("ours", ".1f"),
+        "... with the making of the pyramid": ("ours_with_pyramid", ".1f"),
+        "roi_align": ("roi_align", ".1f"),
+        "grid_sample": ("grid_sample", ".1f"),
+        "forward and backward: fused, with its pyramid": ("ours_forward_backward", ".2f"),
+        "... roi_align": ("roi_align_forward_backward", ".2f"),
+    }
+    rows = [[what, *(format(r[key] / 1e6, how) for r in said)] for what, (key, how) in lines.items()]
+    return markdown(["crop, share of the image's side", *(f"{r['crop_share']:.2f}" for r in said)], rows) + source("gpu")
+
+
+def video_reading() -> str:
+    sets = result("video_reading")["sets"]
+    ways = [way for way in sets["speed"]["h264"] if "ratio" not in way]
+    rows = [[way, *(f"{sets['speed'][c][way]:.0f}" for c in ("h264", "mpeg4"))] for way in ways]
+    seek = ", ".join(f"{way} {r['milliseconds']:.0f} ms, {r['wrong']} wrong" for way, r in sets["seeking"].items())
+    other = [["a random frame of 300", seek]]
+    for name, by in sets["stamps"].items():
+        worst = ", ".join(f"{way} {r['worst_ms']:.0f} ms" for way, r in by.items())
+        other.append([f"time stamps, worst error: {name}", worst])
+    for name, by in sets["damage"].items():
+        frames = ", ".join(
+            f"{way} {r['frames']} frames ({r['differ']} not as they were), {r['says'] or 'says nothing'}"
+            for way, r in by.items()
+        )
+        other.append([name, frames])
+    unread = [f"{codec} by {way}" for codec, by in sets["codecs"].items() for way, count in by.items() if not count]
+    other.append([f"of {', '.join(sets['codecs'])}, not read", ", ".join(unread) or "none"])
+    return (
+        markdown(["frames/s at 1280x720", "H.264", "MPEG-4"], rows)
+        + "\n\n"
+        + markdown(["", ""], other)
+        + source("video_reading")
+    )
+
+
+def soak() -> str:
+    return record.table(result("soak"))
+
+
+def front() -> str:
+    large, small, moving = result("localise_speed"), result("photos_speed")["sets"]["raccoon"], result("video")["sets"]
+    rows: list[list[Any]] = []
+
+    def beside(what: str, other: str, ours: float, theirs: float | None, digits: int = 0) -> None:
+        if theirs is not None:
+            rows.append([what, other, f"{Figure(ours):.{digits}f} / {Figure(theirs):.{digits}f} = {Figure(ours / theirs):.2f}"])
+
+    for name, r in result("photos")["sets"].items():
+        if r["lost"] is not None:
+            beside(
+                f"boxes on {name.removeprefix('voc07_')}s (VOC 2007), CorLoc", "LOST, DINO ViT-S/16", r["corloc"], r["lost"], 1
+            )
+    given = moving["init"]["mean"]
+    for who in RIVALS:
+        what = f"following from a first box, success AUC, mean of {len(moving['init']) - 1} videos and nine boxes each"
+        beside(what if who == RIVALS[0] else "...", f"OpenCV's {who}", given["ours"]["mean"], given[who]["mean"], 2)
+    for name, r in moving["speed"].items():
+        beside(f"following, {name}, frames/s", "OpenCV's CSRT", r["ours"], r["CSRT"])
+    for what, r in (("JPEGs of 12 megapixels", large), ("photographs of 400 pixels", small)):
+        beside(f"`localise`, {what}, images/s", "a plain loop that only decodes them", r["ours"], r["full_loop"])
+        beside("...", "the best loop that only decodes them", r["ours"], r["best_loop"])
+    helped = result("help_time")
+    beside("`stn-coloc --help`, milliseconds", "`import typer`", 1000 * helped["help_seconds"], 1000 * helped["typer_seconds"])
+    return markdown(["", "beside", "ours / theirs"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    make.__name__: make
+    for make in (
+        *(front, digits, photos, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
+        *(video, video_absent, video_several, video_speed, video_reading),
+        *(aliasing, sampler, gpu_sampler, soak),
+        *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
+    )
+}
