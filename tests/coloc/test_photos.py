@@ -1,4 +1,4 @@
-"""The loose search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs where they are at hand."""
+"""The loose search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs."""
 
 from __future__ import annotations
 
@@ -215,6 +215,13 @@ def test_odd_images_are_no_fault(tmp_path: Path, cli: Callable[..., tuple[int, s
         x1, y1, x2, y2 = record.objects[0].box
         assert 0 <= x1 < x2 <= record.width
         assert 0 <= y1 < y2 <= record.height
+
+
+def test_fish_of_many_photographers() -> None:
+    """28 photographs that have nothing in common but fish, some of them whole shoals: the search alone."""
+    source = ROOT / "sample_data/fish"
+    _, boxes = found(source / "images", TrainConfig(search="deformable"))
+    assert right(boxes, json.loads((source / "boxes.json").read_text())) >= 0.6
 
 
 @pytest.mark.skipif(not (SHARED / "data/photos").is_dir(), reason="the photo sets for measuring are not here")
