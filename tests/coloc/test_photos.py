@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.model.finder import Finder
+from stn_cli.coloc.model.finder import Finder, predict
 from stn_cli.coloc.score.calibration import DOUBTFUL
 from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import make_scorer
-from stn_cli.coloc.train.steps import match_sizes, predict
+from stn_cli.coloc.train.finetune import match_sizes
 from stn_cli.encoders import make_encoder
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
