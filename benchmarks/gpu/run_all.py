@@ -248,12 +248,12 @@ def pretraining(device: torch.device, quick: bool, folder: Path) -> dict[str, fl
         place.mkdir()
         begun = time.perf_counter()
         if name == "class labels":
-            supervised.train_supervised(pictures, pictures, place, supervised.Recipe(epochs=2, batch=batch), device)
+            supervised.train_supervised(pictures, pictures, place, supervised.SupervisedRecipe(epochs=2, batch=batch), device)
             seen = 2 * len(pictures)
         else:
             cache = Cache(pixels, [Frame(64, 64, 64)] * len(pixels), [str(i) for i in range(len(pixels))], [], [])
             cache.settle(device)
-            selfsupervised.train_selfsupervised(cache, place, selfsupervised.Recipe(steps=8, batch=batch), device)
+            selfsupervised.train_selfsupervised(cache, place, selfsupervised.SelfSupervisedRecipe(steps=8, batch=batch), device)
             seen = 8 * batch
         rates[name] = seen / (time.perf_counter() - begun)
     return rates
