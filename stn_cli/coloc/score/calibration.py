@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.scene import Scene, sample_indices
 from stn_cli.coloc.score.scorers import RigidScorer, Scorer
-from stn_cli.coloc.score.settings import CALIBRATION, COLLAPSE
+from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.geometry import box_area, box_iou
 from stn_cli.media.cache import Cache
 
@@ -28,7 +28,7 @@ class Calibration(nn.Module):
         self.register_buffer("middle", torch.zeros(()))
         self.register_buffer("most", torch.ones(()))
 
-    def fit(self, positive: Tensor, random: Tensor, rounds: int = 60) -> None:
+    def fit(self, positive: Tensor, random: Tensor) -> None:
         """Platt's logistic fit by Newton's method, both sides weighing the same.
 
         Args:
@@ -44,13 +44,13 @@ class Calibration(nn.Module):
         weight = torch.cat([torch.full((n,), 0.5 / n), torch.full((m,), 0.5 / m)]).double()
         design = torch.stack([x, torch.ones_like(x)], 1)
         beta = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        ridge = torch.diag(torch.tensor([1e-3, 0.0], dtype=torch.float64))
-        for _ in range(rounds):
+        ridge = torch.diag(torch.tensor([CALIBRATION.ridge, 0.0], dtype=torch.float64))
+        for _ in range(CALIBRATION.newton_rounds):
             p = torch.sigmoid(design @ beta)
             gradient = design.T @ (weight * (p - target)) + ridge @ beta
             curve = (design * (weight * p * (1 - p)).clamp(min=1e-9)[:, None]).T @ design + ridge
             step = torch.linalg.solve(curve, gradient)
-            beta = beta - step.clamp(-2, 2)
+            beta = beta - step.clamp(-CALIBRATION.longest_step, CALIBRATION.longest_step)
         slope = float(beta[0].clamp(min=1e-3))
         self.slope.fill_(slope / float(scale))
         self.middle.fill_(float(offset) - float(beta[1]) / slope * float(scale))
@@ -69,11 +69,11 @@ def calibrate(
     Of many images some are drawn. A rigid scorer also learns from both what crops and patches look like.
 
     Args:
-        predict: indices (B,) of images -> the R crops that the finder places in each.
+        predict: places crops: indices (B,) of images -> R crops of each.
         scorer: gives the margins.
-        cache: N images.
+        cache: the images.
         device: to work on.
-        seed: decides which images and which random patches.
+        seed: of the images that are drawn and of the random patches.
 
     Returns:
         The calibration, and what is suspicious about the first crops, see `collapse`.
@@ -85,11 +85,11 @@ def calibrate(
     generator = torch.Generator().manual_seed(seed)
     first = boxes[:, 0]
     at = random_boxes(rectangles, CALIBRATION.random_patches, first[:, 2:] - first[:, :2], generator)
-    clear = (box_iou(at[:, :, None], boxes[:, None]) < CALIBRATION.apart).all(-1)
+    clear = (box_iou(at[:, :, None], boxes[:, None]) < CALIBRATION.clear).all(-1)
     crops, patches = found[:, :1], Crops.of_boxes(at)
     chunks = torch.arange(len(index)).split(CALIBRATION.images_at_once)
     if isinstance(scorer, RigidScorer):
-        seen = chunks[: CALIBRATION.observed // CALIBRATION.images_at_once]
+        seen = chunks[: CALIBRATION.observed]
         e = [torch.cat([scorer.embed(cache.batch(index[i], device), c[i]) for i in seen]) for c in (crops, patches)]
         scorer.observe(*e)
     margins = torch.cat([scorer.margins(Scene.of(cache, index[i], device), crops[i], patches[i]) for i in chunks])
@@ -100,41 +100,42 @@ def calibrate(
 
 
 def little_in_common(common: Sequence[float | None]) -> list[bool]:
-    """Of which kinds of objects the crops have too little in common to be of a common object.
+    """Which kinds of objects are in doubt because their crops have too little in common.
 
     Args:
-        common: what the crops of each kind have in common, the first kind first; None of a kind of which that is not known.
+        common: how much the crops of each kind have in common, the first kind first; None of a kind that is not told by that.
 
-    Returns:
-        True for each kind that is in doubt.
+    >>> little_in_common([0.56, 0.38, None]), little_in_common([0.3])
+    ([False, True, False], [True])
     """
     first = common[0] or 0.0
-    further = max(CALIBRATION.least_common, CALIBRATION.further_common * first)
-    least = [CALIBRATION.least_common] + [further] * (len(common) - 1)
+    rule = CALIBRATION
+    least = [rule.least_common] + [max(rule.least_common, rule.further_common * first)] * (len(common) - 1)
     return [value is not None and value < bar for value, bar in zip(common, least, strict=True)]
 
 
 def collapse(boxes: Tensor, rectangles: Tensor) -> str:
-    """What is suspicious about the boxes of a set.
+    """What is suspicious about a set of boxes.
 
     Args:
-        boxes: (N, 4) normalised letterbox boxes.
-        rectangles: (N, 4) where the images lie on their letterboxes.
+        boxes: (N, 4) one in each image.
+        rectangles: (N, 4) the images' outlines.
 
     Returns:
-        What to tell the user; empty when nothing is suspicious.
+        A sentence; empty when nothing is.
     """
-    if len(boxes) < COLLAPSE.images:
+    rule = CALIBRATION
+    if len(boxes) < rule.least_boxes:
         return ""
     centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    if float(centre.std(0).max()) < COLLAPSE.place and float((sides.std(0) / sides.mean(0)).max()) < COLLAPSE.sides:
+    if float(centre.std(0).max()) < rule.same_place and float((sides.std(0) / sides.mean(0)).max()) < rule.same_size:
         return "all boxes are alike: the transformer may have learnt a place, not an object"
     inner = torch.cat([torch.maximum(boxes[:, :2], rectangles[:, :2]), torch.minimum(boxes[:, 2:], rectangles[:, 2:])], 1)
-    if float((box_area(inner) < COLLAPSE.inside * box_area(boxes)).float().mean()) > COLLAPSE.outside_images:
+    if float((box_area(inner) < rule.half_off * box_area(boxes)).float().mean()) > rule.many_off:
         return "many crops lie half off their image: the transformer has not found the object"
     wide = rectangles[:, 2:] - rectangles[:, :2]
     gap = torch.minimum(boxes[:, :2] - rectangles[:, :2], rectangles[:, 2:] - boxes[:, 2:]) / wide
-    small = (sides / wide).prod(1) < COLLAPSE.small
-    if float(((gap.amin(1) < COLLAPSE.edge) & small).float().mean()) > COLLAPSE.edge_images:
+    small = (sides / wide).prod(1) < rule.small
+    if float(((gap.amin(1) < rule.touches) & small).float().mean()) > rule.nearly_all:
         return "nearly all boxes touch the border: the transformer may have learnt background"
     return ""

@@ -26,38 +26,34 @@ class ScoreSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """From margins to scores, `calibration.py`."""
+    """From margins to scores, and a look at whether the boxes make sense, `calibration.py`."""
 
-    images: int = setting(1024, "images at most whose margins the scores are fitted on")
-    random_patches: int = setting(8, "random patches of each image that its crop is compared with")
-    apart: float = setting(0.2, "IoU with a crop below which a random patch is one of the background")
+    random_patches: int = setting(8, "random patches of each image that crops are told from")
+    images: int = setting(1024, "images at most whose margins scores are fitted on")
+    clear: float = setting(0.2, "IoU with any crop below which a random patch holds no object")
     images_at_once: int = setting(64, "images whose margins are taken at once")
-    observed: int = setting(512, "images from which a rigid scorer learns what crops and random patches look like")
+    observed: int = setting(8, "parts of `images_at_once` images whose embeddings a rigid scorer learns from")
+    newton_rounds: int = setting(60, "rounds of Newton's method, at most")
+    ridge: float = setting(1e-3, "cost of a steep curve, for margins that are told apart without error")
+    longest_step: float = setting(2.0, "longest step of Newton's method, in spreads of the margins")
     least_common: float = setting(
-        0.37, "crops that have less in common (`DenseSearch.common`) are of no common object",
+        0.37, "crops that have less in common are of no common object, see `DenseSearch.common`", tried=".25 to .41",
         measured=".37 divides them",
     )  # fmt: skip
     further_common: float = setting(
-        0.7, "the same for further kinds, as a share of what the first kind's crops have in common: what lies around an object has "
-        "something in common too", tried=".37 for further kinds too", measured="A further kind must have .7 of what the",
+        0.7, "the same of further kinds, share of what the first one's have: what lies around an object has something in common too",
+        tried="none", measured="A further kind must have .7 of what the first has in common",
     )  # fmt: skip
-    doubtful: float = setting(0.5, "highest score where there may be no common object")
-
-
-@dataclass(frozen=True)
-class CollapseSettings:
-    """When the boxes of a set look as if no object was found, `calibration.collapse`."""
-
-    images: int = setting(8, "images below which nothing is said")
-    place: float = setting(0.02, "spread of the centres, and")
-    sides: float = setting(0.05, "relative spread of the sides, below which all boxes are alike")
-    inside: float = setting(0.5, "share of a box that must lie on its image, and")
-    outside_images: float = setting(0.2, "share of the images in which it may lie off it")
-    edge: float = setting(0.01, "distance from the border, share of the image, that counts as touching, for")
-    small: float = setting(0.5, "boxes of less than this share of the image")
-    edge_images: float = setting(0.8, "share of the images in which boxes may touch the border")
+    doubtful: float = setting(0.5, "the highest score where the object itself is in doubt")
+    least_boxes: int = setting(8, "boxes below which nothing can be said of them together")
+    same_place: float = setting(0.02, "spread of the boxes' centres below which they are all at one place, normalised")
+    same_size: float = setting(0.05, "spread of their sides below which they are all of one size, share of the mean side")
+    half_off: float = setting(0.5, "share of its area that a box must have on the image not to lie half off it")
+    many_off: float = setting(0.2, "share of boxes half off their image that is suspicious")
+    touches: float = setting(0.01, "gap to the border below which a box touches it, share of the image's side")
+    small: float = setting(0.5, "share of the image's area below which a box that touches the border counts")
+    nearly_all: float = setting(0.8, "share of boxes at the border that is suspicious")
 
 
 SCORE = ScoreSettings()
 CALIBRATION = CalibrationSettings()
-COLLAPSE = CollapseSettings()

@@ -15,7 +15,7 @@ from stn_cli.runtime.progress import Remarks, Reporter
 from stn_cli.runtime.stopping import StopRequest
 
 
-def decode(
+def decode_images(
     found: Scan, config: TrainConfig, closely: bool, folder: Path, reporter: Reporter, stop: StopRequest
 ) -> tuple[Cache, Cache]:
     """Decode the images of a source; which they are is written to images.txt, what cannot be used to skipped.jsonl.

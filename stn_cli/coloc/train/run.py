@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
-from stn_cli.coloc.train.decode import decode
+from stn_cli.coloc.train.decode import decode_images
 from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
@@ -164,7 +164,7 @@ def _run(
     encoder.to(device)
     if saved is not None:
         say_how_to_go_on(results, stop)
-    cache, large = decode(found, config, encoder.dense, work, reporter, stop)
+    cache, large = decode_images(found, config, encoder.dense, work, reporter, stop)
     cache.settle(device)
     context = Context(results, work, config, device, encoder, cache, large, Metrics(work), reporter, stop)
     del large  # the search is the last that needs it
