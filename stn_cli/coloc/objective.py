@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 ALPHA = 1.0
+"""The margin, in units of the set's mean squared norm; not measured."""
 SIZE_REWARD = 0.22
+"""What e times the area is worth, in units of the loss. Tried: .05 to .30; docs/experiments.md, "Choosing by loss - lambda log(area)"."""
 
 
 def triplet_margin_loss(positive: Tensor, random: Tensor, alpha: float = ALPHA) -> Tensor:

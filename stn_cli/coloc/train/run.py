@@ -18,9 +18,10 @@ from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, little_in_common
+from stn_cli.coloc.score.calibration import Calibration, calibrate, little_in_common
 from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import DenseScorer, dimensions, encoder_state, make_scorer, own_state
+from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.train.state import check_optimiser, check_state
 from stn_cli.coloc.train.steps import (
@@ -507,7 +508,7 @@ class _Training:
         scene = Scene.of(self.cache, index, self.device)
         box = crops.boxes()[:, 0]
         g = torch.Generator().manual_seed(self.config.seed)
-        random = Crops.of_boxes(random_boxes(scene.rectangles, PATCHES, box[:, 2:] - box[:, :2], g))
+        random = Crops.of_boxes(random_boxes(scene.rectangles, CALIBRATION.random_patches, box[:, 2:] - box[:, :2], g))
         return float(kind.scorer.loss(scene, crops, random, self.config.margin))
 
     def _calibrate(self) -> list[Calibration]:
@@ -522,7 +523,7 @@ class _Training:
             calibrations.append(calibration)
             sayings = [suspicion]
             if doubt:
-                calibration.most.fill_(DOUBTFUL)
+                calibration.most.fill_(CALIBRATION.doubtful)
                 sayings.append(
                     f"the crops have little in common ({kind.common:.2f}): there may be no common object; scores stay below 0.5"
                 )
