@@ -43,15 +43,34 @@ class Crops:
         return Crops(self.transform, self.matrix.detach())
 
     def after(self, affine: Tensor) -> Crops:
-        """Every crop moved by an affine map (..., 2, 3) of the letterbox."""
+        """Every crop moved by an affine map of the letterbox.
+
+        Args:
+            affine: (..., 2, 3).
+        """
         return Crops(self.transform, self.transform.after(affine.to(self.matrix.dtype), self.matrix))
 
     def at(self, targets: Tensor) -> Tensor:
-        """Where points (N, 2) of a crop lie: (B, R, N, 2)."""
+        """Where points of the crops lie.
+
+        Args:
+            targets: (N, 2) in [-1, 1] of a crop.
+
+        Returns:
+            (B, R, N, 2) normalised letterbox coordinates.
+        """
         return self.transform.combine(self.matrix, self.transform.basis(targets.to(self.matrix)))
 
     def points(self, size: tuple[int, int], zoom: float = 1.0) -> Tensor:
-        """T_theta(G), `zoom` times as large about the middle: (B, R, H', W', 2)."""
+        """T_theta(G), the points that a crop of some size is read at.
+
+        Args:
+            size: (H', W') of the crop.
+            zoom: how many times as large the crops are taken, about their middles.
+
+        Returns:
+            (B, R, H', W', 2) normalised letterbox coordinates.
+        """
         base = base_grid(size, device=self.matrix.device, dtype=self.matrix.dtype).view(-1, 2)
         return self.at(zoom * base).unflatten(-2, size)
 

@@ -52,6 +52,17 @@ def sized_loss(positive: Tensor, random: Tensor, log_area: Tensor, alpha: float 
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """|a_i - b_j|^2: (..., N, D), (..., M, D) -> (..., N, M), never negative."""
+    """|a_i - b_j|^2, never negative.
+
+    Args:
+        a: (..., N, D).
+        b: (..., M, D).
+
+    Returns:
+        (..., N, M).
+
+    >>> squared_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])).tolist()
+    [[0.0], [25.0]]
+    """
     cross = a @ b.transpose(-1, -2)
     return (a.square().sum(-1)[..., :, None] - 2 * cross + b.square().sum(-1)[..., None, :]).clamp(min=0)

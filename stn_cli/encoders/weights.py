@@ -19,7 +19,13 @@ PREFIXES = ("module.", "backbone.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a .pth file.
+    """The tensors of a file of weights.
+
+    Args:
+        path: a .safetensors or .pth file.
+
+    Returns:
+        Tensors by names, without the prefixes that published files put before them.
 
     Raises:
         CheckpointError: it cannot be read, or holds anything but plain values and tensors.

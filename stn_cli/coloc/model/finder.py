@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stn_cli.coloc.crops import Crops, cut
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.search.windows import or_middle
+from stn_cli.coloc.search.layout import or_middle
 from stn_cli.encoders import GradientEncoder
 from stn_cli.geometry import index_to_normalised
 from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation

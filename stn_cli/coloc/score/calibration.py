@@ -68,6 +68,13 @@ def calibrate(finder: Finder, scorer: Scorer, cache: Cache, device: torch.device
 
     Of many images some are drawn. A rigid scorer also learns from both what crops and patches look like.
 
+    Args:
+        finder: places the crops.
+        scorer: gives the margins.
+        cache: the images.
+        device: to work on.
+        seed: of the images that are drawn and of the random patches.
+
     Returns:
         The calibration, and what is suspicious about the first crops, see `collapse`.
     """
@@ -108,7 +115,15 @@ def little_in_common(common: Sequence[float | None]) -> list[bool]:
 
 
 def collapse(boxes: Tensor, rectangles: Tensor) -> str:
-    """What is suspicious about a set of boxes (N, 4) on images at (N, 4); empty when nothing is."""
+    """What is suspicious about a set of boxes.
+
+    Args:
+        boxes: (N, 4) one in each image.
+        rectangles: (N, 4) the images' outlines.
+
+    Returns:
+        A sentence; empty when nothing is.
+    """
     rule = CALIBRATION
     if len(boxes) < rule.least_boxes:
         return ""

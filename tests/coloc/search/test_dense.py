@@ -12,15 +12,9 @@ from stn_cli.coloc.score.calibration import little_in_common
 from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.coloc.search.dense import DenseResult, DenseSearch, believed
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness, unlikeness
-from stn_cli.coloc.search.windows import (
-    contrast,
-    contrast_beyond_place,
-    exact_windows,
-    inside_mask,
-    largest_windows,
-    lay_out,
-    score_map_of,
-)
+from stn_cli.coloc.search.layout import inside_mask, lay_out
+from stn_cli.coloc.search.statistics import contrast_beyond_place, contrast_of
+from stn_cli.coloc.search.windows import exact_windows, largest_windows, score_map_of
 from stn_cli.encoders import Appearance
 from stn_cli.geometry import box_iou
 
@@ -92,7 +86,7 @@ def test_contrast_beyond_place_is_nothing_for_a_place() -> None:
     valid = torch.ones_like(inside)
     g = torch.Generator().manual_seed(0)
     margins = inside.float() + 0.01 * torch.randn((10, 24, 24), generator=g)
-    assert contrast(margins, inside, valid) > 2
+    assert contrast_of(margins, inside, valid) > 2
     assert abs(contrast_beyond_place(margins, inside, valid)) < 0.05
     appearance, _, places = made_set()
     moving = inside_mask(places, (24, 24))

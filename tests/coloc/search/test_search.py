@@ -11,10 +11,12 @@ import torch
 from stn_cli.coloc.crops import cut, random_boxes, turned_crops
 from stn_cli.coloc.score.kinds import find_kinds
 from stn_cli.coloc.search.choose import tighten
+from stn_cli.coloc.search.layout import inside_mask, lay_out
 from stn_cli.coloc.search.rigid import search_rigid
 from stn_cli.coloc.search.square_windows import square_windows
+from stn_cli.coloc.search.statistics import otsu, quantile
 from stn_cli.coloc.search.visual_words import search_words
-from stn_cli.coloc.search.windows import inside_mask, largest_windows, lay_out, otsu, quantile
+from stn_cli.coloc.search.windows import largest_windows
 from stn_cli.encoders import GradientEncoder, embed_crops
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import Cache, build_cache, letterbox_side
