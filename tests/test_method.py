@@ -32,7 +32,7 @@ STATED: list[tuple[str, tuple[float, ...]]] = [
     (r"blur, gradients, # orientation channels", (ORIENTATIONS,)),
     (
         r"# x # cells make the rigid embedding of a window of # pixels",
-        (interface.GRID,) * 2 + (GradientEncoder.patch,),
+        (interface.CELLS_ALONG,) * 2 + (GradientEncoder.patch,),
     ),
     (r"some rounds; # restarts", (R.restarts,)),
     (

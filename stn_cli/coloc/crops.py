@@ -11,9 +11,9 @@ from torch import Tensor
 from stn_cli.geometry import box_to_matrix, points_to_box
 from stn_cli.stn import Affine, Pyramid, Transformation, base_grid, sample_reduced
 
-OUTLINE = 64
+RIM_POINTS = 64
 """Points on the ellipse that a crop's upright box is drawn around; a multiple of 4, so that upright crops are exact."""
-EDGE = 8
+EDGE_POINTS = 8
 """Points along a side of the polygon that a crop's area is taken of."""
 
 
@@ -87,12 +87,12 @@ class Crops:
 
         An upright crop's own box. A tilted crop's corners seldom hold any of the object: the box around them would be up to 1.4 times too large.
         """
-        angle = torch.arange(OUTLINE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 * math.pi / OUTLINE)
+        angle = torch.arange(RIM_POINTS, device=self.matrix.device, dtype=self.matrix.dtype) * (2 * math.pi / RIM_POINTS)
         return points_to_box(self.at(torch.stack([angle.cos(), angle.sin()], -1)))
 
     def log_area(self) -> Tensor:
         """Log of each crop's area as a share of the letterbox (B, R), by the polygon of its outline."""
-        t = torch.arange(EDGE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 / EDGE) - 1
+        t = torch.arange(EDGE_POINTS, device=self.matrix.device, dtype=self.matrix.dtype) * (2 / EDGE_POINTS) - 1
         one = torch.ones_like(t)
         edge = torch.cat([torch.stack(side, -1) for side in ((t, -one), (one, t), (-t, one), (-one, -t))])
         x, y = self.at(edge).unbind(-1)

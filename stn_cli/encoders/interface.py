@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GRID = 4
+CELLS_ALONG = 4
 """Cells along a side of a rigid window."""
 
 
@@ -53,7 +53,7 @@ class Encoder(Protocol):
     stride: int
     """Pixels between neighbouring cells of `structure`."""
     spread: int
-    """Cells between neighbouring cells of a window: `GRID * spread * stride` is about `patch`."""
+    """Cells between neighbouring cells of a window: `CELLS_ALONG * spread * stride` is about `patch`."""
 
     def structure(self, images: Tensor) -> Tensor:
         """What is laid out: values that are zero where there is no evidence of their kind.
@@ -89,7 +89,7 @@ def embed_crops(encoder: Encoder, crops: Tensor) -> Tensor:
         (B, D).
     """
     cells = encoder.structure(crops)[..., :: encoder.spread, :: encoder.spread]
-    return cells[..., :GRID, :GRID].flatten(1)
+    return cells[..., :CELLS_ALONG, :CELLS_ALONG].flatten(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class WindowMap:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(B, P, D) of the embeddings."""
-        return len(self.cells), len(self.left) ** 2, self.cells.shape[1] * GRID * GRID
+        return len(self.cells), len(self.left) ** 2, self.cells.shape[1] * CELLS_ALONG * CELLS_ALONG
 
     def embed(self, part: slice = slice(None)) -> Tensor:
         """Embeddings of all windows, row by row.
@@ -125,7 +125,7 @@ class WindowMap:
         n, p, d = self.shape
         if p == 0:
             return self.cells.new_zeros((n, 0, d))[part]
-        return F.unfold(self.cells[part], GRID, dilation=self.spread, stride=self.step).transpose(1, 2)
+        return F.unfold(self.cells[part], CELLS_ALONG, dilation=self.spread, stride=self.step).transpose(1, 2)
 
 
 def map_windows(encoder: Encoder, images: Tensor, most: int = 40) -> WindowMap:
@@ -137,7 +137,7 @@ def map_windows(encoder: Encoder, images: Tensor, most: int = 40) -> WindowMap:
         most: windows along a side; where there would be more, every second (third, ...) is taken.
     """
     cells = encoder.structure(images)
-    along = max(0, cells.shape[-1] - (GRID - 1) * encoder.spread)
+    along = max(0, cells.shape[-1] - (CELLS_ALONG - 1) * encoder.spread)
     step = 1 + along // (most + 1)
     left = torch.arange(0, along, step, device=images.device) * float(encoder.stride)
     return WindowMap(cells, encoder.spread, step, left)

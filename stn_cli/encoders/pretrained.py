@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.encoders.dino import URLS, WIDTHS, VisionTransformer
+from stn_cli.encoders.dino import URLS, VITS, VisionTransformer
 from stn_cli.encoders.interface import Appearance
 from stn_cli.encoders.weights import fill, read_weights
 from stn_cli.errors import ResourceError, UsageError
@@ -172,8 +172,8 @@ def known_network(name: str) -> bool:
 def _network(name: str, weights: Path | None, pretrained: bool) -> nn.Module:
     import torchvision
 
-    if name in WIDTHS:
-        network: nn.Module = VisionTransformer(*WIDTHS[name])
+    if name in VITS:
+        network: nn.Module = VisionTransformer(*VITS[name])
     elif name in URLS:
         network = torchvision.models.get_model(name.removeprefix("dino_"), weights=None)
         network.fc = nn.Identity()

@@ -23,7 +23,7 @@ from stn_cli.runs.container import Damaged, pack, unpack
 
 FILE = "encoder.safetensors"
 """Name of the weights in a folder that `stn-coloc pretrain` made."""
-MOST_BYTES = 1 << 28
+MOST_ENCODER_BYTES = 1 << 28
 """Of the weights: two million in half precision."""
 SHIPPED = "small.safetensors"
 ARCHITECTURE = "small-1"
@@ -163,7 +163,7 @@ def read_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: missing, damaged, or of another architecture.
     """
     try:
-        tensors, facts = unpack(read_plain(path, MOST_BYTES))
+        tensors, facts = unpack(read_plain(path, MOST_ENCODER_BYTES))
     except OSError as error:
         raise CheckpointError("no encoder", path, error.strerror, "Make one with stn-coloc pretrain") from error
     except Damaged as error:

@@ -13,7 +13,7 @@ from stn_cli.reading import check_plain, read_plain
 
 WRAPPERS = ("teacher", "student", "state_dict", "model")
 """Keys under which published checkpoints hold the weights."""
-MOST_BYTES = 8 << 30
+MOST_WEIGHT_BYTES = 8 << 30
 """Of a file of weights."""
 PREFIXES = ("module.", "backbone.")
 
@@ -32,8 +32,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load(read_plain(path, MOST_BYTES))
-        check_plain(path, MOST_BYTES)
+            return safetensors.torch.load(read_plain(path, MOST_WEIGHT_BYTES))
+        check_plain(path, MOST_WEIGHT_BYTES)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
