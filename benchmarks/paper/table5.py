@@ -24,7 +24,7 @@ from benchmarks.paper.mnist import load
 from benchmarks.paper.reported import TABLE5
 from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.coloc.score.kinds import find_kinds
-from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
+from stn_cli.encoders import CELLS_ALONG, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, letterbox_side
 from stn_cli.media.scan import scan
@@ -46,7 +46,7 @@ class DigitEncoder(nn.Module):
             nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(16, channels, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
         )  # fmt: skip
-        self.head = nn.Linear(channels * GRID * GRID, 10)
+        self.head = nn.Linear(channels * CELLS_ALONG * CELLS_ALONG, 10)
         self.plain = GradientEncoder()
 
     def structure(self, images: Tensor) -> Tensor:

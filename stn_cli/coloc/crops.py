@@ -11,9 +11,9 @@ from torch import Tensor
 from stn_cli.geometry import box_to_matrix, points_to_box
 from stn_cli.stn import Affine, Pyramid, Transformation, base_grid, sample_reduced
 
-OUTLINE = 64
+RIM_POINTS = 64
 """Points on the ellipse that a crop's upright box is drawn around; a multiple of 4, so that upright crops are exact."""
-EDGE = 8
+EDGE_POINTS = 8
 """Points along a side of the polygon that a crop's area is taken of."""
 
 
@@ -43,15 +43,34 @@ class Crops:
         return Crops(self.transform, self.matrix.detach())
 
     def after(self, affine: Tensor) -> Crops:
-        """Every crop moved by an affine map (..., 2, 3) of the letterbox."""
+        """Every crop moved by an affine map of the letterbox.
+
+        Args:
+            affine: (..., 2, 3).
+        """
         return Crops(self.transform, self.transform.after(affine.to(self.matrix.dtype), self.matrix))
 
     def at(self, targets: Tensor) -> Tensor:
-        """Where points (N, 2) of a crop lie: (B, R, N, 2)."""
+        """Where points of the crops lie.
+
+        Args:
+            targets: (N, 2) in [-1, 1] of a crop.
+
+        Returns:
+            (B, R, N, 2) normalised letterbox coordinates.
+        """
         return self.transform.combine(self.matrix, self.transform.basis(targets.to(self.matrix)))
 
     def points(self, size: tuple[int, int], zoom: float = 1.0) -> Tensor:
-        """T_theta(G), `zoom` times as large about the middle: (B, R, H', W', 2)."""
+        """T_theta(G), the points that a crop of some size is read at.
+
+        Args:
+            size: (H', W') of the crop.
+            zoom: how many times as large the crops are taken, about their middles.
+
+        Returns:
+            (B, R, H', W', 2) normalised letterbox coordinates.
+        """
         base = base_grid(size, device=self.matrix.device, dtype=self.matrix.dtype).view(-1, 2)
         return self.at(zoom * base).unflatten(-2, size)
 
@@ -68,12 +87,12 @@ class Crops:
 
         An upright crop's own box. A tilted crop's corners seldom hold any of the object: the box around them would be up to 1.4 times too large.
         """
-        angle = torch.arange(OUTLINE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 * math.pi / OUTLINE)
+        angle = torch.arange(RIM_POINTS, device=self.matrix.device, dtype=self.matrix.dtype) * (2 * math.pi / RIM_POINTS)
         return points_to_box(self.at(torch.stack([angle.cos(), angle.sin()], -1)))
 
     def log_area(self) -> Tensor:
         """Log of each crop's area as a share of the letterbox (B, R), by the polygon of its outline."""
-        t = torch.arange(EDGE, device=self.matrix.device, dtype=self.matrix.dtype) * (2 / EDGE) - 1
+        t = torch.arange(EDGE_POINTS, device=self.matrix.device, dtype=self.matrix.dtype) * (2 / EDGE_POINTS) - 1
         one = torch.ones_like(t)
         edge = torch.cat([torch.stack(side, -1) for side in ((t, -one), (one, t), (-t, one), (-one, -t))])
         x, y = self.at(edge).unbind(-1)

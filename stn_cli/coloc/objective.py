@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 ALPHA = 1.0
+"""The margin, in units of the set's mean squared norm; not measured."""
 SIZE_REWARD = 0.22
+"""What e times the area is worth, in units of the loss. Tried: .05 to .30; docs/experiments.md, "Choosing by loss - lambda log(area)"."""
 
 
 def triplet_margin_loss(positive: Tensor, random: Tensor, alpha: float = ALPHA) -> Tensor:
@@ -50,6 +52,17 @@ def sized_loss(positive: Tensor, random: Tensor, log_area: Tensor, alpha: float 
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """|a_i - b_j|^2: (..., N, D), (..., M, D) -> (..., N, M), never negative."""
+    """|a_i - b_j|^2, never negative.
+
+    Args:
+        a: (..., N, D).
+        b: (..., M, D).
+
+    Returns:
+        (..., N, M).
+
+    >>> squared_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])).tolist()
+    [[0.0], [25.0]]
+    """
     cross = a @ b.transpose(-1, -2)
     return (a.square().sum(-1)[..., :, None] - 2 * cross + b.square().sum(-1)[..., None, :]).clamp(min=0)

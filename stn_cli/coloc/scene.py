@@ -45,14 +45,25 @@ class Scene:
         return self.once(encoder, lambda: encoder.appearance(self.images))
 
     def once(self, who: object, look: Callable[[], T]) -> T:
-        """What `who` sees in the images, computed by `look` the first time that it is asked for."""
+        """What somebody sees in the images, computed the first time that it is asked for.
+
+        Args:
+            who: by which it is kept.
+            look: computes it.
+        """
         if who not in self._seen:
             self._seen[who] = look()
         return cast(T, self._seen[who])
 
     @classmethod
     def of(cls, cache: Cache, index: Tensor, device: torch.device) -> Scene:
-        """Some images of a set."""
+        """Some images of a set.
+
+        Args:
+            cache: the set.
+            index: (B,) which images.
+            device: to work on.
+        """
         return cls(cache.batch(index, device), cache.rectangles()[index].to(device))
 
 

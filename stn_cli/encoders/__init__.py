@@ -7,14 +7,14 @@ from pathlib import Path
 
 from stn_cli.bounds import shown
 from stn_cli.encoders.gradient import GradientEncoder
-from stn_cli.encoders.interface import GRID, Appearance, Encoder, WindowMap, embed_crops, map_windows
+from stn_cli.encoders.interface import CELLS_ALONG, Appearance, Encoder, WindowMap, embed_crops, map_windows
 from stn_cli.encoders.pretrained import PretrainedEncoder, known_network
 from stn_cli.encoders.small import BUILDS, FILE, SmallEncoder
 from stn_cli.errors import UsageError
 from stn_cli.reading import is_plain
 
 __all__ = [
-    "GRID",
+    "CELLS_ALONG",
     "Appearance",
     "Encoder",
     "GradientEncoder",

@@ -16,7 +16,7 @@ URLS = {
     "dino_vitb16": PUBLISHED + "dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
     "dino_resnet50": PUBLISHED + "dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
 }
-WIDTHS = {"dino_vits16": (384, 6), "dino_vitb16": (768, 12)}
+VITS = {"dino_vits16": (384, 6), "dino_vitb16": (768, 12)}
 """Channels and heads."""
 PATCH = 16
 

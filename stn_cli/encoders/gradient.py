@@ -24,7 +24,7 @@ class GradientEncoder(nn.Module):
     colour_weight = 0.5
 
     def structure(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 12, (H - 8) / 4 + 1, (W - 8) / 4 + 1)."""
+        """Edges and colours: (B, 3, H, W) -> (B, 12, (H - 8) / 4 + 1, (W - 8) / 4 + 1)."""
         energy = orientation_bins(pool_cells(orientation_harmonics(images.mean(1, keepdim=True)), 8, 4))
         colour = pool_cells(opponent(images), 8, 4)
         return torch.cat([(energy + 1e-9).sqrt(), self.colour_weight * (colour + 1e-9).sqrt()], 1)
@@ -43,7 +43,14 @@ class GradientEncoder(nn.Module):
         return torch.cat([mean, spread, (energy + 1e-9).sqrt()], 1)
 
     def groups(self, cells: Tensor) -> Tensor:
-        """Colour, its spread and the orientations are each scaled as a whole; colour counts twice."""
+        """What each channel of the cells is divided by: colour, its spread and the orientations as a whole; colour counts twice.
+
+        Args:
+            cells: (M, 14).
+
+        Returns:
+            (14,).
+        """
         parts = ((slice(0, 3), 2.0), (slice(3, 6), 1.0), (slice(6, 14), 1.0))
         out = cells.new_empty(cells.shape[1])
         for part, weight in parts:

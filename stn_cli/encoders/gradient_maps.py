@@ -12,9 +12,19 @@ ORIENTATIONS = 8
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur with repeated borders: (..., H, W) -> (..., H, W); sigma in pixels.
+    """Gaussian blur with repeated borders.
 
     Sums of shifted slices: on the CPU several times faster than a convolution with so few channels.
+
+    Args:
+        x: (..., H, W).
+        sigma: pixels.
+
+    Returns:
+        (..., H, W).
+
+    >>> blur(torch.full((1, 1, 3, 3), 0.5), 1.0)[0, 0, 1].round(decimals=5).tolist()
+    [0.5, 0.5, 0.5]
     """
     radius = max(1, math.ceil(2.5 * sigma))
     weights = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(-radius, radius + 1)]
@@ -28,8 +38,14 @@ def blur(x: Tensor, sigma: float) -> Tensor:
 def orientation_harmonics(grey: Tensor, sigma: float = 1.0) -> Tensor:
     """The gradient's magnitude m and angle a as m (1, cos 2a, sin 2a, cos 4a, sin 4a, cos 6a, sin 6a).
 
-    (B, 1, H, W) in [0, 1] -> (B, 7, H, W). Sums of these over a cell are all that `orientation_bins` needs, so that the eight
-    channels are made per cell and not per pixel.
+    Sums of these over a cell are all that `orientation_bins` needs, so that the eight channels are made per cell and not per pixel.
+
+    Args:
+        grey: (B, 1, H, W) in [0, 1].
+        sigma: of the blur before, pixels.
+
+    Returns:
+        (B, 7, H, W).
     """
     padded = F.pad(blur(grey, sigma), (1, 1, 1, 1), mode="replicate")
     gx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
@@ -44,16 +60,29 @@ def orientation_harmonics(grey: Tensor, sigma: float = 1.0) -> Tensor:
 
 
 def orientation_bins(harmonics: Tensor) -> Tensor:
-    """Sums or means of harmonics (B, 7, h, w) -> energy in 8 orientations of half turns (B, 8, h, w).
+    """Energy in 8 orientations of half turns.
 
     Channel k holds m cos(a - k pi / 8)^6, and cos(x)^6 = (10 + 15 cos 2x + 6 cos 4x + cos 6x) / 32.
+
+    Args:
+        harmonics: (B, 7, h, w) sums or means of them over cells.
+
+    Returns:
+        (B, 8, h, w).
     """
     mixing = orientation_mixing(harmonics.dtype).to(harmonics.device)
     return torch.einsum("kj,bjhw->bkhw", mixing, harmonics).clamp(min=0)
 
 
 def orientation_mixing(dtype: torch.dtype) -> Tensor:
-    """The matrix (8, 7) of `orientation_bins`."""
+    """The matrix of `orientation_bins`.
+
+    Args:
+        dtype: of its numbers.
+
+    Returns:
+        (8, 7).
+    """
     angles = torch.arange(ORIENTATIONS, dtype=dtype) * (math.pi / ORIENTATIONS)
     rows = [10 * torch.ones_like(angles)]
     for n, weight in ((2, 15), (4, 6), (6, 1)):
@@ -62,7 +91,17 @@ def orientation_mixing(dtype: torch.dtype) -> Tensor:
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """sRGB (B, 3, H, W) in [0, 1] -> CIE Lab (B, 3, H, W) divided by 100: equal distances look equally far (D65)."""
+    """CIE Lab (D65) divided by 100, in which equal distances look equally far.
+
+    Args:
+        rgb: (B, 3, H, W) sRGB in [0, 1].
+
+    Returns:
+        (B, 3, H, W).
+
+    >>> lab(torch.ones(1, 3, 1, 1)).flatten().round(decimals=2).abs().tolist()
+    [1.0, 0.0, 0.0]
+    """
     r, g, b = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).pow(2.4), rgb / 12.92).unbind(1)
     xyz = torch.stack(
         [
@@ -78,14 +117,37 @@ def lab(rgb: Tensor) -> Tensor:
 
 
 def opponent(rgb: Tensor) -> Tensor:
-    """Colour without brightness, as amounts: (B, 3, H, W) -> (B, 4, H, W) red, green, yellow, blue; all 0 on grey."""
+    """Colour without brightness, as amounts of red, green, yellow and blue; all 0 on grey.
+
+    Args:
+        rgb: (B, 3, H, W).
+
+    Returns:
+        (B, 4, H, W).
+
+    >>> opponent(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)).flatten().tolist()
+    [1.0, 0.0, 0.5, 0.0]
+    """
     r, g, b = rgb[:, :1], rgb[:, 1:2], rgb[:, 2:]
     red_green, yellow_blue = r - g, (r + g) / 2 - b
     return torch.cat([red_green, -red_green, yellow_blue, -yellow_blue], 1).clamp(min=0)
 
 
 def pool_cells(x: Tensor, cell: int, stride: int, *, pad: bool = False) -> Tensor:
-    """Means over cells of `cell` pixels every `stride`; with `pad`, one cell per stride up to the border."""
+    """Means over cells.
+
+    Args:
+        x: (B, C, H, W).
+        cell: side of a cell, pixels.
+        stride: pixels between neighbouring cells.
+        pad: whether there is a cell for every stride up to the border.
+
+    Returns:
+        (B, C, h, w).
+
+    >>> pool_cells(torch.zeros(1, 1, 16, 16), 8, 4).shape, pool_cells(torch.zeros(1, 1, 16, 16), 8, 4, pad=True).shape
+    (torch.Size([1, 1, 3, 3]), torch.Size([1, 1, 4, 4]))
+    """
     if pad:
         margin = (cell - stride) // 2
         x = F.pad(x, (margin,) * 4, mode="replicate")

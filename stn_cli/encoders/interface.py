@@ -1,8 +1,8 @@
-"""e(): what search, objective and localiser see of an encoder.
+"""The encoder e(): what search, objective and localiser see of one.
 
 An encoder gives two dense maps of a batch of images. `structure` has one value per kind of evidence, zero where there is
 none: laid out over a window it is the rigid embedding e(crop) of appendix A.2. `appearance` says what a cell looks like:
-pooled over a window it is the loose embedding for things that change their form.
+pooled over a window it is the embedding of things that change their form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GRID = 4
+CELLS_ALONG = 4
 """Cells along a side of a rigid window."""
 
 
@@ -47,21 +47,31 @@ class Encoder(Protocol):
     name: str
     """What a run calls it: enough to build it again, to load the run's own weights into."""
     dense: bool
-    """Whether `appearance` gives a trained network's features, whose directions mean something; else they are values to make words of."""
+    """Whether `appearance` gives a trained network's features, which margins can be linear in; other cells are first quantised into words."""
     patch: int
     """Side of a crop that is embedded, pixels."""
     stride: int
     """Pixels between neighbouring cells of `structure`."""
     spread: int
-    """Cells between neighbouring cells of a window: `GRID * spread * stride` is about `patch`."""
+    """Cells between neighbouring cells of a window: `CELLS_ALONG * spread * stride` is about `patch`."""
 
     def structure(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, C, h, w)."""
+        """What is laid out: values that are zero where there is no evidence of their kind.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, C, h, w), a cell every `stride` pixels.
+        """
 
     def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
-        """(B, 3, H, W) in [0, 1] -> what its cells look like, the images mirrored outwards by `pad` pixels while they are looked at.
+        """What the images' cells look like.
 
-        Where `objectness` is not asked for it is not computed.
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            pad: pixels by which they are mirrored outwards while they are looked at; the cells are those of the images alone.
+            objectness: whether it is wanted; else it is not computed.
         """
 
     def to(self, device: torch.device) -> Any:
@@ -69,9 +79,17 @@ class Encoder(Protocol):
 
 
 def embed_crops(encoder: Encoder, crops: Tensor) -> Tensor:
-    """e(crop): (B, 3, patch, patch) -> (B, D), the structure of 4 x 4 cells in their places."""
+    """e(crop): the structure of 4 x 4 cells in their places.
+
+    Args:
+        encoder: gives the structure.
+        crops: (B, 3, patch, patch) in [0, 1].
+
+    Returns:
+        (B, D).
+    """
     cells = encoder.structure(crops)[..., :: encoder.spread, :: encoder.spread]
-    return cells[..., :GRID, :GRID].flatten(1)
+    return cells[..., :CELLS_ALONG, :CELLS_ALONG].flatten(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +111,21 @@ class WindowMap:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(B, P, D) of the embeddings."""
-        return len(self.cells), len(self.left) ** 2, self.cells.shape[1] * GRID * GRID
+        return len(self.cells), len(self.left) ** 2, self.cells.shape[1] * CELLS_ALONG * CELLS_ALONG
 
     def embed(self, part: slice = slice(None)) -> Tensor:
-        """Embeddings (B, P, D) of some of the images, row by row."""
+        """Embeddings of all windows, row by row.
+
+        Args:
+            part: which of the images; all when left out.
+
+        Returns:
+            (B, P, D).
+        """
         n, p, d = self.shape
         if p == 0:
             return self.cells.new_zeros((n, 0, d))[part]
-        return F.unfold(self.cells[part], GRID, dilation=self.spread, stride=self.step).transpose(1, 2)
+        return F.unfold(self.cells[part], CELLS_ALONG, dilation=self.spread, stride=self.step).transpose(1, 2)
 
 
 def map_windows(encoder: Encoder, images: Tensor, most: int = 40) -> WindowMap:
@@ -112,7 +137,7 @@ def map_windows(encoder: Encoder, images: Tensor, most: int = 40) -> WindowMap:
         most: windows along a side; where there would be more, every second (third, ...) is taken.
     """
     cells = encoder.structure(images)
-    along = max(0, cells.shape[-1] - (GRID - 1) * encoder.spread)
+    along = max(0, cells.shape[-1] - (CELLS_ALONG - 1) * encoder.spread)
     step = 1 + along // (most + 1)
     left = torch.arange(0, along, step, device=images.device) * float(encoder.stride)
     return WindowMap(cells, encoder.spread, step, left)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.encoders.dino import URLS, WIDTHS, VisionTransformer
+from stn_cli.encoders.dino import URLS, VITS, VisionTransformer
 from stn_cli.encoders.interface import Appearance
 from stn_cli.encoders.weights import fill, read_weights
 from stn_cli.errors import ResourceError, UsageError
@@ -88,7 +88,16 @@ class PretrainedEncoder(nn.Module):
         return as_map(self._taken.pop(), (size[0] // self.stride, size[1] // self.stride), self.layer)
 
     def appearance(self, images: Tensor, pad: int = 0, objectness: bool = True) -> Appearance:
-        """(B, 3, H, W) -> cells (B, C, H / 8, W / 8): read at twice the size, each cell normalised."""
+        """Cells of the network's map, read at twice the size, each normalised.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            pad: pixels by which they are mirrored outwards while they are looked at.
+            objectness: not used; published networks do not know it.
+
+        Returns:
+            Cells (B, C, H / 8, W / 8).
+        """
         h, w = images.shape[-2:]
         if pad:
             images = F.pad(images, (pad,) * 4, mode="reflect")
@@ -107,7 +116,15 @@ def _multiple(side: int) -> int:
 
 
 def as_map(output: Any, size: tuple[int, int], layer: str) -> Tensor:
-    """A layer's output as a map (B, C, h, w): maps stay, Swin's (B, h, w, C) are turned, ViT's tokens (B, 1 + h w, C) are laid out.
+    """A layer's output as a map: maps stay, Swin's (B, h, w, C) are turned, ViT's tokens (B, 1 + h w, C) are laid out.
+
+    Args:
+        output: of the layer.
+        size: (h, w) of the map.
+        layer: its name, for the message.
+
+    Returns:
+        (B, C, h, w).
 
     Raises:
         UsageError: it is none of these.
@@ -125,7 +142,14 @@ def as_map(output: Any, size: tuple[int, int], layer: str) -> Tensor:
 
 
 def published_preprocessing(name: str) -> tuple[list[float], list[float]]:
-    """Mean and spread of the channels that a network's published weights were trained with."""
+    """Mean and spread of the channels that a network's published weights were trained with.
+
+    Args:
+        name: of the network.
+
+    Returns:
+        Three numbers each, of red, green and blue in [0, 1].
+    """
     if name in URLS:
         return list(MEAN), list(STD)
     import torchvision
@@ -135,7 +159,11 @@ def published_preprocessing(name: str) -> tuple[list[float], list[float]]:
 
 
 def known_network(name: str) -> bool:
-    """Whether a network of this name can be built."""
+    """Whether a network can be built.
+
+    Args:
+        name: of the network.
+    """
     import torchvision
 
     return name in URLS or name in torchvision.models.list_models(module=torchvision.models)
@@ -144,8 +172,8 @@ def known_network(name: str) -> bool:
 def _network(name: str, weights: Path | None, pretrained: bool) -> nn.Module:
     import torchvision
 
-    if name in WIDTHS:
-        network: nn.Module = VisionTransformer(*WIDTHS[name])
+    if name in VITS:
+        network: nn.Module = VisionTransformer(*VITS[name])
     elif name in URLS:
         network = torchvision.models.get_model(name.removeprefix("dino_"), weights=None)
         network.fc = nn.Identity()
@@ -163,7 +191,11 @@ def _network(name: str, weights: Path | None, pretrained: bool) -> nn.Module:
 
 
 def numbers_of(name: str) -> int:
-    """How many numbers a network has, without making it."""
+    """How many numbers a network has, without making it.
+
+    Args:
+        name: of the network.
+    """
     with torch.device("meta"):
         network = _network(name, None, pretrained=False)
     return sum(t.numel() for t in network.state_dict().values())

@@ -23,7 +23,7 @@ from stn_cli.runs.container import Damaged, pack, unpack
 
 FILE = "encoder.safetensors"
 """Name of the weights in a folder that `stn-coloc pretrain` made."""
-MOST_BYTES = 1 << 28
+MOST_ENCODER_BYTES = 1 << 28
 """Of the weights: two million in half precision."""
 SHIPPED = "small.safetensors"
 ARCHITECTURE = "small-1"
@@ -121,7 +121,11 @@ class SmallEncoder(nn.Module):
 
 
 def quick_halves(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 faster than in float32."""
+    """Whether a device computes in bfloat16 faster than in float32.
+
+    Args:
+        device: to work on.
+    """
     if device.type == "cpu":
         known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return torch.backends.mkldnn.is_available() and any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
@@ -129,7 +133,17 @@ def quick_halves(device: torch.device) -> bool:
 
 
 def write_encoder(path: Path, network: SmallNetwork, head: Objectness | None, facts: dict[str, Any]) -> None:
-    """Write weights in half precision, with facts about how they came to be."""
+    """Write weights in half precision.
+
+    Args:
+        path: of the file.
+        network: whose weights.
+        head: that knows objects; None where there is none.
+        facts: about how the weights came to be.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     state = {f"network.{name}": t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     if head is not None:
         state |= {f"head.{name}": t for name, t in head.state_dict().items()}
@@ -139,11 +153,17 @@ def write_encoder(path: Path, network: SmallNetwork, head: Objectness | None, fa
 def read_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_encoder` wrote.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        Tensors by names, and the facts.
+
     Raises:
         CheckpointError: missing, damaged, or of another architecture.
     """
     try:
-        tensors, facts = unpack(read_plain(path, MOST_BYTES))
+        tensors, facts = unpack(read_plain(path, MOST_ENCODER_BYTES))
     except OSError as error:
         raise CheckpointError("no encoder", path, error.strerror, "Make one with stn-coloc pretrain") from error
     except Damaged as error:

@@ -102,9 +102,11 @@ class SmallNetwork(nn.Module):
 
 
 def fused(network: SmallNetwork, dtype: torch.dtype) -> SmallNetwork:
-    """A copy for looking at images: batch norms folded into their convolutions, weights in `dtype`; half the time on a CPU.
+    """A copy for looking at images: batch norms folded into their convolutions; half the time on a CPU. No gradients go through it.
 
-    No gradients go through it.
+    Args:
+        network: to copy.
+        dtype: of its weights.
     """
     out = copy.deepcopy(network).eval().requires_grad_(False)
     for module in out.modules():

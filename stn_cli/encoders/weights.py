@@ -13,21 +13,27 @@ from stn_cli.reading import check_plain, read_plain
 
 WRAPPERS = ("teacher", "student", "state_dict", "model")
 """Keys under which published checkpoints hold the weights."""
-MOST_BYTES = 8 << 30
+MOST_WEIGHT_BYTES = 8 << 30
 """Of a file of weights."""
 PREFIXES = ("module.", "backbone.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a .pth file.
+    """The tensors of a file of weights.
+
+    Args:
+        path: a .safetensors or .pth file.
+
+    Returns:
+        Tensors by names, without the prefixes that published files put before them.
 
     Raises:
         CheckpointError: it cannot be read, or holds anything but plain values and tensors.
     """
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load(read_plain(path, MOST_BYTES))
-        check_plain(path, MOST_BYTES)
+            return safetensors.torch.load(read_plain(path, MOST_WEIGHT_BYTES))
+        check_plain(path, MOST_WEIGHT_BYTES)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         why = error.strerror if isinstance(error, OSError) else type(error).__name__

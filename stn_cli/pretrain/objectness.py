@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection
-from stn_cli.coloc.search.windows import alternate, choose_windows, inside_mask, lay_out, normalise_cells, otsu
+from stn_cli.coloc.search.layout import inside_mask, lay_out, normalise_cells
+from stn_cli.coloc.search.statistics import otsu
+from stn_cli.coloc.search.windows import alternate, choose_windows
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.encoders.small_network import FEATURES, WIDTHS, Objectness
 from stn_cli.files import write_text

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from stn_cli.coloc.objective import triplet_margin_loss
-from stn_cli.coloc.score.calibration import Calibration
 from stn_cli.encoders import GradientEncoder, embed_crops, map_windows
 from stn_cli.encoders.gradient_maps import blur, lab, opponent, orientation_bins, orientation_harmonics
 
@@ -79,22 +78,3 @@ def test_embedding_is_differentiable_everywhere() -> None:
     flat = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
     embed_crops(GradientEncoder(), flat).sum().backward()
     assert bool(flat.grad.isfinite().all())  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(("gap", "offset"), [(1.0, 0.0), (5.0, -3.0), (0.2, 100.0)])
-def test_half_is_as_likely_object_as_patch(gap: float, offset: float) -> None:
-    torch.manual_seed(0)
-    positive, random = torch.randn(400) * gap / 3 + gap + offset, torch.randn(3000) * gap / 3 - gap + offset
-    curve = Calibration()
-    curve.fit(positive, random)
-    assert float(curve(torch.tensor(offset))) == pytest.approx(0.5, abs=0.1)
-    scores = curve(torch.linspace(-3 * gap, 3 * gap, 20) + offset)
-    assert bool((scores.diff() >= 0).all())
-    assert float(scores[0]) < 0.1
-    assert float(scores[-1]) > 0.9
-
-
-def test_indistinguishable_margins_give_doubt() -> None:
-    curve = Calibration()
-    curve.fit(torch.linspace(-1, 1, 50), torch.linspace(-1, 1, 50))
-    assert float((curve(torch.linspace(-1, 1, 5)) - 0.5).abs().max()) < 0.05

@@ -11,7 +11,7 @@ import torch
 
 from stn_cli.coloc.model.finder import cells_inside
 from stn_cli.coloc.model.localiser import Localiser
-from stn_cli.coloc.search.windows import lay_out
+from stn_cli.coloc.search.layout import lay_out
 from stn_cli.coloc.train.run import train
 from stn_cli.geometry import Frame
 from stn_cli.runs.config import TrainConfig

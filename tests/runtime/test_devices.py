@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 import stn_cli
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import discriminant as linear
-from stn_cli.coloc.search import square_windows, windows
+from stn_cli.coloc.search import square_windows, statistics, windows
 from stn_cli.coloc.search.discriminant import Projection
 from stn_cli.coloc.search.rigid import apply_rigid, search_rigid
 from stn_cli.coloc.train.run import train
@@ -68,7 +68,7 @@ def test_a_training_makes_no_float64_but_where_the_cpu_does(
 
         return call
 
-    for module in (windows, linear):
+    for module in (windows, statistics, linear):
         monkeypatch.setattr(module, "in_double", allowing(in_double))
     monkeypatch.setattr(finish, "calibrate", allowing(finish.calibrate))  # on the CPU: the next test
     make_folder(tmp_path, 10)

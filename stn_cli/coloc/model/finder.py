@@ -12,7 +12,7 @@ from stn_cli.coloc.crops import Crops, cut
 from stn_cli.coloc.model.settings import FINDER
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer
-from stn_cli.coloc.search.windows import or_middle
+from stn_cli.coloc.search.layout import or_middle
 from stn_cli.encoders import GradientEncoder
 from stn_cli.geometry import index_to_normalised
 from stn_cli.media.cache import Cache

@@ -10,8 +10,9 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.maps import beyond_ring, ring_margins, window_loss
 from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness
+from stn_cli.coloc.search.layout import cells_of, lay_out
 from stn_cli.coloc.search.settings import DENSE
-from stn_cli.coloc.search.windows import cells_of, lay_out, otsu
+from stn_cli.coloc.search.statistics import otsu
 from stn_cli.encoders import Appearance, Encoder
 
 
@@ -84,7 +85,14 @@ class DenseScorer(nn.Module):
         return scorer
 
     def seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        """Projected cells (B, h, w, d), and the margin map in standard deviations above the threshold (B, h, w); both computed once."""
+        """What is read of images, computed once for each scene.
+
+        Args:
+            scene: B images.
+
+        Returns:
+            Projected cells (B, h, w, d), and the margin map in standard deviations above the threshold (B, h, w).
+        """
         return scene.once(self, lambda: self._seen(scene))
 
     @torch.no_grad()
@@ -94,7 +102,14 @@ class DenseScorer(nn.Module):
         return z, (values - self.threshold) / self.map_spread
 
     def maps(self, scene: Scene) -> Tensor:
-        """What f_loc reads: the first components, the margin map, and objectness (B, channels, h, w)."""
+        """What f_loc reads: the first components, the margin map, and objectness where the encoder knows it.
+
+        Args:
+            scene: B images.
+
+        Returns:
+            (B, channels, h, w), without gradients.
+        """
         z, score_map = self.seen(scene)
         parts = [z[..., : SCORE.read].movedim(-1, 1), score_map[:, None]]
         odds = scene.appearance(self.encoder).objectness
@@ -104,14 +119,32 @@ class DenseScorer(nn.Module):
 
     @torch.no_grad()
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
-        """Margins of crops of each image, R in all: mean inside less mean in a ring around it, times their likeness squared (B, R)."""
+        """Margins of crops: the mean inside less half of the mean in a ring around, times the crop's likeness squared.
+
+        Args:
+            scene: B images.
+            crops: of these, R of each in all.
+
+        Returns:
+            (B, R).
+        """
         z, score_map = self.seen(scene)
         plain = ring_margins(score_map, crops)
         alike = torch.cat([likeness(held_beyond(z, part), self.examples) for part in crops], 1).clamp(min=0)
         return plain.clamp(max=0) + plain.clamp(min=0) * alike.square()
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
-        """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
+        """The size rule in closed form: minus the sum of (margin - threshold) over the crop.
+
+        Args:
+            scene: B images.
+            crops: one of each.
+            random: not used.
+            alpha: the margin.
+
+        Returns:
+            A scalar.
+        """
         del random
         return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE.faded_prior, alpha)
 

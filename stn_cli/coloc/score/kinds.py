@@ -16,8 +16,8 @@ from stn_cli.coloc.search.choose import Hypothesis, choose
 from stn_cli.coloc.search.rigid import RigidResult
 from stn_cli.coloc.search.searched import Placed, SearchedSet
 from stn_cli.coloc.search.settings import CHOICE, RIGID
+from stn_cli.coloc.search.statistics import quantile
 from stn_cli.coloc.search.visual_words import WordsResult
-from stn_cli.coloc.search.windows import quantile
 from stn_cli.encoders import Appearance, Encoder
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import TrainConfig
@@ -67,7 +67,13 @@ class Kind:
         return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(SCORE.boxes_at_once)])
 
     def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
-        """Take up one more object of this kind in each image: boxes (N, 4), angles (N,), and whether it is there (N,)."""
+        """Take up one more object of this kind in each image.
+
+        Args:
+            boxes: (N, 4).
+            angles: (N,) radians.
+            present: (N,) whether it is believed to be there.
+        """
         self.boxes = torch.cat([self.boxes, boxes[:, None]], 1)
         self.angles = torch.cat([self.angles, angles[:, None]], 1)
         self.present = torch.cat([self.present, present[:, None]], 1)

@@ -12,8 +12,8 @@ from torch import Tensor
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.objective import ALPHA
 from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.search.layout import lay_out
 from stn_cli.coloc.search.settings import WINDOWS
-from stn_cli.coloc.search.windows import lay_out
 from stn_cli.stn import sample
 
 

@@ -46,7 +46,15 @@ class RigidScorer(nn.Module):
         return scorer
 
     def embed(self, images: Tensor | Pyramid, crops: Crops) -> Tensor:
-        """e of R crops of each image: (B, 3, S, S) -> (B, R, D)."""
+        """e of crops, divided by the set's scale.
+
+        Args:
+            images: (B, 3, S, S), or a pyramid of them.
+            crops: R of each.
+
+        Returns:
+            (B, R, D).
+        """
         return embed_cut(self.encoder, images, crops) / self.scale
 
     def observe(self, positive: Tensor, random: Tensor) -> None:
@@ -66,7 +74,15 @@ class RigidScorer(nn.Module):
         return away + 2 * e @ self.prototype - self.prototype.square().sum()
 
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
-        """Margins (B, R) of crops of each image, R in all."""
+        """Margins of crops.
+
+        Args:
+            scene: B images.
+            crops: of these, R of each in all.
+
+        Returns:
+            (B, R).
+        """
         return torch.cat([self.margin_of(self.embed(scene.pyramid, part)) for part in crops], 1)
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:

@@ -19,17 +19,38 @@ Scorer = RigidScorer | WordsScorer | DenseScorer
 
 
 def encoder_state(encoder: Encoder) -> dict[str, Tensor]:
-    """An encoder's tensors as a model stores them; none where it has no weights."""
+    """An encoder's tensors as a model stores them.
+
+    Args:
+        encoder: any.
+
+    Returns:
+        Tensors by names; none where it has no weights.
+    """
     return {f"encoder.{name}": value for name, value in encoder.state_dict().items()} if isinstance(encoder, nn.Module) else {}
 
 
 def own_state(scorer: Scorer) -> dict[str, Tensor]:
-    """A scorer's tensors without those of its encoder, which several scorers share."""
+    """A scorer's tensors without those of its encoder, which several scorers share.
+
+    Args:
+        scorer: any.
+
+    Returns:
+        Tensors by names.
+    """
     return {name: value for name, value in scorer.state_dict().items() if not name.startswith("encoder.")}
 
 
 def dimensions(scorer: Scorer) -> list[int]:
-    """What `make_scorer` needs to build a scorer of the same shape."""
+    """What `make_scorer` needs to build a scorer of the same shape.
+
+    Args:
+        scorer: any.
+
+    Returns:
+        Whole numbers, as many as its kind takes.
+    """
     if isinstance(scorer, RigidScorer):
         return [scorer.prototype.numel()]
     if isinstance(scorer, WordsScorer):
@@ -38,7 +59,13 @@ def dimensions(scorer: Scorer) -> list[int]:
 
 
 def make_scorer(kind: str, dimensions: list[int], encoder: Encoder) -> Scorer:
-    """An empty scorer of a kind, to load a state into."""
+    """An empty scorer, to load a state into.
+
+    Args:
+        kind: `rigid`, `words` or `dense`.
+        dimensions: of a scorer of that kind, see `dimensions`.
+        encoder: that it reads.
+    """
     if kind == RigidScorer.kind:
         return RigidScorer(encoder, *dimensions)
     if kind == WordsScorer.kind:

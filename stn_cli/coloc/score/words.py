@@ -9,7 +9,8 @@ from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.maps import ring_margins, window_loss
 from stn_cli.coloc.search.settings import WORDS
-from stn_cli.coloc.search.visual_words import Shares, Vocabulary, WordsResult, margin_map
+from stn_cli.coloc.search.visual_words import WordsResult
+from stn_cli.coloc.search.vocabulary import Shares, Vocabulary, margin_map
 from stn_cli.encoders import Encoder
 
 
@@ -70,10 +71,28 @@ class WordsScorer(nn.Module):
             return (values - self.threshold) / self.map_spread
 
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:
-        """Margins of crops of each image, R in all: mean inside less mean in a ring around it (B, R)."""
+        """Margins of crops: the mean inside less half of the mean in a ring around.
+
+        Args:
+            scene: B images.
+            crops: of these, R of each in all.
+
+        Returns:
+            (B, R).
+        """
         return ring_margins(self.score_map(scene), crops)
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
-        """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
+        """The size rule in closed form: minus the sum of (margin - threshold) over the crop.
+
+        Args:
+            scene: B images.
+            crops: one of each.
+            random: not used.
+            alpha: the margin.
+
+        Returns:
+            A scalar.
+        """
         del random
         return window_loss(self.score_map(scene), scene.rectangles, crops, WORDS.prior(bool(self.guided)), alpha)

@@ -154,7 +154,17 @@ def _align(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> Align
 
 
 def centred(angles: Tensor) -> Tensor:
-    """Angles (N,) turned so that their mean direction is 0: crops come upright when most objects stand upright; in (-pi, pi]."""
+    """Turn all angles by one, so that their mean direction is 0: crops come upright when most objects stand upright.
+
+    Args:
+        angles: (N,) radians.
+
+    Returns:
+        (N,) in (-pi, pi]; turned by nothing where they point everywhere, for then no direction is upright.
+
+    >>> centred(torch.tensor([0.5, 0.7])).round(decimals=3).tolist()
+    [-0.10000000149011612, 0.10000000149011612]
+    """
     middle = torch.atan2(angles.sin().mean(), angles.cos().mean())
     if float(torch.hypot(angles.sin().mean(), angles.cos().mean())) < ROTATION.upright_above:
         middle = torch.zeros_like(middle)  # they point everywhere: no direction is upright
@@ -163,10 +173,17 @@ def centred(angles: Tensor) -> Tensor:
 
 
 def tighten(boxes: Tensor, share: float) -> Tensor:
-    """Boxes (N, 4) of `share` the sides about the same centres.
+    """Shrink boxes about their centres.
 
-    >>> tighten(torch.tensor([[-1.0, -0.5, 1.0, 0.5]]), 0.5)
-    tensor([[-0.5000, -0.2500,  0.5000,  0.2500]])
+    Args:
+        boxes: (N, 4).
+        share: of their sides that is left.
+
+    Returns:
+        (N, 4).
+
+    >>> tighten(torch.tensor([[-1.0, -0.5, 1.0, 0.5]]), 0.5).tolist()
+    [[-0.5, -0.25, 0.5, 0.25]]
     """
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     return torch.cat([centre - share * half, centre + share * half], 1)

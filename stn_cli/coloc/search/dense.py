@@ -1,7 +1,7 @@
-"""Search on a network's dense features, for a thing of any pose: which windows of all images are alike and unlike what lies beside them.
+"""Search for a deformable thing on a network's dense features: windows that are alike in all images, and unlike what lies beside them.
 
 A mean-pooled embedding makes the triplet margin of a window the mean of its cells' margins, so that every window of every image is
-judged from one map per image. From a first map each image takes the largest window that satisfies the margin, in closed form; the
+scored from one map per image. From a first map each image takes the largest window that satisfies the margin, in closed form; the
 windows say what is inside and what is not, from which the margins are computed anew; some rounds. The first map is how unlike a cell
 is to the borders of all images: photographers leave background there. Which variant to believe is decided without truth, see `worth`.
 """
@@ -17,22 +17,11 @@ from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness, unlikeness
+from stn_cli.coloc.search.layout import Layout, cells_of, inside_mask, lay_out, normalise_cells
 from stn_cli.coloc.search.settings import DENSE
+from stn_cli.coloc.search.statistics import contrast_beyond_place, contrast_of, otsu
 from stn_cli.coloc.search.window_rule import WindowRule
-from stn_cli.coloc.search.windows import (
-    Layout,
-    Sides,
-    alternate,
-    cells_of,
-    choose_windows,
-    contrast,
-    contrast_beyond_place,
-    exact_windows,
-    inside_mask,
-    lay_out,
-    normalise_cells,
-    otsu,
-)
+from stn_cli.coloc.search.windows import Sides, alternate, choose_windows, exact_windows
 from stn_cli.encoders import Appearance, Encoder
 from stn_cli.encoders.gradient_maps import blur
 
@@ -99,7 +88,11 @@ class DenseSearch:
         return cls(layout, projections, views, unlike, appearance.objectness, sides)
 
     def candidates(self) -> list[DenseResult]:
-        """Of each variant the result that is worth most of all starts."""
+        """Iterate from every start with every variant.
+
+        Returns:
+            Of each variant the result that is worth most.
+        """
         starts = list(self._starts())
         return [
             max((self.iterate(start, number, name) for name, start in starts), key=lambda r: r.worth)
@@ -131,30 +124,57 @@ class DenseSearch:
         return self._result(boxes, margin, margins, variant, f"{name}, {DENSE.variants[variant].name}")
 
     def again(self, masks: Tensor, found: DenseResult) -> DenseResult:
-        """One more round of a result, from masks (N, h, w) of the objects themselves instead of boxes around them."""
+        """One more round of a result, from the objects themselves instead of the boxes around them.
+
+        Args:
+            masks: (N, h, w) which cells are the object's.
+            found: the result.
+        """
         margin, margins = self.margins(masks, found.variant)
         windows = self.windows(margins, DENSE.faded_prior, DENSE.variants[found.variant].last_above)
         return self._result(windows, margin, margins, found.variant, found.name)
 
     def outside(self, result: DenseResult, taken: Tensor) -> DenseResult:
-        """The next best windows of a result, outside of boxes (N, K, 4) that are taken."""
+        """The next best windows of a result.
+
+        Args:
+            result: whose margins say where.
+            taken: (N, K, 4) normalised letterbox boxes that no window may enter, nor come near.
+        """
         layout = Layout(self.layout.valid.clone(), self.layout.border.clone(), self.layout.off_centre)
         layout.close(with_halo(taken))
         closed = result.margins.masked_fill(~layout.valid, float(result.margins[self.layout.valid].min()))
         return replace(result, boxes=result.rule.windows(result.margins, layout), margins=closed)
 
     def threshold(self, margins: Tensor, above: float) -> Tensor:
-        """Otsu's threshold of a margin map, raised by `above` standard deviations."""
+        """Otsu's threshold of a margin map (N, h, w), raised by `above` standard deviations: a scalar."""
         values = margins[self.layout.valid]
         return otsu(values) + above * values.std()
 
     def windows(self, margins: Tensor, prior: float, above: float) -> Tensor:
-        """The largest window of each image that satisfies the margin, (N, 4) in cells."""
+        """The largest window of each image that satisfies the margin.
+
+        Args:
+            margins: (N, h, w).
+            prior: what the centre is favoured by, standard deviations of the map at the middle of a side.
+            above: how far above Otsu's the threshold lies, standard deviations of the map.
+
+        Returns:
+            (N, 4) in cells.
+        """
         spread = margins[self.layout.valid].std()
         return choose_windows(margins, self.layout, self.threshold(margins, above), spread, prior, self.sides)
 
     def margins(self, inside: Tensor, variant: int) -> tuple[LinearMargin, Tensor]:
-        """The margin, given which cells are inside (N, h, w), and its map (N, h, w)."""
+        """Learn the margin from what is inside.
+
+        Args:
+            inside: (N, h, w) which cells are.
+            variant: number of the features and the discriminant.
+
+        Returns:
+            The margin, and its map (N, h, w).
+        """
         z = self.views[variant]
         margin = LinearMargin.fit(z, inside, self.layout, DENSE.variants[variant].shrinkage)
         return margin, margin.map(z, DENSE.smoothing)
@@ -169,7 +189,7 @@ class DenseSearch:
             normalise_cells(exact, self.layout.size),
             margins,
             rule,
-            contrast(margins, inside, self.layout.valid),
+            contrast_of(margins, inside, self.layout.valid),
             self.worth(margins, inside),
             variant,
             name,
@@ -179,14 +199,21 @@ class DenseSearch:
         """What variants are compared by: the margin's contrast beyond what place alone explains, times the contrast of unlikeness.
 
         The first is high for a part of the object too, the second for anything that is no background: whole objects are both.
+
+        Args:
+            margins: (N, h, w).
+            inside: (N, h, w) which cells are in the windows.
         """
         own = contrast_beyond_place(margins, inside, self.layout.valid)
-        return max(0.0, own) * max(0.0, contrast(self.unlike, inside, self.layout.valid))
+        return max(0.0, own) * max(0.0, contrast_of(self.unlike, inside, self.layout.valid))
 
     def common(self, boxes: Tensor) -> float:
-        """How much the windows (N, 4) have in common: the likeness of the middle one of them to the rest, see `likeness`.
+        """How much the windows have in common: the likeness of the middle one of them to the rest, see `likeness`.
 
         Measured on the development sets: 0.41 (cats) to 0.87 (one clamp in every image); 0.25 to 0.34 on mixtures of three to eight of them.
+
+        Args:
+            boxes: (N, 4) normalised letterbox boxes.
         """
         inside = cells_of(boxes, self.layout.size) & self.layout.valid
         outside = self.layout.valid & ~inside
@@ -196,17 +223,27 @@ class DenseSearch:
 
 
 def believed(results: list[DenseResult]) -> int:
-    """The number of the variant to believe.
+    """Which variant to believe.
 
     Args:
         results: of each variant, after the round from outlines: windows that hold an object's ground too gain little by it.
+
+    Returns:
+        Its number.
     """
     means, discriminant = results
     return means.variant if means.worth > DENSE.means_gain * discriminant.worth else discriminant.variant
 
 
 def with_halo(taken: Tensor | None) -> Tensor | None:
-    """Boxes (N, K, 4) that are taken, and what lies around them."""
+    """Boxes that are taken, and what lies around them, where the objects' own blurred margins would be found again.
+
+    Args:
+        taken: (N, K, 4) normalised letterbox boxes, or None.
+
+    Returns:
+        The same, larger on all sides.
+    """
     if taken is None:
         return None
     reach = DENSE.halo * 2 / DENSE.cells
@@ -214,7 +251,17 @@ def with_halo(taken: Tensor | None) -> Tensor | None:
 
 
 def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = DENSE.images_at_once) -> Appearance:
-    """What the cells of images look like at several scales: (N, C x scales, DENSE.cells, DENSE.cells)."""
+    """What the cells of images look like at several scales.
+
+    Args:
+        encoder: a dense one.
+        scene: N images.
+        imgsz: the size that the transformer looks at, pixels; the scales are in units of it.
+        chunk: images that are looked at at once.
+
+    Returns:
+        Cells (N, C x scales, h, w), h = w = `DENSE.cells`, and their objectness averaged over the scales.
+    """
     parts = []
     for images in scene.images.split(chunk):
         cells, odds = [], []

@@ -1,4 +1,4 @@
-"""Margins that are linear in a network's features: the triplet margin's own direction, (mean of crops) - (mean of random patches), whitened.
+"""Margins that are linear in a network's features: Fisher's discriminant of what crops hold against what is not in them.
 
 While its hinge is active the triplet loss is linear in what can be chosen: a cell counts for the object as far as its feature lies along
 mu - r, mu the mean inside the crops and r the mean of what is not. Dividing by the scatter within both (Fisher's discriminant) keeps a few loud
@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.layout import Layout
 from stn_cli.coloc.search.settings import DENSE
-from stn_cli.coloc.search.windows import Layout, quantile
+from stn_cli.coloc.search.statistics import quantile
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.runtime.device import in_double
 from stn_cli.runtime.memory import rows_at_once
@@ -34,7 +35,13 @@ class Projection:
 
     @classmethod
     def of(cls, cells: Tensor, whiten: float, dimensions: int = DENSE.dimensions) -> Projection:
-        """The first `dimensions` components of cells (M, C); `whiten` 1 makes their spreads equal, 0 leaves them."""
+        """The first principal components of a set's cells.
+
+        Args:
+            cells: (M, C).
+            whiten: 1 makes the components' spreads equal, 0 leaves them.
+            dimensions: d, how many are kept.
+        """
         centre = cells.mean(0)
         scatter = torch.zeros((cells.shape[1],) * 2, device=cells.device, dtype=cells.dtype)
         for part in cells.split(rows_at_once(cells[0].nbytes)):
@@ -43,13 +50,21 @@ class Projection:
         return cls(centre, in_double(lambda s: principal(s, whiten, dimensions), scatter / len(cells)))
 
     def __call__(self, cells: Tensor) -> Tensor:
-        """Maps (B, C, h, w) -> (B, h, w, d)."""
+        """Project maps (B, C, h, w) -> (B, h, w, d)."""
         parts = cells.split(rows_at_once(cells[0].nbytes)) if len(cells) else (cells,)
         return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
 
 
 def principal(covariance: Tensor, whiten: float, dimensions: int) -> Tensor:
-    """The basis (C, d) of `Projection.of`, from the cells' covariance (C, C)."""
+    """The basis of `Projection.of`.
+
+    Args:
+        covariance: (C, C) of the cells.
+        whiten, dimensions: as there.
+
+    Returns:
+        (C, d), the largest component first, each with the sign that makes its sum positive.
+    """
     spread, vectors = torch.linalg.eigh(covariance)
     order = torch.arange(len(spread) - 1, max(-1, len(spread) - 1 - dimensions), -1, device=spread.device)
     spread, vectors = spread[order].clamp(min=0), vectors[:, order]
@@ -74,10 +89,10 @@ class LinearMargin:
         """The discriminant of cells inside crops against those outside and along the borders; every image counts the same.
 
         Args:
-            z: (N, h, w, d).
-            inside: (N, h, w) cells in the crops.
+            z: (N, h, w, d) projected cells.
+            inside: (N, h, w) which of them are in the crops.
             layout: of the set.
-            shrinkage: share of the mean variance that is added in all directions; None leaves the scatter out.
+            shrinkage: share of the mean variance that is added to the scatter in all directions; None leaves the scatter out.
         """
         inside = inside & layout.valid
         outside = layout.valid & ~inside
@@ -102,15 +117,33 @@ class LinearMargin:
         return cls(direction, (mu + r) @ direction / 2)
 
     def map(self, z: Tensor, smoothing: float) -> Tensor:
-        """(N, h, w, d) -> the smoothed margin of each cell (N, h, w)."""
+        """The margin of each cell.
+
+        Args:
+            z: (N, h, w, d) projected cells.
+            smoothing: sigma of the blur, cells.
+
+        Returns:
+            (N, h, w).
+        """
         return blur((z @ self.direction - self.offset)[:, None], smoothing)[:, 0]
 
 
 def likeness(rows: Tensor, others: Tensor) -> Tensor:
-    """How alike what crops hold is to what the set's crops hold: (..., d) against (K, d) -> (...), the median cosine.
+    """How alike what crops hold is to what the set's crops hold: the median cosine.
 
-    A row is what a crop holds beyond its surroundings, mean inside less mean outside. The median asks for the likeness of at least half of
-    the set, so that a minority of something else stays unlike however alike it is within itself.
+    The median asks for the likeness of at least half of the set, so that a minority of something else stays unlike however alike it is
+    within itself.
+
+    Args:
+        rows: (..., d) what crops hold beyond their surroundings: mean inside less mean outside.
+        others: (K, d) the same of the set's crops.
+
+    Returns:
+        (...) in [-1, 1].
+
+    >>> likeness(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0]])).tolist()
+    [1.0]
     """
     return quantile(F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T, 0.5)
 

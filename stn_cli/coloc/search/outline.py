@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.layout import cells_of
 from stn_cli.coloc.search.settings import OUTLINE
-from stn_cli.coloc.search.windows import cells_of
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import Pixels
@@ -46,12 +46,12 @@ def outline(
     """Outline one object in each image.
 
     Args:
-        pixels: (N, S, S, 3) letterboxes.
+        pixels: (N, S, S, 3) letterboxes, uint8 RGB.
         frames: where the images lie on them.
         boxes: (N, 4) windows, normalised letterbox boxes.
         margins: (N, h, w) the margin map.
         threshold: at which a cell counts for the object.
-        workers: threads.
+        workers: threads; one per core when left out. The results are the same with any number.
     """
     h, w = margins.shape[-2:]
     windows = boxes.cpu()
@@ -95,7 +95,16 @@ def _cut_out(
 
 
 def grab_cut(image: Pixels, labels: npt.NDArray[np.uint8], iterations: int) -> npt.NDArray[np.bool_] | None:
-    """GrabCut from labels (H, W), which are changed: the object's pixels (H, W); None where the mixtures of colours cannot be made."""
+    """GrabCut from labels.
+
+    Args:
+        image: (H, W, 3).
+        labels: (H, W) of OpenCV's four; they are changed.
+        iterations: of it.
+
+    Returns:
+        The object's pixels (H, W); None where the mixtures of colours cannot be made.
+    """
     cv2.setRNGSeed(0)  # its k-means draws from the thread's generator
     models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
@@ -106,7 +115,14 @@ def grab_cut(image: Pixels, labels: npt.NDArray[np.uint8], iterations: int) -> n
 
 
 def without_specks(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
-    """A mask (S, S) opened by 3 x 3 pixels and without its small parts; None when nothing is left."""
+    """A mask opened by 3 x 3 pixels, without its small parts.
+
+    Args:
+        mask: (S, S) of 0 and 1.
+
+    Returns:
+        The same; None when nothing is left.
+    """
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:

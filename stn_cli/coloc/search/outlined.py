@@ -10,10 +10,10 @@ from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.dense import DenseResult, DenseSearch, believed, look_closely, with_halo
+from stn_cli.coloc.search.layout import lay_out
 from stn_cli.coloc.search.outline import Outlines, outline
 from stn_cli.coloc.search.searched import Placed, SearchedSet
 from stn_cli.coloc.search.settings import OUTLINE
-from stn_cli.coloc.search.windows import lay_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,13 @@ def search_side(
 ) -> tuple[float, Tensor, Tensor]:
     """The best prototype at one side.
 
+    Args:
+        found: the windows of that side.
+        generator: of the restarts and of the random patches, on the CPU.
+        restarts: prototypes that are searched from at once.
+
     Returns:
-        (loss, chosen windows (N,), prototype (D,)); the restart with the lowest triplet loss.
+        The triplet loss of the restart with the lowest, its windows (N,), and their prototype (D,).
     """
     device = found.inside.device
     n, windows_each = found.inside.shape
@@ -156,12 +161,12 @@ def apply_rigid(
     """The window of each image that fits the prototype best, over a few sides around the common one.
 
     Args:
-        rigid: what is looked for.
+        rigid: what was found.
         encoder, images, rectangles, taken: as for `search_rigid`.
         stretches: sides that are tried, in units of the common one.
 
     Returns:
-        boxes (N, 4) before they are turned about their centres, and angles (N,).
+        Boxes (N, 4) before they are turned about their centres, and angles (N,), radians.
     """
     best_cost = torch.full((len(images),), math.inf, device=images.device)
     boxes = images.new_zeros((len(images), 4))

@@ -1,4 +1,4 @@
-"""Alignment of turned crops: laid over each other exactly, the right way up, with the thing in their middle.
+"""Alignment of turned crops: laid over each other exactly, the same way up, with the object in their middle.
 
 The search finds turned things, but leaves three freedoms: where in the crop the thing sits (a turned crop may be shifted along with its
 own axes in every image alike), half turns of things that nearly look the same upside down, and the last degrees. Here the crops are
@@ -35,7 +35,16 @@ class Step:
     shifts: tuple[float, ...]
 
     def apply(self, encoder: Encoder, images: Tensor, boxes: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, S, S) and their crops, boxes (N, 4) turned by angles (N,) -> the same after this step."""
+        """Move crops by this step.
+
+        Args:
+            encoder: gives the structure.
+            images: (N, 3, S, S).
+            boxes, angles: (N, 4), (N,) the crops.
+
+        Returns:
+            Boxes and angles after it.
+        """
         tried, turned = _candidates(shifted(boxes, angles, self.centring), angles, self.turns, self.shifts)
         z = _embed_all(encoder, images, tried, turned)
         return _pick(tried, turned, (z - self.prototype).square().sum(-1).argmin(1))
@@ -49,7 +58,15 @@ class Alignment:
     steps: list[Step]
 
     def apply(self, images: Tensor, boxes: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, S, S) and their crops, boxes (N, 4) turned by angles (N,) -> the same, aligned."""
+        """Bring crops into line.
+
+        Args:
+            images: (N, 3, S, S).
+            boxes, angles: (N, 4), (N,) the crops.
+
+        Returns:
+            Boxes and angles, aligned.
+        """
         for step in self.steps:
             boxes, angles = step.apply(self.encoder, images, boxes, angles)
         return boxes, angles
@@ -88,7 +105,17 @@ def learn_alignment(
 
 
 def evidence_centre(encoder: Encoder, images: Tensor, crops: Crops, ground: Tensor) -> Tensor:
-    """Where in the crops, on average, the thing is: the centroid (2,), in half sides, of what stands out from the ground (C,)."""
+    """Where in the crops, on average, the object is: the centroid of what stands out from the ground.
+
+    Args:
+        encoder: gives the structure.
+        images: (N, 3, S, S).
+        crops: one or more of each.
+        ground: (C,) the mean structure of random patches.
+
+    Returns:
+        (2,) in half sides, in the crops' own frames.
+    """
     common = _structure(encoder, images, crops).mean((0, 1))  # (C, h, w)
     weight = (common - ground[:, None, None]).clamp(min=0).square().sum(0)
     h, w = weight.shape
@@ -99,7 +126,16 @@ def evidence_centre(encoder: Encoder, images: Tensor, crops: Crops, ground: Tens
 
 
 def shifted(boxes: Tensor, angles: Tensor, by: Tensor) -> Tensor:
-    """Boxes (N, 4) turned by angles (N,), moved by `by` (2,) or (N, 2) half sides in their own frames."""
+    """Move turned boxes along their own axes.
+
+    Args:
+        boxes: (N, 4) before they are turned about their centres.
+        angles: (N,) that they are turned by, radians.
+        by: (2,) or (N, 2) half sides.
+
+    Returns:
+        (N, 4).
+    """
     x, y = ((boxes[:, 2:] - boxes[:, :2]) / 2 * by).unbind(-1)
     move = torch.stack([angles.cos() * x - angles.sin() * y, angles.sin() * x + angles.cos() * y], -1)
     return boxes + move.repeat(1, 2)

@@ -55,7 +55,11 @@ class SearchedSet:
         device: torch.device,
         progress: Callable[[str], None],
     ) -> SearchedSet:
-        """Draw the images that the search looks at by the seed: `config.search_images` of them, fewer where angles are tried."""
+        """Draw the images that the search looks at by the seed: `config.search_images` of them, fewer where angles are tried.
+
+        Args:
+            cache, large, encoder, config, device, progress: see the attributes.
+        """
         generator = torch.Generator().manual_seed(config.seed)
         most = (
             config.search_images if by_name(config.transform).angle is None else min(config.search_images, RIGID.turned_images)

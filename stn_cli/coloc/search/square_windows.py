@@ -62,7 +62,14 @@ class SquareWindows:
         self.scale, self._whole = float(square.mean().sqrt().clamp(min=1e-6)) if len(square) else 1.0, None
 
     def take(self, images: Tensor, windows: Tensor) -> Tensor:
-        """Embeddings (..., D) of single windows of single images, both (...)."""
+        """Embeddings of single windows of single images.
+
+        Args:
+            images, windows: their numbers, of shapes that broadcast to (...).
+
+        Returns:
+            (..., D).
+        """
         images, windows = torch.broadcast_tensors(images, windows)
         out: Tensor | None = None
         for part, z in self.parts():
@@ -75,12 +82,23 @@ class SquareWindows:
         return out
 
     def poses(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows (N,) -> their boxes before they are turned about their centres (N, 4), and angles (N,)."""
+        """Where windows lie.
+
+        Args:
+            chosen: (N,) their numbers.
+
+        Returns:
+            Boxes (N, 4) before they are turned about their centres, and angles (N,), radians.
+        """
         centre = self.centres[chosen]
         return torch.cat([centre - self.half, centre + self.half], 1), self.angles[chosen]
 
     def close(self, taken: Tensor) -> None:
-        """Close windows whose centre lies in, or that cover the centre of, boxes (N, K, 4) that are taken."""
+        """Close windows on objects that were found before: whose centre lies in a box that is taken, or that cover the centre of one.
+
+        Args:
+            taken: (N, K, 4) normalised letterbox boxes.
+        """
         low, high = taken[:, None, :, :2], taken[:, None, :, 2:]  # (N, 1, K, 2)
         c = self.centres[None, :, None]  # (1, P, 1, 2)
         in_box = ((c > low) & (c < high)).all(-1).any(-1)
@@ -110,7 +128,16 @@ def square_windows(
     scale: float | None = None,
     angles: tuple[float, ...] = UPRIGHT,
 ) -> SquareWindows:
-    """Embed all windows of one side (share of the letterbox): the images are scaled so that a window has `patch` pixels, and turned."""
+    """Embed all windows of one side: the images are scaled so that a window has `encoder.patch` pixels, and turned.
+
+    Args:
+        encoder: gives the structure.
+        images: (N, 3, S, S) letterboxes.
+        rectangles: (N, 4) the images on them; windows must lie on these.
+        side: of the windows, share of the letterbox.
+        scale: what embeddings are divided by; what makes their mean squared norm 1 when left out.
+        angles: that the windows are turned by, radians.
+    """
     S = images.shape[-1]
     maps, centre_parts, angle_parts = [], [], []
     for angle in angles:

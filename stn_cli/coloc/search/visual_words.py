@@ -1,7 +1,7 @@
-"""Search for a thing that changes its form: what lies inside the crops, against what lies outside them.
+"""Search for a deformable thing without weights: visual words that lie inside the windows, against those that lie outside.
 
 A mean-pooled embedding makes the triplet margin of a window the mean of its cells' margins, so that every window of every image
-is judged from one map per image. Cells are quantised into words (k-means over the data set); the margin of a word is its
+is scored from one map per image. Cells are quantised into words (k-means over the data set); the margin of a word is its
 log-likelihood ratio, inside the crops against outside them and at the images' borders. Each image takes the window with the
 largest sum of (margin - threshold): the largest window that satisfies the margin, in closed form. Then the words' margins are computed anew.
 """
@@ -12,135 +12,20 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.layout import inside_mask, lay_out, normalise_cells
 from stn_cli.coloc.search.settings import WORDS
-from stn_cli.coloc.search.windows import (
-    Layout,
-    Sides,
-    alternate,
-    choose_windows,
-    contrast,
-    inside_mask,
-    lay_out,
-    normalise_cells,
-    otsu,
-)
+from stn_cli.coloc.search.statistics import contrast_of, otsu
+from stn_cli.coloc.search.vocabulary import Cells, Shares, Vocabulary, learn_words, margin_map, word_shares
+from stn_cli.coloc.search.windows import Sides, alternate, choose_windows
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.gradient_maps import blur
 
 
 @dataclass(slots=True)
-class Vocabulary:
-    """Words for cells.
-
-    Attributes:
-        centre: (C,), spread: (C,) each channel is standardised by these.
-        words: (K, C) centroids.
-    """
-
-    centre: Tensor
-    spread: Tensor
-    words: Tensor
-
-    def assign(self, cells: Tensor) -> Tensor:
-        """Cells (B, C, h, w) -> the nearest word of each (B, h, w)."""
-        x = (cells.movedim(1, -1) - self.centre) / self.spread
-        return (self.words.square().sum(-1) - 2 * x @ self.words.T).argmin(-1)
-
-
-def learn_words(
-    cells: Tensor, scale: Tensor, count: int, generator: torch.Generator, rounds: int = WORDS.kmeans_rounds
-) -> Vocabulary:
-    """k-means on a sample of cells.
-
-    Args:
-        cells: (M, C).
-        scale: (C,) what each channel is divided by.
-        count: K.
-        generator: of the sample and the first centroids.
-    """
-    centre = cells.mean(0)
-    pick = torch.randperm(len(cells), generator=generator)[: WORDS.kmeans_cells].to(cells.device)
-    x = (cells[pick] - centre) / scale
-    k = min(count, len(x))
-    words = x[torch.randperm(len(x), generator=generator)[:k].to(x.device)].clone()
-    for _ in range(rounds):
-        nearest = (words.square().sum(1) - 2 * x @ words.T).argmin(1)
-        member = F.one_hot(nearest, k).to(x)  # a matrix product sums the same way in every run; index_add does not
-        size = member.sum(0)[:, None]
-        words = torch.where(size > 0, member.T @ x / size.clamp(min=1), words)
-    return Vocabulary(centre, scale, words)
-
-
-@dataclass(slots=True)
-class Cells:
-    """A set's images as words.
-
-    Attributes:
-        words: (N, h, w) the word of each cell.
-        layout: where the images lie on the cells.
-    """
-
-    words: Tensor
-    layout: Layout
-
-    def windows(self, margins: Tensor, prior: float, sides: Sides) -> Tensor:
-        """Windows (N, 4) in cells, of a margin map (N, h, w) by its own threshold and spread; the centre favoured by `prior`."""
-        values = margins[self.layout.valid]
-        return choose_windows(margins, self.layout, otsu(values), values.std(), prior, sides)
-
-
-def histogram(words: Tensor, mask: Tensor, count: int) -> Tensor:
-    """How many cells of each word lie under the mask: (N, h, w), (N, h, w) -> (N, K)."""
-    member = torch.zeros((len(words), count), device=words.device)
-    return member.scatter_add_(1, words.flatten(1), mask.to(member).flatten(1))
-
-
-@dataclass(slots=True)
-class Shares:
-    """How often each word lies inside the crops, and outside them or at a border: (K,) each, every image counting the same."""
-
-    inside: Tensor
-    outside: Tensor
-
-    def margins(self, own: Tensor | None = None) -> Tensor:
-        """The margin of each word: the log of its share inside over its share outside.
-
-        Args:
-            own: (N, K) shares outside the crop of each image; half of the outside is then the image's own.
-
-        Returns:
-            (1, K), or (N, K) with `own`.
-        """
-        least = WORDS.least_share / len(self.inside)
-        outside = self.outside[None] if own is None else (self.outside[None] + own) / 2
-        return ((self.inside[None] + least) / (outside + least)).log()
-
-
-def word_shares(cells: Cells, inside: Tensor, count: int) -> tuple[Shares, Tensor]:
-    """Shares of words inside and outside of crops (N, h, w); also the outside of each image (N, K). Border cells count three times."""
-    inside = inside & cells.layout.valid
-    outside = cells.layout.valid & ~inside
-    hi = histogram(cells.words, inside, count)
-    ho = histogram(cells.words, outside, count) + (WORDS.border_weight - 1) * histogram(
-        cells.words, cells.layout.border & outside, count
-    )
-    hi = hi / hi.sum(1, keepdim=True).clamp(min=1)
-    ho = ho / ho.sum(1, keepdim=True).clamp(min=1)
-    return Shares(hi.mean(0), ho.mean(0)), ho
-
-
-def margin_map(margins: Tensor, words: Tensor) -> Tensor:
-    """Margins of words (1 or N, K) and words of cells (N, h, w) -> the smoothed margin of each cell (N, h, w)."""
-    read = margins.expand(len(words), -1).gather(1, words.flatten(1)).view_as(words)
-    return blur(read[:, None], WORDS.smoothing)[:, 0]
-
-
-@dataclass(slots=True)
 class WordsResult:
-    """What a search for a loose thing found.
+    """What a search by visual words found.
 
     Attributes:
         vocabulary: the words.
@@ -208,7 +93,16 @@ def search_words(
 
 
 def component_maps(vocabulary: Vocabulary, appearance: Tensor, every: Tensor) -> list[Tensor]:
-    """The set's first principal components as maps (N, h, w), with either sign."""
+    """The set's first principal components as maps, with either sign.
+
+    Args:
+        vocabulary: standardises the cells.
+        appearance: (N, C, h, w) the cells.
+        every: (M, C) those that lie on the images.
+
+    Returns:
+        Maps (N, h, w).
+    """
     standard = (every - vocabulary.centre) / vocabulary.spread
     _, vectors = torch.linalg.eigh(standard.T @ standard)  # ascending
     x = (appearance.movedim(1, -1) - vocabulary.centre) / vocabulary.spread
@@ -241,7 +135,7 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
 
     boxes, shares, margins = alternate(start, WORDS.rounds, place, learn)
     inside = inside_mask(boxes, (h, w))
-    seen = contrast(margins, inside, cells.layout.valid)
+    seen = contrast_of(margins, inside, cells.layout.valid)
     covered = (cells.layout.border & inside).sum((1, 2)) / cells.layout.border.sum((1, 2)).clamp(min=1)
     values = margin_map(shares.margins(), cells.words)[cells.layout.valid]
     return WordsResult(
@@ -274,7 +168,16 @@ def start_criterion(contrast: float, covered: float) -> float:
 def apply_words(
     found: WordsResult, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
 ) -> Tensor:
-    """The window of each image: (N, C, h, w), (N, 4) -> normalised letterbox boxes (N, 4); `taken` as for `search_words`."""
+    """The window of each image.
+
+    Args:
+        found: what the search found.
+        appearance: (N, C, h, w) cells.
+        rectangles, sides, taken: as for `search_words`.
+
+    Returns:
+        (N, 4) normalised letterbox boxes.
+    """
     size = (appearance.shape[-2], appearance.shape[-1])
     layout = lay_out(size, rectangles)
     layout.close(taken)

@@ -8,19 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stn_cli.coloc.score.calibration import little_in_common
 from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.coloc.search.dense import DenseResult, DenseSearch, believed
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness, unlikeness
-from stn_cli.coloc.search.windows import (
-    contrast,
-    contrast_beyond_place,
-    exact_windows,
-    inside_mask,
-    largest_windows,
-    lay_out,
-    score_map_of,
-)
+from stn_cli.coloc.search.layout import inside_mask, lay_out
+from stn_cli.coloc.search.statistics import contrast_beyond_place, contrast_of
+from stn_cli.coloc.search.windows import exact_windows, largest_windows, score_map_of
 from stn_cli.encoders import Appearance
 from stn_cli.geometry import box_iou
 
@@ -92,7 +85,7 @@ def test_contrast_beyond_place_is_nothing_for_a_place() -> None:
     valid = torch.ones_like(inside)
     g = torch.Generator().manual_seed(0)
     margins = inside.float() + 0.01 * torch.randn((10, 24, 24), generator=g)
-    assert contrast(margins, inside, valid) > 2
+    assert contrast_of(margins, inside, valid) > 2
     assert abs(contrast_beyond_place(margins, inside, valid)) < 0.05
     appearance, _, places = made_set()
     moving = inside_mask(places, (24, 24))
@@ -188,11 +181,3 @@ def test_windows_of_many_kinds_have_little_in_common(kinds: int, common: bool) -
     search = DenseSearch.of(Appearance(cells), torch.tensor([[-1.0, -1, 1, 1]]).expand(24, 4))
     boxes = torch.tensor([[-1 / 3, -1 / 3, 1 / 3, 1 / 3]]).expand(24, 4)
     assert (search.common(boxes) > CALIBRATION.least_common) is common
-
-
-def test_a_further_kind_must_have_in_common_what_the_first_has() -> None:
-    assert little_in_common([CALIBRATION.least_common - 0.01]) == [True]
-    assert little_in_common([0.68, CALIBRATION.least_common + 0.01]) == [False, True]  # what lies around the apples
-    assert little_in_common([0.68, CALIBRATION.further_common * 0.68 + 0.01, 0.1]) == [False, False, True]
-    assert little_in_common([0.4, 0.38]) == [False, False]
-    assert little_in_common([None, 0.3, 0.5]) == [False, True, False]

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from stn_cli.coloc.model.localiser import Localiser
-from stn_cli.coloc.score.calibration import collapse
 from stn_cli.coloc.train.augment import Augmenter, dice
 from stn_cli.coloc.train.regress import read_bilinear
 from stn_cli.coloc.train.run import train
@@ -141,21 +140,6 @@ def test_divergence_is_an_error_that_keeps_the_checkpoint(
     assert caught.value.exit_code == 6
     assert "images of the batch" in str(caught.value)
     checkpoint.load_state(tmp_path / "run" / "unfinished")
-
-
-def test_collapse_is_noticed() -> None:
-    """FAULTS 46."""
-    whole = torch.tensor([[-1.0, -1.0, 1.0, 1.0]]).repeat(20, 1)
-    torch.manual_seed(0)
-    places = torch.rand(20, 2) * 1.2 - 0.9
-    good = torch.cat([places, places + 0.5], 1)
-    assert collapse(good, whole) == ""
-    assert "alike" in collapse(torch.tensor([[-0.2, -0.2, 0.3, 0.3]]).repeat(20, 1), whole)
-    assert "half off" in collapse(torch.cat([places + 1.5, places + 2.0], 1), whole)
-    edge = good.clone()
-    edge[:, 0], edge[:, 2] = -1, -0.5
-    assert "border" in collapse(edge, whole)
-    assert collapse(good[:3], whole) == ""  # too few to tell
 
 
 @pytest.mark.parametrize("fine", [False, True])
