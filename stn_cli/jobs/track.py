@@ -31,13 +31,13 @@ from stn_cli.tracking.kind import follow_several
 from stn_cli.tracking.one import follow_one
 from stn_cli.tracking.options import TrackOptions as TrackOptions
 from stn_cli.tracking.session import Session
+from stn_cli.tracking.settings import FINISH
 from stn_cli.tracking.smooth import refine
 from stn_cli.version import __version__
 
 TRACKS, MOT, ROWS = "tracks.json", "tracks.txt", "tracks.csv"
 VIDEOS = tuple(dict.fromkeys(f"{VIDEO}.{encoding.container}" for encoding in ENCODINGS))
 NAMES = (TRACKS, MOT, ROWS, COCO, FRAMES, CROPS, *VIDEOS)
-SEVERAL_SHORTEST, SEVERAL_SIGMAS = 3, (2.0, 4.0)
 PARTIAL = 5_000
 """Frames up to which those of a call that was stopped are settled and smoothed, too: that takes less than a second."""
 
@@ -97,7 +97,7 @@ def track_source(
         _check_camera(video, options)
         session = Session.of(video, options, reporter, stop)
         if options.init is not None:
-            session.cut(options.init)
+            session.on_frame(options.init)
         sources, beside = _places(source, video)
         results = Results(folder, "track", NAMES, sources, [*session.used(), *beside], overwrite=overwrite)
         job = _Tracking(session, results)
@@ -204,7 +204,7 @@ class _Tracking:
         if most == 1:
             return refine(frames, self.size)
         frames = settle(frames, self.session.looks)
-        return refine(frames, self.size, shortest=SEVERAL_SHORTEST, sigmas=SEVERAL_SIGMAS, most=most)
+        return refine(frames, self.size, shortest=FINISH.several_shortest, sigmas=FINISH.several_sigmas, most=most)
 
     def _info(self) -> dict[str, Any]:
         return {

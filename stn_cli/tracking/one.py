@@ -49,7 +49,7 @@ class _One:
                 if frame.index < begins.frame:
                     aside.put(frame)
                     continue
-                box = self.session.cut(begins.box)
+                box = self.session.on_frame(begins.box)
                 follower = self._follower(frame.pixels, box)
                 if len(aside):
                     yield from self._backwards(aside, self._follower(frame.pixels, box))

@@ -100,7 +100,7 @@ class Session:
         self.reporter.advance(1, note)
         self.stop.check()
 
-    def cut(self, box: PixelBox) -> PixelBox:
+    def on_frame(self, box: PixelBox) -> PixelBox:
         """A box cut to the frame.
 
         Raises:

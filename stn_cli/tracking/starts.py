@@ -9,11 +9,9 @@ from itertools import islice
 from stn_cli.media.video import VideoFrame
 from stn_cli.records import PixelBox
 from stn_cli.tracking.discover import Anchor, Kept, discover
+from stn_cli.tracking.kind_settings import START
 from stn_cli.tracking.session import Session
 
-BATCH = 32
-LIKELY = 0.5
-"""Score of a run's localisation from which it is the object."""
 NOTHING = "nothing in the video moves on its own and stays: no object was found. Say where it is with --init"
 
 
@@ -44,9 +42,9 @@ class Proposals:
         best: Start | None = None
         localiser = self.session.localiser
         assert localiser is not None
-        for frames in batches(self.session.read("localise"), BATCH):
+        for frames in batches(self.session.read("localise"), START.batch):
             for frame, record in zip(frames, localiser.localise_batch([f.pixels for f in frames]), strict=True):
-                likely = [o for o in record.objects if o.score >= LIKELY]
+                likely = [o for o in record.objects if o.score >= START.likely]
                 self._known[frame.index] = [o.box for o in likely[:1]]
                 if likely and (best is None or likely[0].score > best.score):
                     best = Start(frame.index, likely[0].box, likely[0].score)
@@ -59,7 +57,7 @@ class Proposals:
             return []
         if self.session.video.info.live:
             objects = localiser.localise_batch([frame.pixels])[0].objects
-            return [o.box for o in objects[:1] if o.score >= LIKELY]
+            return [o.box for o in objects[:1] if o.score >= START.likely]
         return self._known.get(frame.index, [])
 
 

@@ -20,23 +20,7 @@ from stn_cli.encoders import Encoder
 from stn_cli.geometry import boxes_around, index_to_normalised
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.edges import edges
-
-SIDE = 128
-"""Pixels along a side of a window as the encoder sees it."""
-CELL = 4
-"""Pixels of it between neighbouring cells."""
-REACH = 4.0
-"""Side of the window in units of the object's (the root of its area)."""
-LEAST_REACH = 1.6
-"""The same for the object's longer side."""
-COMPONENTS = 24
-"""Of the encoder's features that are kept."""
-EDGES = 0.5
-"""Weight of edges and colours beside them."""
-STRETCH = 0.6
-"""Spread of the log sides of varied boxes in units of that of their places."""
-COLOURS = 16
-"""Bins of each of the three colour channels."""
+from stn_cli.tracking.settings import VIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +115,7 @@ def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Gener
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     drawn = torch.randn((len(boxes), count // len(boxes), 4), generator=generator).to(boxes.device) * spread
     moved = centres[:, None] + drawn[..., :2] * sides[:, None]
-    stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
+    stretched = sides[:, None] * (drawn[..., 2:] * VIEW.stretch).exp()
     return torch.cat([boxes, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
 
 
@@ -139,7 +123,7 @@ def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
     """(left, top, side) of the window around a box (4,), whole pixels."""
     x1, y1, x2, y2 = box.tolist()
     w, h = max(1.0, x2 - x1), max(1.0, y2 - y1)
-    side = max(8, round(zoom * max(REACH * (w * h) ** 0.5, LEAST_REACH * max(w, h))))
+    side = max(8, round(zoom * max(VIEW.reach * (w * h) ** 0.5, VIEW.least_reach * max(w, h))))
     return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
 
 
@@ -168,11 +152,11 @@ def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | N
 
 
 def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
-    """A window (SIDE, SIDE, 3) of a frame; beside the frame its edge is repeated."""
-    return cut(frame, left, top, (side, side), (SIDE, SIDE))
+    """A window of a frame as it is looked at (S, S, 3); beside the frame its edge is repeated."""
+    return resized_part(frame, left, top, (side, side), (VIEW.side, VIEW.side))
 
 
-def cut(frame: Pixels, left: int, top: int, sides: tuple[int, int], size: tuple[int, int]) -> Pixels:
+def resized_part(frame: Pixels, left: int, top: int, sides: tuple[int, int], size: tuple[int, int]) -> Pixels:
     """A part of a frame (H, W, 3) with sides (w, h), whole pixels, resized to a size (w, h); beside the frame its edge is repeated."""
     h, w = frame.shape[:2]
     x1, y1 = min(max(left, 0), w - 1), min(max(top, 0), h - 1)
@@ -213,7 +197,7 @@ class Eye:
         cuts = np.stack([cut_window(frame, *window) for frame, window in zip(frames, windows, strict=True)])
         images = torch.from_numpy(cuts).to(self.device).permute(0, 3, 1, 2).float() / 255
         cells = self._cells(images, torch.from_numpy(np.stack([edges(cut) for cut in cuts])).to(self.device))
-        half = SIDE // CELL * 2
+        half = VIEW.side // VIEW.cell * 2
         bins = torch.from_numpy(np.stack([cv2.resize(cut, (half, half), interpolation=cv2.INTER_AREA) for cut in cuts]) >> 4)
         numbers = (bins.to(self.device, torch.int64) * bins.new_tensor([256, 16, 1], dtype=torch.int64).to(self.device)).sum(-1)
         return [
@@ -230,11 +214,11 @@ class Eye:
             return edges
         z = self._projection(seen).movedim(-1, 1) / self._scale
         z = F.interpolate(z, edges.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.cat([z, edges * (EDGES * (z.shape[1] / edges.shape[1]) ** 0.5)], 1)
+        return torch.cat([z, edges * (VIEW.edges * (z.shape[1] / edges.shape[1]) ** 0.5)], 1)
 
     def _begin(self, edges: Tensor, seen: Tensor | None) -> None:
         self._mean = edges.mean((0, 2, 3))[:, None, None]
         self._std = edges.std((0, 2, 3)).clamp(min=1e-2)[:, None, None]
         if seen is not None:
-            self._projection = Projection.of(seen.movedim(1, -1).flatten(0, -2), 0.5, COMPONENTS)
+            self._projection = Projection.of(seen.movedim(1, -1).flatten(0, -2), 0.5, VIEW.components)
             self._scale = self._projection(seen).std().clamp(min=1e-6)

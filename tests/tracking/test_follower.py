@@ -13,11 +13,12 @@ import torch
 from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.geometry import box_iou
 from stn_cli.tracking.edges import edges
-from stn_cli.tracking.follower import GLIMPSES, GLIMPSES_AFTER, Follower, Sighting
+from stn_cli.tracking.follower import Follower, Sighting
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.glimpse import Glimpse
+from stn_cli.tracking.settings import GLIMPSE, VIEW
 from stn_cli.tracking.template import Template
-from stn_cli.tracking.view import SIDE, Eye, cut_window, window_around, windows_over
+from stn_cli.tracking.view import Eye, cut_window, window_around, windows_over
 from tests.videos import PixelBox, ground, moving, paint
 
 
@@ -137,7 +138,7 @@ def test_windows_and_what_they_show() -> None:
     frame = ground(size=(100, 140))
     left, top, side = window_around(torch.tensor([50.0, 40.0, 70.0, 60.0]))
     assert (left, top, side) == (20, 10, 80)
-    assert cut_window(frame, left, top, side).shape == (SIDE, SIDE, 3)
+    assert cut_window(frame, left, top, side).shape == (VIEW.side, VIEW.side, 3)
     outside = cut_window(frame, -500, -500, 40)  # far outside: the corner's colour everywhere
     assert np.abs(outside.astype(int) - frame[0, 0]).max() <= 8
     covered = np.zeros((100, 140), bool)
@@ -257,6 +258,6 @@ def test_some_frames_are_glimpsed_at_and_an_object_that_changes_is_looked_at(
         assert changed or overlap(seen.box, box) > 0.6
         glimpsed = sorted(set(range(29)) - set(looks))
         runs = [len(list(run)) for seen_at, run in itertools.groupby(range(29), glimpsed.__contains__) if seen_at]
-        assert max(runs, default=0) <= GLIMPSES, glimpsed
-        assert min(glimpsed, default=99) > GLIMPSES_AFTER
+        assert max(runs, default=0) <= GLIMPSE.in_a_row, glimpsed
+        assert min(glimpsed, default=99) > GLIMPSE.after
         assert not glimpsed if changed else len(glimpsed) >= 5, glimpsed
