@@ -46,7 +46,7 @@ class Recipe:
         side: of the views, pixels.
         smallest: least area of a view, share of its picture.
         lr: highest learning rate.
-        seed: of everything random.
+        seed: of the random numbers.
     """
 
     steps: int = 2000

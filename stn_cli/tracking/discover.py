@@ -136,7 +136,7 @@ def discover(
         encoder: gives the features.
         device: to work on.
         heard: told of each step.
-        seed: of everything random.
+        seed: of the random numbers.
     """
     if len(kept.frames) < 3:
         return None

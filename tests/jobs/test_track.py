@@ -363,9 +363,10 @@ def test_scores_agree_with_the_independent_scorer(tmp_path: Path) -> None:
         truth.append(None if rng.uniform() < 0.2 else [x, y, x + 20, y + 30])
         dx, dy = rng.normal(0, 8, 2)
         found.append(None if rng.uniform() < 0.2 else (x + dx, y + dy, x + dx + 22, y + dy + 28))
-    from stn_cli.formats.tracks import write_tracks
+    from stn_cli.formats.tracks import TracksWriter
+    from stn_cli.formats.writer import write_all
 
-    write_tracks(tmp_path / "t.json", {}, {}, as_frames(found))
+    write_all([lambda: TracksWriter(tmp_path / "t.json", {}, {})], as_frames(found))
     (tmp_path / "b.json").write_text(json.dumps(truth))
     out = subprocess.run(
         [sys.executable, str(scorer), str(tmp_path / "t.json"), str(tmp_path / "b.json")],
@@ -406,9 +407,10 @@ def test_evaluate_says_what_a_truth_must_be(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_evaluate_says_that_a_track_was_stopped(complete: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from stn_cli.formats.tracks import write_tracks
+    from stn_cli.formats.tracks import TracksWriter
+    from stn_cli.formats.writer import write_all
 
-    write_tracks(tmp_path / "t.json", {}, {}, as_frames([(0.0, 0.0, 5.0, 5.0)]), complete=complete)
+    write_all([lambda: TracksWriter(tmp_path / "t.json", {}, {}, complete=complete)], as_frames([(0.0, 0.0, 5.0, 5.0)]))
     (tmp_path / "b.json").write_text("[[0, 0, 5, 5], [0, 0, 5, 5]]")
     assert run(["evaluate", str(tmp_path / "t.json"), str(tmp_path / "b.json"), "--json"]) == 0
     said = capsys.readouterr()
