@@ -23,7 +23,8 @@ from stn_cli.jobs.object_pictures import ObjectPictures
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
-from stn_cli.outputs.results import JOURNAL, Results
+from stn_cli.outputs.moving import JOURNAL
+from stn_cli.outputs.results import Results
 from stn_cli.records import ImageRecord, Skipped, reasons
 from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
