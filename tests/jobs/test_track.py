@@ -29,7 +29,7 @@ from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.report.film import Film
 from stn_cli.runtime.progress import Silent
 from tests.conftest import SHARED, Trained
-from tests.videos import ground, moving, paint, write_frames, write_video
+from tests.videos import ground, moving, passing, write_frames, write_video
 
 COUNT, GONE = 44, range(16, 32)
 
@@ -121,13 +121,12 @@ def test_with_a_run(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_several_objects_have_several_ids(tmp_path: Path) -> None:
-    frames, rows = [], []
-    for i in range(24):
-        frame = ground()
-        for number, (x, y) in enumerate(((25 + 4 * i, 30), (135 - 4 * i, 90)), 1):
-            x1, y1, x2, y2 = paint(frame, x, y)
-            rows.append(f"{i + 1},{number},{x1 + 1},{y1 + 1},{x2 - x1},{y2 - y1},1,1,1")
-        frames.append(frame)
+    frames, boxes = passing(24)
+    rows = [
+        f"{i},{number},{x1 + 1},{y1 + 1},{x2 - x1},{y2 - y1},1,1,1"
+        for i, both in enumerate(boxes, 1)
+        for number, (x1, y1, x2, y2) in enumerate(both, 1)
+    ]
     (tmp_path / "gt.txt").write_text("\n".join(rows))
     video = write_frames(tmp_path / "frames", frames)
     track_source(video, tmp_path / "out", TrackOptions(init=(11, 16, 39, 44), objects=2))

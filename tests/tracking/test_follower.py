@@ -19,7 +19,7 @@ from stn_cli.tracking.glimpse import Glimpse
 from stn_cli.tracking.settings import GLIMPSE, VIEW
 from stn_cli.tracking.template import Template
 from stn_cli.tracking.view import Eye, cut_window, window_around, windows_over
-from tests.videos import PixelBox, ground, moving, paint
+from tests.videos import PixelBox, discs_along, ground, moving, paint
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +117,7 @@ def test_what_has_left_the_frame_is_not_there(encoder: Encoder, monkeypatch: pyt
 
 
 def test_boxes_at_the_border_are_cut_to_the_frame(encoder: Encoder) -> None:
-    frames = []
-    for i in range(6):
-        frame = ground()
-        paint(frame, 20 - 3 * i, 60)
-        frames.append(frame)
+    frames, _ = discs_along([(20 - 3 * i, 60) for i in range(6)])
     for seen in follow(encoder, frames, (6, 46, 34, 74)):
         assert seen.box[0] >= 0
         assert seen.box[2] <= 160
@@ -246,12 +242,9 @@ def test_some_frames_are_glimpsed_at_and_an_object_that_changes_is_looked_at(
     monkeypatch.setattr(Follower, "_search", search)
     for changed in (False, True):
         looks.clear()
-        frames = []
-        for i in range(30):
-            frames.append(ground(size=(240, 320)))
-            box = paint(frames[-1], 100 + 2 * i, 120)
-            if changed and i % 2:
-                frames[-1] = 255 - frames[-1]
+        frames, boxes = discs_along([(100 + 2 * i, 120) for i in range(30)], size=(240, 320))
+        frames = [255 - frame if changed and i % 2 else frame for i, frame in enumerate(frames)]
+        box = boxes[-1][0]
         follower = Follower(encoder, frames[0], (box[0] - 58, box[1], box[2] - 58, box[3]))
         for follower.number, frame in enumerate(frames[1:]):  # type: ignore[attr-defined]
             seen = follower.step(frame)

@@ -13,7 +13,7 @@ from stn_cli.tracking.detector import Detector
 from stn_cli.tracking.discover import Kept, discover
 from stn_cli.tracking.kind_settings import DISCOVERY
 from stn_cli.tracking.saliency import box_contrast, colour_map, cut_out, motion_map, parts_of
-from tests.videos import ground, moving, paint
+from tests.videos import discs_along, ground, moving, paint
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,8 @@ def test_of_a_long_video_pieces_are_kept() -> None:
 
 
 def test_every_object_of_the_kind_is_detected_in_other_frames(encoder: Encoder) -> None:
-    frames, truth = [], []
-    for i in range(8):
-        frame = ground(i)
-        truth.append([paint(frame, 30 + 6 * i, 30), paint(frame, 125 - 5 * i, 88)])
-        frames.append(frame)
+    one, other = ([(30 + 6 * i, 30) for i in range(8)], [(125 - 5 * i, 88) for i in range(8)])
+    frames, truth = discs_along(one, other, changing=True)
     detector = Detector(encoder, frames[0], truth[0][0], 2)
     assert detector.learn(frames) > 1.5
     for frame, boxes in zip(frames, truth, strict=True):
