@@ -131,6 +131,9 @@ def localise_source(
         device: for the model.
         reporter: hears of progress.
 
+    Returns:
+        What came of it.
+
     Raises:
         CheckpointError: the run has no usable model, or there is nothing to resume.
         InputError: no image could be used.

@@ -84,6 +84,9 @@ def track_source(
         overwrite: results of an earlier call may be replaced.
         reporter: hears of progress.
 
+    Returns:
+        What came of it.
+
     Raises:
         InputError: there is no video, or it cannot be decoded.
         OutputError: the results cannot be written.

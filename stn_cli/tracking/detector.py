@@ -80,13 +80,25 @@ class Detector:
             self._template.relearn(both, first=True)
 
     def scale_to(self, frame: tuple[int, int]) -> None:
-        """Go on with frames of another size (height, width) of the same video."""
+        """Go on with frames of another size of the same video.
+
+        Args:
+            frame: (height, width) of them.
+        """
         self._sides = self._sides * (max(frame) / max(self._size))
         self._size = frame
 
     @torch.inference_mode()
     def learn(self, frames: Sequence[Pixels], heard: Callable[[str], None] = lambda _: None) -> float:
-        """Learn from frames of the video; the mean number of objects that were believed in each, in the last round."""
+        """Learn from frames of the video.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB, all of one size.
+            heard: told of each step.
+
+        Returns:
+            The mean number of objects that were believed in each, in the last round.
+        """
         taught = 0
         for _ in range(DETECTOR.rounds):
             equations: list[tuple[Tensor, Tensor]] = []
@@ -109,7 +121,14 @@ class Detector:
 
     @torch.inference_mode()
     def detect(self, frame: Pixels) -> list[Detection]:
-        """The objects of a frame, best first."""
+        """The objects of a frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Returns:
+            What was found, best first.
+        """
         boxes, scores, looks = self._find(frame)
         return [
             Detection((b[0], b[1], b[2], b[3]), min(1.0, max(0.0, s)), look)

@@ -110,7 +110,11 @@ class Kept:
         return kept
 
     def looks(self) -> list[int]:
-        """Frames in which candidates are looked for: spread evenly, with neighbours on both sides where there are any."""
+        """Choose the frames in which candidates are looked for.
+
+        Returns:
+            Their numbers, spread evenly, with neighbours on both sides where there are any.
+        """
         chosen: list[int] = []
         for clip in sorted(set(self.clips)):
             own = [i for i, c in enumerate(self.clips) if c == clip]
@@ -121,7 +125,14 @@ class Kept:
         return sorted(set(chosen))
 
     def neighbours(self, at: int) -> list[tuple[Pixels, Pixels]]:
-        """The frames before and after one, for each step; the nearest there is."""
+        """The frames around one, which its motion is seen by.
+
+        Args:
+            at: its number.
+
+        Returns:
+            The frames before and after it, for each step; the nearest there is.
+        """
         own = [i for i, c in enumerate(self.clips) if c == self.clips[at]]
         return [(self.frames[max(own[0], at - step)], self.frames[min(own[-1], at + step)]) for step in SALIENCY.steps]
 
@@ -129,7 +140,7 @@ class Kept:
 def discover(
     kept: Kept, encoder: Encoder, device: torch.device, heard: Callable[[str], None] = lambda _: None, seed: int = 0
 ) -> Anchor | None:
-    """The object of a video and where it is best seen; None when nothing in it is worth to be followed.
+    """Find the object of a video, and where it is best seen.
 
     Args:
         kept: frames of the video.
@@ -137,6 +148,9 @@ def discover(
         device: to work on.
         heard: told of each step.
         seed: of the random numbers.
+
+    Returns:
+        Where to begin; None where nothing is worth following.
     """
     if len(kept.frames) < 3:
         return None

@@ -91,11 +91,14 @@ class Follower:
 
     @torch.inference_mode()
     def step(self, frame: Pixels, proposals: Sequence[Sequence[float]] = ()) -> Sighting:
-        """The next frame.
+        """Look at the next frame.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
-            proposals: boxes (x1, y1, x2, y2) at which a detector believes the object; one that fits clearly better is taken.
+            proposals: boxes (x1, y1, x2, y2) where a detector sees the object; one that fits clearly better is taken.
+
+        Returns:
+            What the frame showed.
         """
         glimpsed = self._glimpsed(frame, proposals)
         if glimpsed is not None:

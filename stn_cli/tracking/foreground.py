@@ -41,17 +41,42 @@ class Foreground:
         self._settle()
 
     def map(self, view: View) -> Tensor:
-        """(n, n) probability that a pixel is the object's."""
+        """Where the object's pixels are.
+
+        Args:
+            view: of a window.
+
+        Returns:
+            (n, n) probability that a pixel is the object's.
+        """
         odds = self._fine(self._odds(view)).clamp(0.01, 0.99)
         colours = ((self._mix(self._first_object, self._object) + FOREGROUND.rare) / (self._beside + FOREGROUND.rare)).log()
         return torch.sigmoid(FOREGROUND.cells_weight * odds.logit() + FOREGROUND.colours_weight * colours[view.colours])
 
     def profiles(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
-        """How a map (n, n) is spread over boxes (N, 4) and a little around them: (N, D)."""
+        """How the object's pixels are spread over boxes and a little around them.
+
+        Args:
+            view: of a window.
+            odds: (n, n) of it, from `map`.
+            boxes: (N, 4) in pixels of the frame.
+
+        Returns:
+            (N, D).
+        """
         return view.sample(F.avg_pool2d(odds[None], 2), boxes, FOREGROUND.profile, FOREGROUND.profile_zoom).flatten(1)
 
     def likeness(self, view: View, odds: Tensor, boxes: Tensor) -> Tensor:
-        """How much the spread over boxes (N, 4) is the usual one: 0 when it is, -1 when it is as far from it as a flat one (N,)."""
+        """How much the spread over boxes is the usual one.
+
+        Args:
+            view: of a window.
+            odds: (n, n) of it, from `map`.
+            boxes: (N, 4) in pixels of the frame.
+
+        Returns:
+            (N,): 0 where it is the usual one, -1 where it is as far from it as a flat one.
+        """
         far = (self.profiles(view, odds, boxes) - self._usual).square().sum(1)
         return far * self._per_unlike
 
@@ -61,7 +86,16 @@ class Foreground:
         self._per_unlike = -1 / (flat * self._usual.numel())
 
     def learned(self, view: View, box: Tensor, odds: Tensor) -> Foreground:
-        """Another one that has learnt from a box (4,) that is believed, and the map that it was found by."""
+        """Learn from a box that is believed.
+
+        Args:
+            view: of a window.
+            box: (4,) in pixels of the frame.
+            odds: (n, n) that the box was found by.
+
+        Returns:
+            A new one; this one stays as it is.
+        """
         out = copy.copy(self)
         coarse = self._odds(view)
         normal, wanted = self._equations(view, *self._split(*self._weights(view, box), coarse, FOREGROUND.later_doubt))

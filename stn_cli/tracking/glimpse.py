@@ -44,11 +44,14 @@ class Glimpse:
         self._tells = min(w, h) >= GLIMPSE.least and float(self._patch.std()) >= 1
 
     def moved(self, frame: Pixels, expected: tuple[float, float]) -> tuple[float, float] | None:
-        """How far it went since it was last seen, pixels; None where that is in doubt.
+        """How far the object went since it was last seen.
 
         Args:
             frame: (H, W, 3) uint8 RGB, the next one.
-            expected: how far it is expected to have gone (x, y).
+            expected: how far it is expected to have gone (x, y), pixels.
+
+        Returns:
+            (x, y) in pixels; None where that is in doubt.
         """
         if not self._tells:
             return None

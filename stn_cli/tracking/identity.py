@@ -44,6 +44,9 @@ def settle(frames: Sequence[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
     Args:
         frames: of the whole video, in their order, objects by id.
         looks: of the tracks.
+
+    Returns:
+        The same frames, with other ids.
     """
     out = list(frames)
     names = _Names(frames)

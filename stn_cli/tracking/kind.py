@@ -18,7 +18,13 @@ from stn_cli.tracking.starts import batches, discovered, scaled
 
 
 def follow_several(session: Session) -> Iterator[Shown]:
-    """The objects in each frame, in the order of the frames; what they look like is kept in the session.
+    """Follow the objects through the frames; what they look like is kept in the session.
+
+    Args:
+        session: what to follow.
+
+    Returns:
+        What each frame shows, in the order of the frames.
 
     Raises:
         ResourceError: the `trackers` library is not there.

@@ -15,11 +15,18 @@ from stn_cli.tracking.starts import Proposals, Start, find_start
 
 
 def follow_one(session: Session, folder: Path) -> Iterator[Shown]:
-    """The object in each frame, in the order of the frames.
+    """Follow the object through the frames.
 
     Args:
         session: what to follow.
         folder: for frames that come before the start.
+
+    Returns:
+        What each frame shows, in the order of the frames.
+
+    Raises:
+        InputError: `--init` names a frame that does not come.
+        OutputError: frames cannot be put aside.
     """
     proposals = Proposals(session)
     start = find_start(session, proposals)

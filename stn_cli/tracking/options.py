@@ -73,6 +73,16 @@ class TrackOptions:
 
 
 def as_typed(box: PixelBox) -> str:
-    """A box (x1, y1, x2, y2) as it is typed: x,y,w,h."""
+    """A box as it is typed.
+
+    Args:
+        box: (x1, y1, x2, y2).
+
+    Returns:
+        `x,y,w,h`.
+
+    >>> as_typed((10.0, 20.0, 40.0, 60.0))
+    '10,20,30,40'
+    """
     x1, y1, x2, y2 = box
     return ",".join(f"{round(v, 6):.12g}" for v in (x1, y1, x2 - x1, y2 - y1))

@@ -21,7 +21,15 @@ Map = npt.NDArray[np.float32]
 
 
 def reduced(frame: Pixels, side: int) -> Pixels:
-    """A frame with its longer side at most `side` pixels."""
+    """Make a frame smaller, if it is larger than asked for.
+
+    Args:
+        frame: (H, W, 3).
+        side: longer side at most, pixels.
+
+    Returns:
+        (h, w, 3).
+    """
     scale = side / max(frame.shape[:2])
     if scale >= 1:
         return frame
@@ -70,7 +78,14 @@ def _against_scene(own: Any, other: Any) -> Map:
 
 
 def colour_map(frame: Pixels) -> Map:
-    """How unlike the frame's usual colours, and those around it, each pixel's are: (h, w) of the frame, reduced."""
+    """How unlike the frame's usual colours, and those around it, each pixel's are.
+
+    Args:
+        frame: (H, W, 3).
+
+    Returns:
+        (h, w) of the frame, reduced.
+    """
     small = reduced(frame, SALIENCY.side)
     colours = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.5)
     rows = colours.reshape(-1, 3)
@@ -84,7 +99,14 @@ def colour_map(frame: Pixels) -> Map:
 
 
 def standard(values: Map) -> Map:
-    """A map with mean 0 and spread 1, without its extremes."""
+    """Bring a map to mean 0 and spread 1, and cut off its extremes.
+
+    Args:
+        values: (h, w).
+
+    Returns:
+        (h, w).
+    """
     return np.clip((values - values.mean()) / (values.std() + 1e-6), -1, 4)
 
 
@@ -104,7 +126,14 @@ class Part:
 
 
 def parts_of(values: Map) -> list[Part]:
-    """The parts of a map that stand out most, at any threshold."""
+    """The parts of a map that stand out most, at any threshold.
+
+    Args:
+        values: (h, w).
+
+    Returns:
+        The best few, most contrast first.
+    """
     h, w = values.shape
     found = []
     for level in SALIENCY.levels:
@@ -130,7 +159,15 @@ def parts_of(values: Map) -> list[Part]:
 
 
 def box_contrast(values: Map, box: tuple[float, float, float, float]) -> float:
-    """Mean of a map inside a box (shares of the frame) less that of a ring around it, in standard deviations of the map."""
+    """How much a box stands out of what is around it.
+
+    Args:
+        values: (h, w) of a frame.
+        box: (x1, y1, x2, y2), shares of the frame.
+
+    Returns:
+        Mean inside less that of a ring around it, in standard deviations of the map.
+    """
     h, w = values.shape
     x, y = min(int(box[0] * w), w - 1), min(int(box[1] * h), h - 1)
     bw, bh = max(1, min(w, int(np.ceil(box[2] * w))) - x), max(1, min(h, int(np.ceil(box[3] * h))) - y)
@@ -146,7 +183,15 @@ def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> f
 
 
 def cut_out(frame: Pixels, part: Part) -> tuple[float, float, float, float] | None:
-    """The box of the object that a part belongs to, by GrabCut (shares of the frame); None when there is none."""
+    """The outline of the object that a part belongs to, by GrabCut.
+
+    Args:
+        frame: (H, W, 3).
+        part: of a map of it.
+
+    Returns:
+        Its box (x1, y1, x2, y2), shares of the frame; None where nothing is left.
+    """
     h, w = frame.shape[:2]
     x1, y1, x2, y2 = int(part.box[0] * w), int(part.box[1] * h), int(np.ceil(part.box[2] * w)), int(np.ceil(part.box[3] * h))
     dx, dy = int(SALIENCY.cut_reach * (x2 - x1)) + 2, int(SALIENCY.cut_reach * (y2 - y1)) + 2

@@ -39,7 +39,16 @@ class Joiner:
         """What the objects looked like, by the frame's index and the box."""
 
     def add(self, index: int, time: float, detections: list[Detection]) -> TrackedFrame:
-        """Join the detections of the next frame."""
+        """Join the detections of the next frame.
+
+        Args:
+            index: of the frame.
+            time: of it, seconds.
+            detections: in it.
+
+        Returns:
+            Those that belong to a track, with its id.
+        """
         boxes = np.array([d.box for d in detections], np.float64).reshape(-1, 4)
         scores = np.array([d.score for d in detections], np.float64)
         numbered = np.arange(len(detections))

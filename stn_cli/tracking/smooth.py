@@ -99,7 +99,17 @@ def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigmas: tuple[flo
 
 
 def gaussian(rows: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
-    """Rows (N, D) smoothed along N; at the ends the line through them goes on, so that a steady motion stays as it is."""
+    """Smooth rows along their order.
+
+    At the ends the line through them goes on, so that a steady motion stays as it is.
+
+    Args:
+        rows: (N, D).
+        sigma: rows.
+
+    Returns:
+        (N, D).
+    """
     reach = max(1, math.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()

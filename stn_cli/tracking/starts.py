@@ -38,7 +38,11 @@ class Proposals:
     _known: dict[int, list[PixelBox]] = field(default_factory=dict)
 
     def learn(self) -> Start | None:
-        """Look at all frames: the one in which the run is surest."""
+        """Look at all frames.
+
+        Returns:
+            The frame in which the run is surest; None where it is sure in none.
+        """
         best: Start | None = None
         localiser = self.session.localiser
         assert localiser is not None
@@ -51,7 +55,14 @@ class Proposals:
         return best
 
     def of(self, frame: VideoFrame) -> list[PixelBox]:
-        """The object's box in a frame as the run sees it; none where it is not sure, or there is no run."""
+        """Where the run sees its object in a frame.
+
+        Args:
+            frame: of the video.
+
+        Returns:
+            One box in pixels; none where it is not sure, or there is no run.
+        """
         localiser = self.session.localiser
         if localiser is None:
             return []
@@ -62,7 +73,15 @@ class Proposals:
 
 
 def find_start(session: Session, proposals: Proposals) -> Start | None:
-    """The frame and the box to begin with; None when nothing was found to follow."""
+    """Where to begin with one object.
+
+    Args:
+        session: what to follow.
+        proposals: of its run.
+
+    Returns:
+        The frame and the box; None when nothing was found to follow.
+    """
     options, info = session.options, session.video.info
     if options.init is not None:
         return Start(options.init_frame if options.init_frame is not None else -1, options.init, 1.0)
@@ -78,7 +97,14 @@ def find_start(session: Session, proposals: Proposals) -> Start | None:
 
 
 def discovered(session: Session) -> tuple[Anchor | None, Kept]:
-    """What moves and stays, and the frames that were kept to find it."""
+    """Find what moves and stays in a video.
+
+    Args:
+        session: what to follow.
+
+    Returns:
+        Where it is, None where there is nothing; and the frames that were kept to find it.
+    """
     session.reporter.stage("learn", None)
     kept = Kept.of(session.frames(), session.video.expected)
     anchor = discover(kept, session.encoder, session.device, session.heard, session.options.seed)
@@ -88,13 +114,29 @@ def discovered(session: Session) -> tuple[Anchor | None, Kept]:
 
 
 def scaled(box: PixelBox, size: tuple[int, int]) -> PixelBox:
-    """A box in shares of a frame as pixels of one of a size (height, width)."""
+    """A box in shares of a frame, as pixels.
+
+    Args:
+        box: (x1, y1, x2, y2), shares.
+        size: (height, width) of the frame.
+
+    Returns:
+        (x1, y1, x2, y2), pixels.
+    """
     h, w = size
     return box[0] * w, box[1] * h, box[2] * w, box[3] * h
 
 
 def batches(frames: Iterable[VideoFrame], size: int) -> Iterator[list[VideoFrame]]:
-    """Frames in lists of a size; the last may be shorter."""
+    """Frames in lists of a size.
+
+    Args:
+        frames: one after the other.
+        size: of a list.
+
+    Returns:
+        The lists; the last may be shorter.
+    """
     them = iter(frames)
     while batch := list(islice(them, size)):
         yield batch

@@ -35,18 +35,42 @@ class Template:
         self._begin(*_mean(equations))
 
     def fit(self, view: View, boxes: Tensor, weighed: Tensor) -> Tensor:
-        """Expected intersection over union of boxes (N, 4) with the object's (N,); `weighed` of the same view."""
+        """How well boxes fit.
+
+        Args:
+            view: of a window.
+            boxes: (N, 4) in pixels of the frame.
+            weighed: of the same view.
+
+        Returns:
+            (N,) expected intersection over union with the object's box.
+        """
         return view.sum_of(weighed, boxes, TEMPLATE.points, TEMPLATE.zoom) + self._weights[-1]
 
     def weighed(self, view: View) -> Tensor:
-        """The view's cells as `fit` reads them, once for all boxes."""
+        """What `fit` reads, once for all boxes of a view.
+
+        Args:
+            view: of a window.
+
+        Returns:
+            (points ** 2, 1, h, w).
+        """
         layout = self._weights[:-1].view(-1, TEMPLATE.points, TEMPLATE.points)
         return view.weighed(view.cells, layout / layout.numel() ** 0.5)
 
     def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
-        """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew.
+        """Learn from a box that is believed; it counts once the regression is solved anew.
 
         Both share their equations, which are changed in place, as copying them would take longer than learning: go on with the new one.
+
+        Args:
+            view: of a window.
+            box: (4,) in pixels of the frame.
+            solve: solve the regression now.
+
+        Returns:
+            The new one.
         """
         rows, wanted = self._examples(view, box, TEMPLATE.boxes, None)
         self._normal.addmm_(rows.T, rows, beta=1 - LEARNING.template_rate, alpha=LEARNING.template_rate / len(rows))
@@ -59,7 +83,12 @@ class Template:
         return out
 
     def relearn(self, equations: Sequence[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
-        """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
+        """Forget what was learnt, and learn from other equations.
+
+        Args:
+            equations: whose mean is taken, each from `equations`.
+            first: forget what the first frame said, too.
+        """
         normal, wanted = _mean(equations)
         if first:
             self._begin(normal, wanted)
@@ -115,9 +144,16 @@ class Template:
     def equations(
         self, view: View, box: Tensor, count: int = TEMPLATE.boxes, others: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Normal equations of the regression on the overlap with a box (4,), from `count` boxes around it.
+        """Normal equations of the regression on the overlap with a box.
 
-        Boxes that lie on `others` (M, 4), objects of the same kind, are left out: they are no examples of what the object is not.
+        Args:
+            view: of a window.
+            box: (4,) in pixels of the frame.
+            count: boxes around it that are read.
+            others: (M, 4) objects of the same kind; boxes on them are left out, as they do not say what the object is not.
+
+        Returns:
+            The normal matrix (d, d), the right side (d,).
         """
         rows, wanted = self._examples(view, box, count, others)
         return rows.T @ rows / len(rows), rows.T @ wanted / len(rows)

@@ -61,7 +61,15 @@ class View:
         return torch.tensor([self.left + self.side / 2, self.top + self.side / 2], device=self.cells.device)
 
     def places(self, count: int, sides: Tensor) -> Tensor:
-        """A lattice of count x count centres (count ** 2, 2) for boxes of given sides (2,), that reaches to the window's border."""
+        """A lattice of middles of boxes that reaches to the window's border.
+
+        Args:
+            count: of places along a side.
+            sides: (2,) of the boxes, pixels of the frame.
+
+        Returns:
+            (count ** 2, 2) x and y, pixels of the frame.
+        """
         reach = (self.side - 0.5 * float(sides.min())) / 2
         at = torch.linspace(-reach, reach, count, device=self.cells.device)
         return torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + self.middle()
@@ -76,19 +84,45 @@ class View:
         return torch.stack([2 * self.left + self.side - x2, y1, 2 * self.left + self.side - x1, y2], -1)
 
     def sample(self, maps: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
-        """Read maps (C, h, w) at points x points places of boxes (N, 4), `zoom` times as large: (N, C, points, points)."""
+        """Read maps in boxes.
+
+        Args:
+            maps: (C, h, w) of the window.
+            boxes: (N, 4) in pixels of the frame.
+            points: places along a side of a box.
+            zoom: how much beyond the box they reach.
+
+        Returns:
+            (N, C, points, points).
+        """
         grid = self._grid(boxes, points, zoom)
         out = F.grid_sample(maps[None], grid.view(1, -1, points, 2), align_corners=False, padding_mode="border")[0]
         return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
 
     def weighed(self, maps: Tensor, weights: Tensor) -> Tensor:
-        """Maps (C, h, w) weighed by (C, points, points): one for each point, (points ** 2, 1, h, w), for `sum_of`."""
+        """Maps weighed for each place of a box, for `sum_of`.
+
+        Args:
+            maps: (C, h, w) of the window.
+            weights: (C, points, points).
+
+        Returns:
+            (points ** 2, 1, h, w).
+        """
         return (weights.flatten(1).T @ maps.flatten(1)).view(-1, 1, *maps.shape[1:])
 
     def sum_of(self, weighed: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
-        """What `sample` would read in each box, times the weights, summed (N,).
+        """What `sample` would read in each box, times the weights, summed.
 
         Reading is linear: reading one weighed map at each point is several times faster than weighing what was read.
+
+        Args:
+            weighed: (points ** 2, 1, h, w), from `weighed`.
+            boxes: (N, 4) in pixels of the frame.
+            points, zoom: as for `sample`.
+
+        Returns:
+            (N,).
         """
         grid = self._grid(boxes, points, zoom).view(len(boxes), -1, 1, 2).transpose(0, 1)
         return F.grid_sample(weighed, grid, align_corners=False, padding_mode="border").sum((0, 1, 3))
@@ -111,7 +145,17 @@ def _lattice(points: int, zoom: float, device: torch.device) -> tuple[Tensor, Te
 
 
 def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Generator) -> Tensor:
-    """Boxes (N, 4) and about `count` others around them: moved by `spread` of their sides, and stretched by less."""
+    """Boxes, and others around them.
+
+    Args:
+        boxes: (N, 4).
+        spread: of their places, in units of their sides; they are stretched by less.
+        count: of the others, about.
+        generator: of the random numbers.
+
+    Returns:
+        (N + about count, 4), the given ones first.
+    """
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     drawn = torch.randn((len(boxes), count // len(boxes), 4), generator=generator).to(boxes.device) * spread
     moved = centres[:, None] + drawn[..., :2] * sides[:, None]
@@ -120,7 +164,15 @@ def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Gener
 
 
 def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
-    """(left, top, side) of the window around a box (4,), whole pixels."""
+    """The window that an object is looked at in.
+
+    Args:
+        box: (4,) in pixels of the frame.
+        zoom: of its usual side.
+
+    Returns:
+        (left, top, side), whole pixels.
+    """
     x1, y1, x2, y2 = box.tolist()
     w, h = max(1.0, x2 - x1), max(1.0, y2 - y1)
     side = max(8, round(zoom * max(VIEW.reach * (w * h) ** 0.5, VIEW.least_reach * max(w, h))))
@@ -128,13 +180,16 @@ def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
 
 
 def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | None = None) -> list[tuple[int, int, int]]:
-    """Windows (left, top, side) for objects like a box (4,), that cover a frame (height, width).
+    """Windows that cover a frame, for objects like a box.
 
     Args:
-        frame: its size.
-        box: the object's.
+        frame: (height, width).
+        box: (4,) the object's.
         step: between windows, share of their side.
         most: windows; where there would be more, they are larger.
+
+    Returns:
+        (left, top, side) of each, row by row.
     """
     h, w = frame
     zoom = 1.0
@@ -157,7 +212,17 @@ def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
 
 
 def resized_part(frame: Pixels, left: int, top: int, sides: tuple[int, int], size: tuple[int, int]) -> Pixels:
-    """A part of a frame (H, W, 3) with sides (w, h), whole pixels, resized to a size (w, h); beside the frame its edge is repeated."""
+    """A part of a frame, resized; beside the frame its edge is repeated.
+
+    Args:
+        frame: (H, W, 3).
+        left, top: of the part, whole pixels; they may lie beside the frame.
+        sides: (w, h) of it, whole pixels.
+        size: (w, h) of the result.
+
+    Returns:
+        (h, w, 3).
+    """
     h, w = frame.shape[:2]
     x1, y1 = min(max(left, 0), w - 1), min(max(top, 0), h - 1)
     x2, y2 = min(max(left + sides[0], x1 + 1), w), min(max(top + sides[1], y1 + 1), h)
@@ -193,7 +258,15 @@ class Eye:
         return self.look_at([frame], [window])[0]
 
     def look_at(self, frames: list[Pixels], windows: list[tuple[int, int, int]]) -> list[View]:
-        """As `look`, for several windows at once."""
+        """Look at several windows at once.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB.
+            windows: (left, top, side) of a window of each.
+
+        Returns:
+            What is in them.
+        """
         cuts = np.stack([cut_window(frame, *window) for frame, window in zip(frames, windows, strict=True)])
         images = torch.from_numpy(cuts).to(self.device).permute(0, 3, 1, 2).float() / 255
         cells = self._cells(images, torch.from_numpy(np.stack([edges(cut) for cut in cuts])).to(self.device))
