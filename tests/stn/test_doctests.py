@@ -7,7 +7,6 @@ import importlib
 import pkgutil
 
 import pytest
-import torch
 
 import stn_cli.stn
 
@@ -20,7 +19,7 @@ MODULES = [
 
 def examples(name: str) -> list[doctest.DocTest]:
     module = importlib.import_module(name)
-    return [found for found in doctest.DocTestFinder().find(module, extraglobs={"torch": torch}) if found.examples]
+    return [found for found in doctest.DocTestFinder().find(module) if found.examples]
 
 
 @pytest.mark.parametrize("name", MODULES)
