@@ -10,45 +10,17 @@ whole training process.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
-
-import cv2
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
 from benchmarks.provenance import LEARNING, begin, earlier, save
+from benchmarks.scenes import write_digits
 
 SETS = [f"{kind}{digit}" for kind in ("T", "TC") for digit in range(10)]
-
-
-def new_images(folder: Path, name: str, count: int = 100, side: int = 84, patch: int = 28, piece: int = 6) -> None:
-    """The same kind of image from MNIST's test digits."""
-    with np.load(SHARED / "data" / "mnist" / "test.npz") as data:
-        digits, labels = data["images"], data["labels"]
-    digit = int(name[-1])
-    rng = np.random.default_rng(1000 + digit)
-    wanted = digits[labels == digit]
-    truth = {}
-    (folder / "images").mkdir(parents=True)
-    for i in range(count):
-        letterbox = np.zeros((side, side), np.uint8)
-        for _ in range(16 if name.startswith("TC") else 0):
-            other = digits[rng.integers(len(digits))]
-            y, x = rng.integers(0, patch - piece, 2)
-            v, u = rng.integers(0, side - piece, 2)
-            part = letterbox[v : v + piece, u : u + piece]
-            np.maximum(part, other[y : y + piece, x : x + piece], out=part)
-        x, y = (int(v) for v in rng.integers(0, side - patch + 1, 2))
-        part = letterbox[y : y + patch, x : x + patch]
-        np.maximum(part, wanted[rng.integers(len(wanted))], out=part)
-        cv2.imwrite(str(folder / "images" / f"{i:03d}.png"), letterbox)
-        truth[f"{i:03d}.png"] = [[x, y, x + patch, y + patch]]
-    (folder / "boxes.json").write_text(json.dumps(truth))
 
 
 def main() -> None:
@@ -64,7 +36,7 @@ def main() -> None:
             seconds, memory = timed([*PROGRAM, "train", str(source / "images"), "-q", "-o", str(folder / "run")])
             localise = [*PROGRAM, "localise", "-q", "-m", str(folder / "run")]
             timed([*localise, "-o", str(folder / "own")])
-            new_images(folder / "new", name)
+            write_digits(folder / "new", int(name[-1]), clutter=16 if name.startswith("TC") else 0)
             timed([*localise, str(folder / "new/images"), "-o", str(folder / "other")])
             rows[name] = {
                 "corloc": corloc(folder / "own/boxes.json", source / "boxes.json"),

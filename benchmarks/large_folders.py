@@ -24,8 +24,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
-from benchmarks.paper.scenes import write_scenes
 from benchmarks.provenance import LEARNING, begin, earlier, save
+from benchmarks.scenes import write_scenes
 
 DATA = SHARED / "data"
 QUICK = {"imgsz": 48, "steps": 50, "finetune": 5}

@@ -245,7 +245,7 @@ def test_a_call_that_goes_on_gives_pictures_the_same_names(
         write_picture(path, pixels)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("stn_cli.jobs.localise.write_picture", full)
+        patch.setattr("stn_cli.jobs.object_pictures.write_picture", full)
         assert cli(*call, tmp_path / "out")[0] == 4
     assert cli(*call, tmp_path / "out", "--resume")[0] == 0
     whole, out = (sorted(p.name for p in (tmp_path / folder / "crops").iterdir()) for folder in ("whole", "out"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -38,6 +39,25 @@ def moving(count: int = 30, gone: range = range(0)) -> tuple[list[np.ndarray], l
         frames.append(frame)
         boxes.append(box)
     return frames, boxes
+
+
+def discs_along(
+    *paths: Sequence[tuple[float, float]], size: tuple[int, int] = SIZE, changing: bool = False
+) -> tuple[list[np.ndarray], list[list[PixelBox]]]:
+    """Discs whose middles follow paths of one length: RGB frames, and the boxes in each, in the order of the paths.
+
+    The ground is still, or another one in each frame.
+    """
+    frames, boxes = [], []
+    for i, places in enumerate(zip(*paths, strict=True)):
+        frames.append(ground(i if changing else 0, size))
+        boxes.append([paint(frames[-1], x, y) for x, y in places])
+    return frames, boxes
+
+
+def passing(count: int) -> tuple[list[np.ndarray], list[list[PixelBox]]]:
+    """Two discs that pass each other: RGB frames, and both boxes in each."""
+    return discs_along([(25 + 4 * i, 30) for i in range(count)], [(135 - 4 * i, 90) for i in range(count)])
 
 
 def write_frames(folder: Path, frames: list[np.ndarray]) -> Path:

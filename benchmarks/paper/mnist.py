@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import SHARED, need
+from benchmarks.scenes import mnist
 from stn_cli.stn import Affine, Projective, ThinPlateSpline, sample
 
 SIZES = {"R": 28, "RTS": 42, "P": 28, "E": 28, "TC": 60}
@@ -17,10 +16,7 @@ SIZES = {"R": 28, "RTS": 42, "P": 28, "E": 28, "TC": 60}
 
 def load(split: str, device: torch.device, count: int | None = None) -> tuple[Tensor, Tensor]:
     """`train` or `test`: images (N, 1, 28, 28) uint8 and labels (N,)."""
-    path = SHARED / "data" / "mnist" / f"{split}.npz"
-    need(path)
-    with np.load(path) as data:
-        images, labels = data["images"][:count], data["labels"][:count]
+    images, labels = (part[:count] for part in mnist(split))
     return torch.from_numpy(images)[:, None].to(device), torch.from_numpy(labels).long().to(device)
 
 

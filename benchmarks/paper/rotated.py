@@ -23,8 +23,8 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, corloc, parser, timed
-from benchmarks.paper.scenes import write_scenes
 from benchmarks.provenance import LEARNING, ROOT, begin, save
+from benchmarks.scenes import write_scenes
 
 PICTURE = ROOT / "docs" / "figures" / "rotated_means.png"
 

@@ -17,8 +17,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, corloc, parser, timed
-from benchmarks.paper.scenes import write_scenes
 from benchmarks.provenance import LEARNING, begin, save
+from benchmarks.scenes import write_scenes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
 

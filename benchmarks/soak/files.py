@@ -22,7 +22,7 @@ from stn_cli.cli.app import run as run_program
 from stn_cli.encoders import FILE, make_encoder
 from stn_cli.errors import ColocError
 from stn_cli.outputs.manifest import MANIFEST, STAGING
-from stn_cli.outputs.results import JOURNAL
+from stn_cli.outputs.moving import JOURNAL
 from stn_cli.runs.checkpoint import MODEL, STATE
 
 LIMIT = 60.0

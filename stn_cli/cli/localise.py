@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,33 +15,48 @@ from stn_cli.cli.options import (
     Device,
     Json,
     MaxPixels,
+    MinScore,
     Overwrite,
     Quiet,
     Strict,
     Verbose,
     Workers,
+    names_in,
     one_or_all,
     out_folder,
 )
-from stn_cli.errors import UsageError, counted
+from stn_cli.errors import InputError, UsageError, counted
+
+if TYPE_CHECKING:
+    from stn_cli.cli.console import Progress
+    from stn_cli.jobs.localise import LocaliseSummary
+
+
+Source = Annotated[
+    list[str] | None,
+    typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")]
+BoxFormats = Annotated[str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results.")]
+Crops = Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")]
+CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]
+Overlay = Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")]
+Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
 
 
 def localise(
-    source: Annotated[
-        list[str] | None,
-        typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
-    ] = None,
+    source: Source = None,
     model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path(RUN),
     out: Annotated[Path | None, out_folder(BOXES)] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")] = False,
-    min_score: Annotated[float, typer.Option(help="Leave out objects below this score.")] = 0.0,
-    format: Annotated[str, typer.Option(help="Formats beside COCO, with commas: csv, coco-results.")] = "",
-    crops: Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")] = False,
-    crop_size: Annotated[int, typer.Option(help="Longer side of a crop, pixels.")] = 256,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")] = False,
+    resume: Resume = False,
+    min_score: MinScore = 0.0,
+    format: BoxFormats = "",
+    crops: Crops = False,
+    crop_size: CropSize = 256,
+    overlay: Overlay = False,
     device: Device = None,
-    batch: Annotated[int, typer.Option(help="Images per call of the network.")] = 64,
+    batch: Batch = 64,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
     strict: Strict = False,
@@ -55,52 +70,42 @@ def localise(
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
 
-    from stn_cli.cli.console import Progress, print_json
-    from stn_cli.errors import InputError
+    from stn_cli.cli.console import Progress
     from stn_cli.jobs.localise import LocaliseOptions, localise_source
 
     progress = Progress(quiet=quiet, verbose=verbose)
-    options = LocaliseOptions(
-        min_score=min_score,
-        formats=tuple(part.strip() for part in format.split(",") if part.strip()),
-        crops=crops,
-        crop_size=crop_size,
-        overlay=overlay,
-        batch=batch,
-        workers=workers,
-        max_pixels=max_pixels,
-    )
-    folder = out or Path(BOXES)
+    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels)
+    folder, images = out or Path(BOXES), one_or_all(source)
     try:
         summary = localise_source(
-            one_or_all(source),
-            model,
-            folder,
-            options,
-            overwrite=overwrite,
-            resume=resume,
-            device=device or "auto",
-            reporter=progress,
+            images, model, folder, options, overwrite=overwrite, resume=resume, device=device or "auto", reporter=progress
         )
     finally:
         progress.close()
+    _tell(summary, folder, progress, as_json=json)
+    if strict and summary.skipped:
+        raise InputError(f"{counted(len(summary.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
+
+
+def _tell(summary: LocaliseSummary, folder: Path, progress: Progress, *, as_json: bool) -> None:
+    """Say what came of it."""
+    from stn_cli.cli.console import print_json
+
     progress.skipped(summary.skipped)
     progress.say(
         f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
         f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
     )
-    if json:
-        print_json(
-            {
-                "boxes": str(folder / "boxes.json"),
-                "images": summary.images,
-                "objects": summary.objects,
-                "doubtful": summary.doubtful,
-                "skipped": len(summary.skipped),
-                "seconds": round(summary.seconds, 2),
-            }
-        )
-    else:
+    if not as_json:
         print(folder / "boxes.json")
-    if strict and summary.skipped:
-        raise InputError(f"{counted(len(summary.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
+        return
+    print_json(
+        {
+            "boxes": str(folder / "boxes.json"),
+            "images": summary.images,
+            "objects": summary.objects,
+            "doubtful": summary.doubtful,
+            "skipped": len(summary.skipped),
+            "seconds": round(summary.seconds, 2),
+        }
+    )

@@ -87,6 +87,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an ea
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
 Workers = Annotated[int | None, typer.Option(help="Decoding threads.", show_default="one per core")]
 MaxPixels = Annotated[int | None, typer.Option(help="Skip images with more pixels.", show_default="250000000")]
+MinScore = Annotated[float, typer.Option(help="Leave out objects below this score.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
@@ -99,3 +100,8 @@ def one_or_all(sources: list[str] | None) -> str | list[str] | None:
     if not sources:
         return None
     return sources[0] if len(sources) == 1 else sources
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in a list with commas, as `--format` takes them."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,42 +14,67 @@ from stn_cli.cli.options import (
     Debug,
     Device,
     Json,
+    MinScore,
     Overwrite,
     Quiet,
     Verbose,
+    names_in,
     out_folder,
 )
 from stn_cli.errors import UsageError, counted
 
+if TYPE_CHECKING:
+    from stn_cli.cli.console import Progress
+    from stn_cli.jobs.track import TrackSummary
+
+
+Source = Annotated[
+    list[str],
+    typer.Argument(metavar="VIDEO", help="Video file, folder of frames, the frames themselves, or a camera's number."),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", "-m", help="Run folder; without one the object is learnt from the video.", show_default=False),
+]
+Init = Annotated[
+    str | None,
+    typer.Option(help="x,y,w,h[@frame]: the object's box in pixels, in the first frame or that one.", show_default=False),
+]
+Objects = Annotated[int, typer.Option(help="How many objects to follow at the same time, at most.")]
+EncoderName = Annotated[str, typer.Option(help="Where there is no run: small, gradient, a torchvision network, ...")]
+Stride = Annotated[int, typer.Option("--vid-stride", help="Take every Nth frame.")]
+Start = Annotated[float, typer.Option(help="Where in the video to begin, seconds.")]
+End = Annotated[float | None, typer.Option(help="Where in the video to end, seconds.", show_default="the end")]
+FrameRate = Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.", show_default="25")]
+Online = Annotated[bool, typer.Option("--online", help="Write what each frame showed: fill no gaps, smooth nothing.")]
+TrackFormats = Annotated[
+    str, typer.Option("--format", help="Formats besides JSON and MOTChallenge text, with commas: csv, coco.")
+]
+FrameCrops = Annotated[bool, typer.Option("--crops", help="Cut the object out of each frame.")]
+Film = Annotated[bool, typer.Option("--video", help="Write the video with boxes, ids, scores and trails.")]
+Show = Annotated[bool, typer.Option("--show", help="Show the video with its boxes while they are found.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random numbers: the same seed, the same results.")]
+
 
 def track(
-    source: Annotated[
-        list[str],
-        typer.Argument(metavar="VIDEO", help="Video file, folder of frames, the frames themselves, or a camera's number."),
-    ],
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", "-m", help="Run folder; without one the object is learnt from the video.", show_default=False),
-    ] = None,
+    source: Source,
+    model: Model = None,
     out: Annotated[Path | None, out_folder(TRACKS)] = None,
     overwrite: Overwrite = False,
-    init: Annotated[
-        str | None,
-        typer.Option(help="x,y,w,h[@frame]: the object's box in pixels, in the first frame or that one.", show_default=False),
-    ] = None,
-    objects: Annotated[int, typer.Option(help="Objects to follow at the same time, at most.")] = 1,
-    encoder: Annotated[str, typer.Option(help="Where there is no run: small, gradient, a torchvision network, ...")] = "small",
-    vid_stride: Annotated[int, typer.Option("--vid-stride", help="Take every so manyeth frame.")] = 1,
-    start: Annotated[float, typer.Option(help="Seconds to begin at.")] = 0.0,
-    end: Annotated[float | None, typer.Option(help="Seconds to end at.", show_default="the end")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.", show_default="25")] = None,
-    online: Annotated[bool, typer.Option("--online", help="Neither fill gaps nor smooth at the end.")] = False,
-    min_score: Annotated[float, typer.Option(help="Leave out boxes below this score.")] = 0.0,
-    format: Annotated[str, typer.Option(help="Formats beside JSON and MOTChallenge text, with commas: csv, coco.")] = "",
-    crops: Annotated[bool, typer.Option("--crops", help="Cut the object out of each frame.")] = False,
-    video: Annotated[bool, typer.Option("--video", help="Write the video with boxes, ids, scores and trails.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Show it while it is made.")] = False,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    init: Init = None,
+    objects: Objects = 1,
+    encoder: EncoderName = "small",
+    vid_stride: Stride = 1,
+    start: Start = 0.0,
+    end: End = None,
+    fps: FrameRate = None,
+    online: Online = False,
+    min_score: MinScore = 0.0,
+    format: TrackFormats = "",
+    crops: FrameCrops = False,
+    video: Film = False,
+    show: Show = False,
+    seed: Seed = 0,
     device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -59,34 +84,27 @@ def track(
     """Follow the object, or several, through a video; writes tracks.json and MOTChallenge text."""
     box, frame = parse_init(init) if init is not None else (None, None)
 
-    from stn_cli.cli.console import Progress, print_json
+    from stn_cli.cli.console import Progress
     from stn_cli.jobs.track import TrackOptions, track_source
 
     options = TrackOptions(
-        model=model,
-        init=box,
-        init_frame=frame,
-        objects=objects,
-        encoder=encoder,
-        device=device or "auto",
-        online=online,
-        min_score=min_score,
-        formats=tuple(part.strip() for part in format.split(",") if part.strip()),
-        crops=crops,
-        video=video,
-        show=show,
-        stride=vid_stride,
-        start=start,
-        end=math.inf if end is None else end,
-        fps=fps,
-        seed=seed,
-    )
+        model=model, init=box, init_frame=frame, objects=objects, encoder=encoder, device=device or "auto", online=online,
+        min_score=min_score, formats=names_in(format), crops=crops, video=video, show=show, stride=vid_stride,
+        start=start, end=math.inf if end is None else end, fps=fps, seed=seed,
+    )  # fmt: skip
     progress = Progress(quiet=quiet, verbose=verbose)
     folder = out or Path(TRACKS)
     try:
         summary = track_source(source, folder, options, overwrite=overwrite, reporter=progress)
     finally:
         progress.close()
+    _tell(summary, folder, progress, as_json=json)
+
+
+def _tell(summary: TrackSummary, folder: Path, progress: Progress, *, as_json: bool) -> None:
+    """Say what came of it."""
+    from stn_cli.cli.console import print_json
+
     for note in summary.notes:
         progress.warn(note)
     progress.say(
@@ -94,24 +112,30 @@ def track(
         f"{counted(summary.filled, 'box')} put into gaps, "
         f"{summary.frames / max(summary.tracking_seconds, 1e-9):.0f} frames/s"
     )
-    if json:
-        print_json(
-            {
-                "tracks": str(folder / "tracks.json"),
-                "frames": summary.frames,
-                "objects": summary.tracks,
-                "frames_with_object": summary.seen,
-                "interpolated": summary.filled,
-                "seconds": round(summary.seconds, 2),
-                "notes": summary.notes,
-            }
-        )
-    else:
+    if not as_json:
         print(folder / "tracks.json")
+        return
+    print_json(
+        {
+            "tracks": str(folder / "tracks.json"),
+            "frames": summary.frames,
+            "objects": summary.tracks,
+            "frames_with_object": summary.seen,
+            "interpolated": summary.filled,
+            "seconds": round(summary.seconds, 2),
+            "notes": summary.notes,
+        }
+    )
 
 
 def parse_init(text: str) -> tuple[tuple[float, float, float, float], int | None]:
-    """`x,y,w,h[@frame]` as ((x1, y1, x2, y2), frame).
+    """What `--init` says.
+
+    Args:
+        text: `x,y,w,h[@frame]`, pixels.
+
+    Returns:
+        The box (x1, y1, x2, y2), and the frame's index or None.
 
     Raises:
         UsageError: it is neither.

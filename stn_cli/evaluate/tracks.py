@@ -13,8 +13,9 @@ from typing import Any
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.files import atomic
 from stn_cli.formats.json_file import corner_box, read_json
-from stn_cli.formats.mot import read_mot, write_mot
+from stn_cli.formats.mot import MotWriter, read_mot
 from stn_cli.formats.tracks import is_tracks, parse_tracks, read_tracks
+from stn_cli.formats.writer import write_all
 from stn_cli.geometry import overlap
 from stn_cli.records import PixelBox, TrackedFrame
 
@@ -184,7 +185,7 @@ def score_several(predicted: Sequence[TrackedFrame], truth: Sequence[TrackedFram
         with tempfile.TemporaryDirectory(prefix="stn-mot-") as folder:
             files = Path(folder) / "truth.txt", Path(folder) / "tracks.txt"
             files[0].write_text("".join(_true_rows(true)), "utf-8")
-            write_mot(files[1], own)
+            write_all([lambda: MotWriter(files[1])], own)
             found: Any = evaluate_mot_sequence(*files, metrics=["CLEAR", "HOTA", "Identity"])
     except OSError as error:
         raise ResourceError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from stn_cli.files import atomic, name_in_results
+from stn_cli.files import name_in_results
 from stn_cli.formats.text_target import TextTarget
 from stn_cli.outputs.targets import TargetKind
 from stn_cli.records import ImageRecord, TrackedFrame
@@ -52,17 +52,33 @@ class CsvWriter:
         self._target.abandon()
 
 
-def write_track_rows(path: Path, frames: Iterable[TrackedFrame]) -> None:
-    """`tracks.csv`: a row per object and frame; frames and ids as in tracks.json."""
-    with atomic(path, "w") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(TRACK_HEADER)
-        for frame in frames:
-            for found in frame.objects:
-                numbers = [f"{v:.3f}" for v in found.box]
-                rows.writerow(
-                    [frame.frame, f"{frame.time:.4f}", found.id, *numbers, f"{found.score:.4f}", int(found.interpolated)]
-                )
+class TrackRowsWriter:
+    """`tracks.csv`: a row per object and frame; frames and ids as in tracks.json.
+
+    Args:
+        path: the target.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._target = TextTarget(path)
+        self._rows = csv.writer(self._target, lineterminator="\n")
+        self._rows.writerow(TRACK_HEADER)
+
+    def add(self, frame: TrackedFrame) -> None:
+        """Write the objects of one frame."""
+        for found in frame.objects:
+            numbers = [f"{v:.3f}" for v in found.box]
+            self._rows.writerow(
+                [frame.frame, f"{frame.time:.4f}", found.id, *numbers, f"{found.score:.4f}", int(found.interpolated)]
+            )
+
+    def close(self) -> None:
+        """Put the file in place."""
+        self._target.close()
+
+    def abandon(self) -> None:
+        """Remove the temporary file."""
+        self._target.abandon()
 
 
 def csv_kind(header: Sequence[str]) -> TargetKind:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import InputError, OutputError
-from stn_cli.files import atomic
 from stn_cli.formats.json_file import number, read_json, side_box, whole
+from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 
 TAIL = b"\n]}\n"
@@ -42,9 +41,8 @@ class TracksStream:
 
     def add(self, frame: TrackedFrame) -> None:
         """Write one frame."""
-        text = ("" if self._first else ",\n") + json.dumps(as_json(frame), allow_nan=False)
         try:
-            self._put(text.encode())
+            self._put(_row(frame, first=self._first).encode())
         except OSError as error:
             raise OutputError("cannot write", self.path, error.strerror, "Free some space") from error
         self._first = False
@@ -72,15 +70,38 @@ class TracksStream:
             self._file.truncate()
 
 
-def write_tracks(
-    path: Path, info: dict[str, Any], video: dict[str, Any], frames: Iterable[TrackedFrame], *, complete: bool = True
-) -> None:
-    """Write a finished tracks.json in place of what is there; not `complete` where the call was stopped."""
-    with atomic(path) as file:
-        file.write(_head(info, video, complete).encode())
-        for number, frame in enumerate(frames):
-            file.write((",\n" if number else "").encode() + json.dumps(as_json(frame), allow_nan=False).encode())
-        file.write(TAIL)
+class TracksWriter:
+    """A finished tracks.json, which takes the place of what is there.
+
+    Args:
+        path: the target.
+        info: the `info` object.
+        video: the `video` object.
+        complete: False where the call was stopped.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any], video: dict[str, Any], *, complete: bool = True) -> None:
+        self._first = True
+        self._target = TextTarget(path)
+        self._target.write(_head(info, video, complete))
+
+    def add(self, frame: TrackedFrame) -> None:
+        """Write one frame."""
+        self._target.write(_row(frame, first=self._first))
+        self._first = False
+
+    def close(self) -> None:
+        """Put the file in place."""
+        self._target.write(TAIL.decode())
+        self._target.close()
+
+    def abandon(self) -> None:
+        """Remove the temporary file."""
+        self._target.abandon()
+
+
+def _row(frame: TrackedFrame, *, first: bool) -> str:
+    return ("" if first else ",\n") + json.dumps(as_json(frame), allow_nan=False)
 
 
 def _head(info: dict[str, Any], video: dict[str, Any], complete: bool) -> str:

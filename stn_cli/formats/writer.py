@@ -1,30 +1,77 @@
-"""What every format does: take records as they come, and finish; and the formats that stand beside boxes.json."""
+"""What every format does: take items as they come, and finish; all formats of one call together; and those that stand beside boxes.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+from stn_cli.errors import ColocError, printable
 from stn_cli.formats.coco import CocoResultsWriter
 from stn_cli.formats.csv import CsvWriter
 from stn_cli.records import ImageRecord
+from stn_cli.version import __version__
+
+Item = TypeVar("Item")
+Given = TypeVar("Given", contravariant=True)
 
 
-class Writer(Protocol):
-    """A format being written. Records are streamed; the result appears under its name when `close` is called."""
+class Writer(Protocol[Given]):
+    """A format being written. Items are streamed; the result appears under its name when `close` is called."""
 
-    def add(self, record: ImageRecord) -> None:
-        """Write one image and its objects."""
+    def add(self, item: Given, /) -> None:
+        """Write one image and its objects, or one frame."""
 
     def close(self) -> None:
         """Finish and put the result in place."""
 
     def abandon(self) -> None:
-        """Leave no trace: an error ended the run."""
+        """Leave no trace: an error ended the call."""
 
 
-FORMATS: dict[str, tuple[str, Callable[[Path], Writer]]] = {
+def write_all(makers: Sequence[Callable[[], Writer[Item]]], items: Iterable[Item]) -> None:
+    """Write items in several formats at once; an error leaves none of them.
+
+    Args:
+        makers: each opens a format.
+        items: to write, each of them in every format.
+
+    Raises:
+        OutputError: one of the formats cannot be written.
+    """
+    writers: list[Writer[Item]] = []
+    try:
+        for make in makers:
+            writers.append(make())  # noqa: PERF401 -- those that are open are abandoned when the next cannot be opened
+        for item in items:
+            for writer in writers:
+                writer.add(item)
+        for writer in writers:
+            writer.close()
+    except BaseException:
+        for writer in writers:
+            with suppress(OSError, ColocError):
+                writer.abandon()
+        raise
+
+
+def about(run: str | os.PathLike[str] | None, orientation: str) -> dict[str, Any]:
+    """The `info` object of a file of results.
+
+    Args:
+        run: the run that found the objects; None where there was none.
+        orientation: how the pixels lie that boxes are told in.
+
+    Returns:
+        What JSON holds of it.
+    """
+    named = None if run is None else printable(os.fspath(run))
+    return {"tool": "stn-coloc", "version": __version__, "run": named, "orientation": orientation}
+
+
+FORMATS: dict[str, tuple[str, Callable[[Path], Writer[ImageRecord]]]] = {
     "csv": ("boxes.csv", CsvWriter),
     "coco-results": ("boxes.results.json", CocoResultsWriter),
 }

@@ -5,25 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import check_shared
 from stn_cli.coloc.model.localiser import IMAGES_PER_CALL, Localiser
-from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted, printable
+from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted
 from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
-from stn_cli.formats.writer import FORMATS, Writer
+from stn_cli.formats.writer import FORMATS, Writer, about, write_all
+from stn_cli.jobs.object_pictures import ObjectPictures
 from stn_cli.media.cache import default_workers, ordered_map
-from stn_cli.media.decode import MAX_PIXELS, Pixels, Unusable, decoded
+from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
-from stn_cli.outputs.results import JOURNAL, Results
+from stn_cli.outputs.moving import JOURNAL
+from stn_cli.outputs.results import Results
 from stn_cli.records import ImageRecord, Skipped, reasons
-from stn_cli.report.figures import draw, write_picture
 from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
@@ -85,7 +87,17 @@ class LocaliseOptions:
 
 @dataclass(slots=True)
 class LocaliseSummary:
-    """What came of it; `doubtful` objects have a score below 0.5."""
+    """What came of it.
+
+    Attributes:
+        out: the results' folder.
+        skipped: files that could not be used.
+        images: that were localised.
+        objects: that were found.
+        doubtful: those of them with a score below 0.5.
+        resumed: images that an earlier call had done.
+        seconds: of the whole call.
+    """
 
     out: Path
     skipped: list[Skipped] = field(default_factory=list)
@@ -118,6 +130,9 @@ def localise_source(
         resume: go on where an earlier call of the same kind was stopped.
         device: for the model.
         reporter: hears of progress.
+
+    Returns:
+        What came of it.
 
     Raises:
         CheckpointError: the run has no usable model, or there is nothing to resume.
@@ -235,31 +250,11 @@ class _Localising:
     def _write(self, journal: Journal, resumed: int) -> LocaliseSummary:
         """The formats, from the journal."""
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
-        info = {
-            "tool": "stn-coloc",
-            "version": __version__,
-            "run": printable(os.fspath(self.localiser.run)),
-            "orientation": "exif-applied",
-        }
-        writers: list[Writer] = [CocoWriter(self.work / BOXES, info)]
-        writers += [FORMATS[name][1](self.work / FORMATS[name][0]) for name in self.options.formats if name != "coco"]
-        try:
-            for item in journal.items():
-                if isinstance(item, Skipped):
-                    summary.skipped.append(item)
-                    continue
-                summary.images += 1
-                summary.objects += len(item.objects)
-                summary.doubtful += sum(o.score < 0.5 for o in item.objects)
-                for writer in writers:
-                    writer.add(item)
-            for writer in writers:
-                writer.close()
-        except BaseException:
-            for writer in writers:
-                with suppress(OSError):
-                    writer.abandon()
-            raise
+        formats = [FORMATS[name] for name in self.options.formats if name != "coco"]
+        info = about(self.localiser.run, "exif-applied")
+        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES, info)]
+        makers += [partial(kind, self.work / name) for name, kind in formats]
+        write_all(makers, _counted(journal, summary))
         write_skipped(self.work, summary.skipped)
         return summary
 
@@ -277,30 +272,24 @@ class _Localising:
         if not (options.crops or options.overlay):
             yield from records
             return
-        pairs = zip(files, records, strict=True)
-        names = PictureNames(file.name for file in self.found.images)
-        yield from ordered_map(lambda pair: self._write_pictures(*pair, names), pairs, workers)
+        pictures = ObjectPictures(
+            self.work,
+            self.localiser,
+            PictureNames(file.name for file in self.found.images),
+            options.crop_size if options.crops else None,
+            options.overlay,
+            options.max_pixels or MAX_PIXELS,
+        )
+        yield from ordered_map(lambda pair: pictures.write(*pair), zip(files, records, strict=True), workers)
 
-    def _write_pictures(self, file: ImageFile, item: ImageRecord | Skipped, names: PictureNames) -> ImageRecord | Skipped:
-        """Crops and overlay of one image, from its pixels at full size; decoded again, so that no full image waits in memory."""
+
+def _counted(journal: Journal, summary: LocaliseSummary) -> Iterator[ImageRecord]:
+    """The records of a journal, counted in a summary; files that were skipped go there alone."""
+    for item in journal.items():
         if isinstance(item, Skipped):
-            return item
-        options = self.options
-        try:
-            with decoded(file.path, max_pixels=options.max_pixels or MAX_PIXELS) as image:
-                self._draw(file, item, image.pixels, names)
-        except Unusable as reason:
-            return Skipped(file.name, str(reason))
-        return item
-
-    def _draw(self, file: ImageFile, item: ImageRecord, image: Pixels, names: PictureNames) -> None:
-        options = self.options
-        if options.overlay:
-            drawn = image
-            for found in reversed(item.objects):
-                drawn = draw(drawn, found)
-            write_picture(self.work / "overlay" / names.of(file.name, ".jpg"), drawn)
-        if options.crops:
-            for number, found in enumerate(item.objects, 1):
-                crop = self.localiser.crop(image, found, options.crop_size)
-                write_picture(self.work / "crops" / names.of(file.name, ".png", number), crop)
+            summary.skipped.append(item)
+            continue
+        summary.images += 1
+        summary.objects += len(item.objects)
+        summary.doubtful += sum(found.score < 0.5 for found in item.objects)
+        yield item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +13,17 @@ from typing import Any
 import cv2
 import torch
 
-from stn_cli.errors import Interrupted, ResourceError, UsageError, counted, printable
-from stn_cli.formats.csv import write_track_rows
-from stn_cli.formats.mot import write_mot
-from stn_cli.formats.tracks import TracksStream, write_tracks
+from stn_cli.errors import Interrupted, ResourceError, UsageError, counted
+from stn_cli.formats.csv import TrackRowsWriter
+from stn_cli.formats.mot import MotWriter
+from stn_cli.formats.tracks import TracksStream, TracksWriter
+from stn_cli.formats.writer import Writer, about, write_all
 from stn_cli.media.scan import Scan, places_of
 from stn_cli.media.video import Video, VideoSource, open_video
 from stn_cli.outputs.results import Results
 from stn_cli.records import TrackedFrame, TrackedObject
 from stn_cli.report.film import ENCODINGS, Artist, pick_encoding
-from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, FramePictures
+from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, picture_makers
 from stn_cli.report.screen import has_screen, show
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
@@ -31,13 +32,12 @@ from stn_cli.tracking.kind import follow_several
 from stn_cli.tracking.one import follow_one
 from stn_cli.tracking.options import TrackOptions as TrackOptions
 from stn_cli.tracking.session import Session
+from stn_cli.tracking.settings import FINISH
 from stn_cli.tracking.smooth import refine
-from stn_cli.version import __version__
 
 TRACKS, MOT, ROWS = "tracks.json", "tracks.txt", "tracks.csv"
 VIDEOS = tuple(dict.fromkeys(f"{VIDEO}.{encoding.container}" for encoding in ENCODINGS))
 NAMES = (TRACKS, MOT, ROWS, COCO, FRAMES, CROPS, *VIDEOS)
-SEVERAL_SHORTEST, SEVERAL_SIGMAS = 3, (2.0, 4.0)
 PARTIAL = 5_000
 """Frames up to which those of a call that was stopped are settled and smoothed, too: that takes less than a second."""
 
@@ -84,6 +84,9 @@ def track_source(
         overwrite: results of an earlier call may be replaced.
         reporter: hears of progress.
 
+    Returns:
+        What came of it.
+
     Raises:
         InputError: there is no video, or it cannot be decoded.
         OutputError: the results cannot be written.
@@ -97,7 +100,7 @@ def track_source(
         _check_camera(video, options)
         session = Session.of(video, options, reporter, stop)
         if options.init is not None:
-            session.cut(options.init)
+            session.on_frame(options.init)
         sources, beside = _places(source, video)
         results = Results(folder, "track", NAMES, sources, [*session.used(), *beside], overwrite=overwrite)
         job = _Tracking(session, results)
@@ -204,15 +207,10 @@ class _Tracking:
         if most == 1:
             return refine(frames, self.size)
         frames = settle(frames, self.session.looks)
-        return refine(frames, self.size, shortest=SEVERAL_SHORTEST, sigmas=SEVERAL_SIGMAS, most=most)
+        return refine(frames, self.size, shortest=FINISH.several_shortest, sigmas=FINISH.several_sigmas, most=most)
 
     def _info(self) -> dict[str, Any]:
-        return {
-            "tool": "stn-coloc",
-            "version": __version__,
-            "run": None if self.options.model is None else printable(os.fspath(self.options.model)),
-            "orientation": "upright",
-        }
+        return about(self.options.model, "upright")
 
     def _facts(self, frames: int | None) -> dict[str, Any]:
         info = self.session.video.info
@@ -220,24 +218,32 @@ class _Tracking:
         return facts | {"stride": self.options.stride}
 
     def _write(self, work: Path, frames: list[TrackedFrame]) -> None:
+        """The formats that hold boxes alone."""
         known = self.session.video.info.frames
         count = known if known is not None else (frames[-1].frame + 1 if frames else 0)
         whole = not self.session.stop.signum or self.session.video.info.live  # a camera has no end but a signal
-        write_tracks(work / TRACKS, self._info(), self._facts(count), frames, complete=whole)
-        write_mot(work / MOT, frames)
+        makers: list[Callable[[], Writer[TrackedFrame]]] = [
+            lambda: TracksWriter(work / TRACKS, self._info(), self._facts(count), complete=whole),
+            lambda: MotWriter(work / MOT),
+        ]
         if "csv" in self.options.formats:
-            write_track_rows(work / ROWS, frames)
+            makers.append(lambda: TrackRowsWriter(work / ROWS))
+        write_all(makers, frames)
 
     def _draw(self, work: Path, frames: list[TrackedFrame]) -> None:
-        coco, session = "coco" in self.options.formats, self.session
-        if not frames or not (self.options.video or self.options.crops or coco):
+        """The formats that are made of pixels, in one more pass over the video."""
+        options, session = self.options, self.session
+        if not frames or not (options.video or options.crops or "coco" in options.formats):
             return
         if session.video.info.live:
             session.reporter.warn("a camera's frames are gone: no video, crops or COCO file")
             return
+        info = self._info() if "coco" in options.formats else None
+        makers = picture_makers(work, self.encoding, self.size, self.fps, info=info, crops=options.crops)
+        found = {frame.frame: frame for frame in frames}
+        pictured = ((found.get(f.index, TrackedFrame(f.index, f.time, ())), f.pixels) for f in session.read("draw"))
         try:
-            pictures = FramePictures(self.encoding, self.fps, coco, self.options.crops, self._info())
-            pictures.write(work, session.read("draw"), self.size, frames)
+            write_all(makers, pictured)
         except Interrupted:
             session.reporter.warn("stopped while pictures were made: the results hold none")
 

@@ -75,7 +75,7 @@ class Video:
 
     Attributes:
         info: what is known of it.
-        stride: every how manyeth frame is given.
+        stride: every how many frames one is given.
         start, end: seconds between which frames are given.
         notes: remarks for the user, more of them once frames have been read.
         levels: of a folder of 16-bit frames, the one range of values that all of them are reduced by.
@@ -102,7 +102,7 @@ class Video:
         """The frames in their order, decoded ahead in a thread.
 
         Args:
-            every: take only every so manyeth of them; the others are not converted.
+            every: take one of so many frames; the others are not converted.
             poll: called with each frame, and several times a second while none comes; an error of it ends the reading.
 
         Raises:
@@ -189,7 +189,7 @@ def open_video(
 
     Args:
         source: a video file, a folder of frames (in the order of their names), several frames (as they are given), or a camera's number.
-        stride: give every so manyeth frame.
+        stride: give one of so many frames.
         start, end: seconds.
         fps: of a folder of frames, or of a container that does not say; 25 when left out.
 

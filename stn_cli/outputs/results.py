@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,20 +22,15 @@ from stn_cli.outputs.manifest import (
     MANIFEST,
     STAGING,
     STAGING_MARKER,
-    Facts,
     is_staging,
     read_manifest,
-    remove_written,
     renew_manifest,
-    write_manifest,
 )
+from stn_cli.outputs.moving import check_plain, files_below, go_on_moving, is_moving, put_in_place
 from stn_cli.outputs.places import Place
 from stn_cli.runtime.stopping import finishing
 
-JOURNAL = "records.jsonl"
-"""What a call goes on from; it serves no purpose when the results are whole."""
 RESUMABLE = frozenset(["train", "localise", "pretrain"])
-_WHOLE, _CLEARED = ".whole", ".cleared"
 
 
 @dataclass(slots=True)
@@ -83,7 +77,7 @@ class Results:
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise OutputError("cannot write into", self.folder, "a file is in the way", "Choose another --out")
         try:
-            if self._is_moving():
+            if is_moving(self.folder):
                 self._finish_moving()
             self._check_content()
         except OSError as error:
@@ -122,7 +116,7 @@ class Results:
                 todo = f"{todo} another --out" if made_by == self.command else "Choose another --out"
                 raise OutputError(f"an unfinished {made_by} is there", self.staging, None, todo)
             if self.resume:
-                _check_plain(self.staging)
+                check_plain(self.staging)
         if entries and not (self.overwrite or self.resume):
             raise OutputError("output folder is not empty", self.folder, None, "Use --overwrite, or another --out")
         self.replaces = bool(manifest.files)
@@ -130,21 +124,17 @@ class Results:
             what = f"the folder holds results of {manifest.command}, not of {self.command}"
             raise OutputError(what, self.folder, None, "Choose another --out")
         for name in self.names:
-            for found in _files_below(self.folder, name):
+            for found in files_below(self.folder, name):
                 changed = found in manifest.files
                 if not manifest.is_own(self.folder, found) and not (changed and self.repairs):
                     why = "it was changed since this tool wrote it" if changed else "this tool did not write it"
                     why += f"; {self.command} needs the name"
                     raise OutputError("a file is in the way", self.folder / found, why, "Move it away, or choose another --out")
 
-    def _is_moving(self) -> bool:
-        """Whether a call was stopped while it put whole results in their place."""
-        return is_staging(self.staging) and any((self.staging / step).is_file() for step in (_WHOLE, _CLEARED))
-
     def _finish_moving(self) -> None:
         self._lock_it()
         try:
-            _go_on_moving(self.folder)
+            go_on_moving(self.folder)
             self.finished = True
         finally:
             self._unlock()
@@ -177,9 +167,9 @@ class Results:
             raise
         try:
             with finishing():
-                self._commit()
+                put_in_place(self.folder, self.command)
         except OSError as error:
-            then = "the next call moves them" if self._is_moving() else "the next --overwrite would discard them"
+            then = "the next call moves them" if is_moving(self.folder) else "the next --overwrite would discard them"
             todo = f"The new results are whole in {self.staging}; {then}"
             raise OutputError("cannot put the results in place", self.folder, error.strerror or error, todo) from error
         finally:
@@ -231,93 +221,8 @@ class Results:
             self._lock.close()
             self._lock = None
 
-    def _commit(self) -> None:
-        names = []
-        for root, _, files in os.walk(self.staging):
-            below = os.path.relpath(root, self.staging).replace(os.sep, "/")
-            for stale in (n for n in files if n.startswith(TEMPORARY)):  # of the killed call that this one goes on from
-                with suppress(PermissionError):  # Windows: it is still open, and goes with its folder
-                    os.unlink(os.path.join(root, stale))
-            names += [f"{below}/{n}" if below != "." else n for n in files if not n.startswith(TEMPORARY)]
-            _sync_folder(root)
-        new = {name: Facts.of(self.staging / name) for name in names if name not in _OWN}
-        old = read_manifest(self.folder)
-        for name in new:
-            if os.path.lexists(self.folder / name) and not old.is_own(self.folder, name):
-                raise FileExistsError(17, f"'{printable(name)}' has come in the way")
-        write_manifest(self.staging / MANIFEST, self.command, new)
-        (self.staging / _WHOLE).touch()
-        _go_on_moving(self.folder)
-
-
-_OWN = frozenset([STAGING_MARKER, MANIFEST, JOURNAL, _WHOLE, _CLEARED])
-
-
-def _go_on_moving(folder: Path) -> None:
-    """Put whole results in their place, from whichever step a call was stopped at."""
-    staging = folder / STAGING
-    if (staging / _WHOLE).is_file():
-        remove_written(folder, read_manifest(folder))
-        os.replace(staging / _WHOLE, staging / _CLEARED)
-    _move_into(staging, folder, _OWN)
-    if (staging / MANIFEST).is_file():
-        os.replace(staging / MANIFEST, folder / MANIFEST)
-    _sync_folder(folder)
-    shutil.rmtree(staging, ignore_errors=True)
-
-
-def _move_into(source: Path, target: Path, left: frozenset[str] = frozenset()) -> None:
-    """Move what is in a folder into another one, folder by folder where they are there: somebody else's files stay beside them."""
-    for name in sorted(os.listdir(source)):
-        if name in left or name.startswith(TEMPORARY):
-            continue
-        here, there = source / name, target / name
-        if not os.path.lexists(there):
-            os.replace(here, there)
-        elif here.is_dir() and there.is_dir() and not there.is_symlink():
-            _move_into(here, there)
-        else:
-            raise FileExistsError(17, f"'{printable(name)}' has come in the way")
-
-
-def _check_plain(staging: Path) -> None:
-    """See that a folder that is gone on with holds plain files and folders only: it may come from a stranger.
-
-    Raises:
-        OutputError: it holds a link, a pipe or a device.
-    """
-    for root, folders, files in os.walk(staging):
-        for path in (os.path.join(root, n) for n in [*folders, *files]):
-            if not stat.S_ISDIR(mode := os.lstat(path).st_mode) and not stat.S_ISREG(mode):
-                raise OutputError(
-                    "cannot go on in", staging, f"{printable(path)} is no plain file", "Remove it, or use --overwrite"
-                )
-
-
-def _files_below(folder: Path, name: str) -> Iterator[str]:
-    """What is at a name: the file itself or, of a folder, the files in it; relative to `folder`, with `/`."""
-    path = folder / name
-    if path.is_symlink() or not path.is_dir():
-        if os.path.lexists(path):
-            yield name
-        return
-    for root, folders, files in os.walk(path):
-        below = os.path.relpath(root, folder).replace(os.sep, "/")
-        yield from (f"{below}/{n}" for n in files)
-        yield from (f"{below}/{n}" for n in folders if os.path.islink(os.path.join(root, n)))
-
 
 def _made_by(staging: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
         return printable((staging / STAGING_MARKER).read_text("utf-8")[:40].strip()) or "call"
     return "call"
-
-
-def _sync_folder(folder: str | os.PathLike[str]) -> None:
-    """Wait until the disk has a folder's entries; not on systems where folders cannot be opened."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

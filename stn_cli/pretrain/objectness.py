@@ -104,7 +104,7 @@ def train_objectness(
         folder: for the log.
         device: for the network.
         steps: optimiser steps of 128 pictures.
-        seed: of everything random.
+        seed: of the random numbers.
     """
     torch.manual_seed(seed)
     model.eval()

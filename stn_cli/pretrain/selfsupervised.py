@@ -49,7 +49,7 @@ class SelfSupervisedRecipe:
         side: of the views, pixels.
         smallest: least area of a view, share of its picture.
         lr: highest learning rate.
-        seed: of everything random.
+        seed: of the random numbers.
     """
 
     steps: int = 2000

@@ -40,7 +40,7 @@ class SupervisedRecipe:
         decay: weight decay of AdamW.
         mosaic: share of batches that are mosaics.
         cutmix: share of the others that are mixed.
-        seed: of everything random.
+        seed: of the random numbers.
     """
 
     epochs: int = 30

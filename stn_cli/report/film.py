@@ -251,22 +251,34 @@ class Film:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        whole = False
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def close(self) -> None:
+        """End the file, and wait until the disk has it.
+
+        Raises:
+            OutputError: it cannot be written; nothing of it is left.
+        """
         try:
-            if error is None:
-                self._stream.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-                whole = True
-        except OSError as failure:
-            raise self._failed(failure) from failure
-        finally:
-            if not whole:
-                for end in (self._stream.close, self._file.close):
-                    with suppress(OSError):  # it is thrown away
-                        end()
-                self.path.unlink(missing_ok=True)
+            self._stream.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except BaseException as failure:
+            self.abandon()
+            if isinstance(failure, OSError):
+                raise self._failed(failure) from failure
+            raise
+
+    def abandon(self) -> None:
+        """Remove the file."""
+        for end in (self._stream.close, self._file.close):
+            with suppress(OSError):  # it is thrown away
+                end()
+        self.path.unlink(missing_ok=True)
 
     def add(self, pixels: Pixels) -> None:
         """Write one RGB frame.

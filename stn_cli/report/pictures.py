@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stn_cli.formats.coco import CocoWriter
+from stn_cli.formats.writer import Writer
 from stn_cli.media.decode import Pixels
-from stn_cli.media.video import VideoFrame
 from stn_cli.records import ImageRecord, Localisation, PixelBox, TrackedFrame
 from stn_cli.report.figures import write_picture
 from stn_cli.report.film import Artist, Encoding, Film
@@ -20,65 +20,117 @@ from stn_cli.report.film import Artist, Encoding, Film
 VIDEO, COCO, FRAMES, CROPS = "video", "tracks.coco.json", "frames", "crops"
 
 
-@dataclass(frozen=True, slots=True)
-class FramePictures:
-    """What is wanted.
+Pictured = tuple[TrackedFrame, Pixels]
+"""What was found in a frame, and its pixels (H, W, 3)."""
 
-    Attributes:
-        encoding: of the annotated video; None where there is none to be.
-        fps: of it.
-        coco: write each frame as a picture, and a COCO file.
-        crops: cut out each object.
+
+class FilmWriter:
+    """The video with its objects drawn.
+
+    Args:
+        folder: to write into.
+        encoding: of the video.
+        size: (height, width) of the frames.
+        fps: frames per second.
+    """
+
+    def __init__(self, folder: Path, encoding: Encoding, size: tuple[int, int], fps: float) -> None:
+        self._artist = Artist()
+        self._film = Film(folder / VIDEO, encoding, size, fps)
+
+    def add(self, item: Pictured) -> None:
+        """Draw and write one frame."""
+        frame, pixels = item
+        self._film.add(self._artist.draw(pixels, frame))
+
+    def close(self) -> None:
+        """End the file."""
+        self._film.close()
+
+    def abandon(self) -> None:
+        """Remove the file."""
+        self._film.abandon()
+
+
+class FramesWriter:
+    """Each frame as a picture, and a COCO file of them.
+
+    Args:
+        folder: to write into.
         info: the COCO file's `info`.
     """
 
-    encoding: Encoding | None
-    fps: float
-    coco: bool
-    crops: bool
-    info: dict[str, Any]
+    def __init__(self, folder: Path, info: dict[str, Any]) -> None:
+        self._folder = folder
+        self._coco = CocoWriter(folder / COCO, info)
 
-    def write(self, folder: Path, video: Iterable[VideoFrame], size: tuple[int, int], tracked: Sequence[TrackedFrame]) -> None:
-        """Write them all; an error leaves none of them.
+    def add(self, item: Pictured) -> None:
+        """Write one frame; its objects, the best first."""
+        frame, pixels = item
+        name = f"{FRAMES}/{frame.frame:06d}.jpg"
+        write_picture(self._folder / name, pixels)
+        ranked = replace(frame, objects=tuple(sorted(frame.objects, key=lambda o: -o.score)))
+        self._coco.add(_as_image(name, ranked, (pixels.shape[0], pixels.shape[1])), [o.id for o in ranked.objects])
 
-        Args:
-            folder: to write into.
-            video: frames of a size (height, width).
-            size: of them.
-            tracked: what was found in them.
+    def close(self) -> None:
+        """Put the COCO file in place."""
+        self._coco.close()
 
-        Raises:
-            OutputError: they cannot be written.
-        """
-        try:
-            self._write(folder, video, size, {frame.frame: frame for frame in tracked})
-        except BaseException:
-            for name in (FRAMES, CROPS):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            raise
+    def abandon(self) -> None:
+        """Remove the pictures and the COCO file's beginnings."""
+        self._coco.abandon()
+        shutil.rmtree(self._folder / FRAMES, ignore_errors=True)
 
-    def _write(
-        self, folder: Path, video: Iterable[VideoFrame], size: tuple[int, int], tracked: dict[int, TrackedFrame]
-    ) -> None:
-        artist = Artist()
-        with ExitStack() as ending:
-            film = ending.enter_context(Film(folder / VIDEO, self.encoding, size, self.fps)) if self.encoding else None
-            coco = CocoWriter(folder / COCO, self.info) if self.coco else None
-            if coco is not None:
-                ending.push(lambda kind, *_: coco.close() if kind is None else coco.abandon())
-            for frame in video:
-                shown = tracked.get(frame.index, TrackedFrame(frame.index, frame.time, ()))
-                if film is not None:
-                    film.add(artist.draw(frame.pixels, shown))
-                if coco is not None:
-                    name = f"{FRAMES}/{frame.index:06d}.jpg"
-                    write_picture(folder / name, frame.pixels)
-                    ranked = replace(shown, objects=tuple(sorted(shown.objects, key=lambda o: -o.score)))
-                    coco.add(_as_image(name, ranked, size), [o.id for o in ranked.objects])
-                if self.crops:
-                    for found in shown.objects:
-                        name = f"{CROPS}/{found.id}/{frame.index:06d}.jpg"
-                        write_picture(folder / name, _cut(frame.pixels, found.box))
+
+class CropsWriter:
+    """Each object of each frame, cut out.
+
+    Args:
+        folder: to write into.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, item: Pictured) -> None:
+        """Cut out the objects of one frame."""
+        frame, pixels = item
+        for found in frame.objects:
+            name = f"{CROPS}/{found.id}/{frame.frame:06d}.jpg"
+            write_picture(self._folder / name, _cut_out(pixels, found.box))
+
+    def close(self) -> None:
+        """All is in place."""
+
+    def abandon(self) -> None:
+        """Remove them."""
+        shutil.rmtree(self._folder / CROPS, ignore_errors=True)
+
+
+def picture_makers(
+    folder: Path, encoding: Encoding | None, size: tuple[int, int], fps: float, *, info: dict[str, Any] | None, crops: bool
+) -> list[Callable[[], Writer[Pictured]]]:
+    """What opens the formats that are made of pixels, for `write_all`.
+
+    Args:
+        folder: to write into.
+        encoding: of the annotated video; None leaves it out.
+        size: (height, width) of the frames.
+        fps: of the video.
+        info: of the COCO file with pictures of the frames; None leaves both out.
+        crops: cut out each object.
+
+    Returns:
+        One for each format that is wanted.
+    """
+    makers: list[Callable[[], Writer[Pictured]]] = []
+    if encoding is not None:
+        makers.append(partial(FilmWriter, folder, encoding, size, fps))
+    if info is not None:
+        makers.append(partial(FramesWriter, folder, info))
+    if crops:
+        makers.append(partial(CropsWriter, folder))
+    return makers
 
 
 def _as_image(name: str, frame: TrackedFrame, size: tuple[int, int]) -> ImageRecord:
@@ -91,7 +143,7 @@ def _as_image(name: str, frame: TrackedFrame, size: tuple[int, int]) -> ImageRec
     return ImageRecord(name, width, height, tuple(objects))
 
 
-def _cut(pixels: Pixels, box: PixelBox) -> Pixels:
+def _cut_out(pixels: Pixels, box: PixelBox) -> Pixels:
     h, w = pixels.shape[:2]
     x1, y1 = min(w - 1, max(0, math.floor(box[0]))), min(h - 1, max(0, math.floor(box[1])))
     return pixels[y1 : max(y1 + 1, math.ceil(box[3])), x1 : max(x1 + 1, math.ceil(box[2]))]

@@ -45,7 +45,7 @@ class TrainConfig:
         lr: base learning rate.
         localisation_lr: share of the base rate at which f_loc learns.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        seed: of everything random.
+        seed: of the random numbers.
         workers: decoding threads; 0 is one per core.
         max_pixels: images with more pixels are skipped.
     """

@@ -22,6 +22,10 @@ def base_grid(size: tuple[int, ...], *, device: torch.device | str | None = None
 
     Raises:
         UsageError: a side is below 1.
+
+    Example:
+        >>> base_grid((1, 4))[0, :, 0].tolist()
+        [-0.75, -0.25, 0.25, 0.75]
     """
     if len(size) not in (2, 3) or min(size) < 1:
         raise UsageError("crop size must be at least 1 x 1 (or 1 x 1 x 1)", " x ".join(map(str, size)))

@@ -27,7 +27,15 @@ class Cascade(nn.Module):
         self.levels = nn.ModuleList(levels)
 
     def forward(self, U: Tensor, *context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Images (B, C, H, W) -> crops (B, C, H', W') and each level's own theta (B, theta_dim); `context` goes to the first level."""
+        """Cut a crop out of each image.
+
+        Args:
+            U: (B, C, H, W) images.
+            context: more tensors for the f_loc of the first level.
+
+        Returns:
+            crops (B, C, H', W'), and each level's own theta (B, theta_dim).
+        """
         seen = U
         thetas: list[Tensor] = []
         for level in self._each():
@@ -36,14 +44,30 @@ class Cascade(nn.Module):
         return seen, thetas
 
     def points(self, thetas: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
-        """T_1(T_2(... T_d(G))) of the first d levels: thetas (B, theta_dim) each -> source points (B, H', W', 2)."""
+        """T_1(T_2(... T_d(G))) of the first d levels.
+
+        Args:
+            thetas: of the levels, (B, theta_dim) each; as many as are composed.
+            size: (H', W') of the last crop.
+
+        Returns:
+            (B, H', W', 2) points of the original image.
+        """
         first = thetas[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
         targets = base_grid(size, device=first.device, dtype=dtype).flatten(0, -2)
         return self.through(thetas, targets).unflatten(-2, size)
 
     def through(self, thetas: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """Target points (N, dims) of the last crop -> source points (B, N, dims) in the original."""
+        """Where points of the last crop lie in the original.
+
+        Args:
+            thetas: of the levels, (B, theta_dim) each.
+            targets: (N, dims).
+
+        Returns:
+            (B, N, dims).
+        """
         for level, theta in reversed(list(zip(self._each(), thetas, strict=False))):
             targets = level.transform.points(theta, targets)
         return targets

@@ -26,7 +26,14 @@ class Kernel(Protocol):
     """Whether the weights of a place are divided by their sum: for kernels that do not sum to 1 by themselves."""
 
     def weight(self, distance: Tensor) -> Tensor:
-        """k(d) for distances d = x - m; differentiable where k is."""
+        """The kernel k.
+
+        Args:
+            distance: (...) d = x - m, from the pixels' centres to the place, in pixels.
+
+        Returns:
+            (...) k(d); differentiable where k is.
+        """
 
 
 class Integer:
@@ -164,7 +171,13 @@ KERNELS: dict[str, Callable[[], Any]] = {
 
 
 def kernel_by_name(name: str) -> Kernel:
-    """The kernel called `name` (bilinear and trilinear are one: the sampler takes the dimensions from the picture).
+    """The kernel called `name`.
+
+    Args:
+        name: of KERNELS; bilinear and trilinear are one, as the sampler takes the dimensions from the picture.
+
+    Returns:
+        A new kernel with its usual settings.
 
     Raises:
         UsageError: no kernel has that name.

@@ -20,7 +20,15 @@ NOWHERE = -1e4
 
 
 def regression_layer(inputs: int, start: Tensor) -> nn.Linear:
-    """A linear layer that returns `start` (theta_dim,) whatever comes in, until it is trained."""
+    """A linear layer that returns `start`, whatever comes in, until it is trained.
+
+    Args:
+        inputs: values that come in.
+        start: (theta_dim,).
+
+    Returns:
+        The layer, (B, inputs) -> (B, theta_dim).
+    """
     layer = nn.Linear(inputs, start.numel())
     nn.init.zeros_(layer.weight)
     with torch.no_grad():
@@ -173,7 +181,15 @@ class HeatmapLocalisation(nn.Module):
         return self.transform.theta(centre, shape)
 
     def see(self, x: Tensor, valid: Tensor | None = None) -> Seen:
-        """Map (B, C, h, w), cells that belong to the image (B, h, w) -> heatmap and shapes."""
+        """The heatmap and the shapes of every cell.
+
+        Args:
+            x: (B, C, h, w) map.
+            valid: (B, h, w) cells that belong to the image; all when left out.
+
+        Returns:
+            What is seen before a place is chosen.
+        """
         x = F.relu(self.stem(x))
         for conv, norm in zip(self.body, self.norms, strict=True):
             x = x + F.relu(norm(conv(x)))
@@ -202,7 +218,15 @@ class HeatmapLocalisation(nn.Module):
         return centre, shape, log_heat
 
     def turn(self, seen: Seen, where: Tensor | None = None) -> Tensor:
-        """The vector (B, 2) whose direction is the angle that `read` gives; its length says how far the cells agree."""
+        """The vector whose direction is the angle that `read` gives.
+
+        Args:
+            seen: from `see`.
+            where: (B, h, w) cells that may be averaged over; all when left out.
+
+        Returns:
+            (B, 2); its length says how far the cells agree.
+        """
         return self._turn(seen, self._log_heat(seen, where).exp())
 
     def _turn(self, seen: Seen, heat: Tensor) -> Tensor:
@@ -216,9 +240,16 @@ class HeatmapLocalisation(nn.Module):
         return logits.flatten(1).log_softmax(1).view_as(logits)
 
     def peaks(self, seen: Seen, count: int) -> list[tuple[Tensor, Tensor]]:
-        """The `count` highest peaks, highest first: (centre (B, 2), shape (B, shape_dim)) each.
+        """The highest peaks of the heatmap.
 
         Around a peak the soft-argmax runs over a crop's extent; then the crop's core is closed to the next peak.
+
+        Args:
+            seen: from `see`.
+            count: how many peaks.
+
+        Returns:
+            (centre (B, 2), shape (B, shape_dim)) of each, highest first.
         """
         free = torch.ones_like(seen.logits, dtype=torch.bool)
         reach = self._reach()
@@ -235,7 +266,16 @@ class HeatmapLocalisation(nn.Module):
         return poses
 
     def around(self, centre: Tensor, like: Tensor, reach: float | None = None) -> Tensor:
-        """Cells of maps `like` (B, h, w) within `reach` of a centre (B, 2) along both axes; half a crop unless given."""
+        """The cells near a place.
+
+        Args:
+            centre: (B, 2) normalised.
+            like: (B, h, w) maps whose cells are meant.
+            reach: how far along either axis, normalised; half a crop when left out. At least one and a half cells.
+
+        Returns:
+            (B, h, w) bool.
+        """
         reach = 0.5 * self._reach() if reach is None else reach
         xs, ys = self._cells(like)
         reach = max(reach, 1.5 * 2 / min(like.shape[-2:]))

@@ -26,20 +26,36 @@ class ParallelTransformers(nn.Module):
         self.transformers = nn.ModuleList(transformers)
 
     def forward(self, U: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> crops (B, K, C, H', W') and thetas (B, K, theta_dim)."""
+        """Cut K crops out of each image.
+
+        Args:
+            U: (B, C, H, W) images.
+            context: more tensors for every f_loc.
+
+        Returns:
+            crops (B, K, C, H', W'), thetas (B, K, theta_dim).
+        """
         pairs = [transformer(U, *context) for transformer in self.transformers]
         return torch.stack([crop for crop, _ in pairs], 1), torch.stack([theta for _, theta in pairs], 1)
 
 
 def diversity_loss(transform: Transformation, theta: Tensor) -> Tensor:
-    """How much K crops of an image take the same thing: a scalar from 0 (apart) to 1 (all at one place).
+    """How much K crops of an image take the same thing.
 
     exp(-distance of the centres / their mean half side), averaged over pairs. Its slope is steepest where crops meet; exactly
     on top of each other they have no direction to part in, so start them at different places (`spread_starts`).
 
     Args:
-        transform: the transformation.
+        transform: T_theta of the crops.
         theta: (B, K, theta_dim); one crop gives 0.
+
+    Returns:
+        A scalar from 0 (apart) to 1 (all at one place).
+
+    Example:
+        >>> from stn_cli.stn import by_name, diversity_loss
+        >>> round(float(diversity_loss(by_name("box"), torch.tensor([[[0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0]]]))), 3)
+        1.0
     """
     k = theta.shape[1]
     if k < 2 or theta.shape[0] == 0:
@@ -52,7 +68,21 @@ def diversity_loss(transform: Transformation, theta: Tensor) -> Tensor:
 
 
 def spread_starts(transform: Transformation, count: int, side: float = 0.5) -> Tensor:
-    """Thetas (count, theta_dim) of upright crops with half side `side`, spread evenly on a circle around the image's middle."""
+    """Where K crops may begin: spread evenly on a circle around the image's middle.
+
+    Args:
+        transform: T_theta of the crops.
+        count: K.
+        side: half side of each, as a share of the image's.
+
+    Returns:
+        (count, theta_dim).
+
+    Example:
+        >>> from stn_cli.stn import by_name, spread_starts
+        >>> spread_starts(by_name("box"), 3).shape
+        torch.Size([3, 4])
+    """
     angle = torch.arange(count) * (2 * torch.pi / count)
     reach = 0.0 if count == 1 else max(0.0, 1 - side) / 2 + 0.05
     centre = reach * torch.stack([angle.cos(), angle.sin()], -1)

@@ -13,7 +13,7 @@ from stn_cli.errors import UsageError
 from stn_cli.geometry import index_to_normalised, pixel_index
 from stn_cli.stn.sampler import check_finite
 
-PADDINGS = ("border", "zeros")
+REDUCED_PADDINGS = ("border", "zeros")
 
 
 class Pyramid:
@@ -49,7 +49,15 @@ class Pyramid:
         )  # (L, 4): x, y, W_l, H_l
 
     def read(self, grid: Tensor, level: Tensor) -> Tensor:
-        """Bilinear read of one level: grid (B, R, h, w, 2), level (B, R) whole numbers -> (B, C, R, h, w), border outside."""
+        """Read one level of each crop, bilinearly; outside, the border.
+
+        Args:
+            grid: (B, R, h, w, 2) source coordinates of R crops of each image.
+            level: (B, R) whole numbers.
+
+        Returns:
+            (B, C, R, h, w).
+        """
         B, R, h, w, _ = grid.shape
         x0, y0, width, height = self.origins[level].unbind(-1)  # (B, R) each
         # A level made with ceil_mode covers 2^l H_l >= H pixels: read in units of whole level pixels.
@@ -85,7 +93,7 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
     if padding == "zeros":
         V = V * _coverage(grid, pyramid.size)[:, :, None]
     elif padding != "border":
-        raise UsageError("unknown padding", padding, f"known: {', '.join(PADDINGS)}")
+        raise UsageError("unknown padding", padding, f"known: {', '.join(REDUCED_PADDINGS)}")
     return V
 
 
@@ -108,7 +116,11 @@ def _can_fuse(pyramid: Pyramid, grid: Tensor) -> bool:
 
 @cache
 def has_triton() -> bool:
-    """Whether the fused kernel can be built: torch's wheels for Linux bring Triton, others do not."""
+    """Whether the fused kernels can be built.
+
+    Returns:
+        True with Triton, which torch's wheels for Linux bring; others do not.
+    """
     return importlib.util.find_spec("triton") is not None
 
 

@@ -95,6 +95,9 @@ def _check(U: Tensor, grid: Tensor, padding: str, backend: str) -> None:
 def check_finite(grid: Tensor) -> None:
     """See that coordinates are finite, where looking costs nothing: on the CPU, outside a traced graph.
 
+    Args:
+        grid: (...) coordinates.
+
     Raises:
         UsageError: they are not.
     """

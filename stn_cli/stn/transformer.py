@@ -66,19 +66,43 @@ class SpatialTransformer(nn.Module):
         self.sides, self.inside, self.fold = sides, inside, fold
 
     def forward(self, U: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) -> crops (B, C, H', W') and theta (B, theta_dim); `context` is handed on to f_loc."""
+        """Cut a crop out of each image.
+
+        Args:
+            U: (B, C, H, W) images or maps.
+            context: more tensors for f_loc.
+
+        Returns:
+            crops (B, C, H', W'), theta (B, theta_dim).
+        """
         theta = self.regress(U, *context)
         return self.read(U, self.transform.grid(theta, self.size)), theta
 
     def regress(self, U: Tensor, *context: Tensor) -> Tensor:
-        """f_loc and the bounds: theta (B, theta_dim)."""
+        """f_loc and the bounds.
+
+        Args:
+            U: (B, C, H, W) images or maps.
+            context: more tensors for f_loc.
+
+        Returns:
+            theta (B, theta_dim).
+        """
         theta: Tensor = self.localisation(U, *context)
         if self.sides is not None or self.inside or not self.fold:
             theta = self.transform.bound(theta, sides=self.sides, inside=self.inside, fold=self.fold)
         return theta
 
     def read(self, U: Tensor, points: Tensor) -> Tensor:
-        """Sample U (B, C, H, W) at points (B, H', W', 2) as this transformer does."""
+        """Sample as this transformer does.
+
+        Args:
+            U: (B, C, H, W) images or maps.
+            points: (B, H', W', 2) source coordinates.
+
+        Returns:
+            (B, C, H', W').
+        """
         if self.antialias:
             return sample_reduced(Pyramid(U), points[:, None], padding=self.padding)[:, 0]
         return sample(U, points, kernel=self.kernel, padding=self.padding)
@@ -86,14 +110,17 @@ class SpatialTransformer(nn.Module):
     def parameter_groups(
         self, lr: float, localisation_share: float = 0.1, shared: nn.Module | None = None
     ) -> list[dict[str, Any]]:
-        """Optimiser groups in which f_loc learns at `localisation_share` of the base rate.
+        """Optimiser groups in which f_loc learns at a share of the base rate.
 
         The paper's networks needed a tenth of the base rate for f_loc or less; larger steps throw the crop off the image.
 
         Args:
             lr: the base rate; a learned basis or kernel takes it.
-            localisation_share: see above.
+            localisation_share: of the base rate, for f_loc.
             shared: a part of f_loc that also serves the network behind it; left out here.
+
+        Returns:
+            One group, or two where something besides f_loc is learned.
         """
         held = set() if shared is None else {id(p) for p in shared.parameters()}
         slow = [p for p in self.localisation.parameters() if id(p) not in held]
@@ -121,14 +148,21 @@ class TransformerPool(nn.Module):
         self.localisation, self.transform, self.factor = localisation, transform, factor
 
     def forward(self, U: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H / factor, W / factor)."""
+        """Shrink a map.
+
+        Args:
+            U: (B, C, H, W).
+
+        Returns:
+            (B, C, H / factor, W / factor), rounded down.
+        """
         size = max(1, U.shape[-2] // self.factor), max(1, U.shape[-1] // self.factor)
         points = self.transform.grid(self.localisation(U), size)
         return sample_reduced(Pyramid(U), points[:, None])[:, 0]
 
 
 def append_theta(features: Tensor, theta: Tensor) -> Tensor:
-    """theta fed forward to later layers: it says explicitly how the crop was transformed (paper, section 3.4).
+    """Feed theta forward to later layers: it says explicitly how the crop was transformed (paper, section 3.4).
 
     Args:
         features: (B, F) or maps (B, C, h, w).
@@ -136,6 +170,10 @@ def append_theta(features: Tensor, theta: Tensor) -> Tensor:
 
     Returns:
         (B, F + theta_dim), or (B, C + theta_dim, h, w) with theta the same in every cell.
+
+    Example:
+        >>> append_theta(torch.zeros(8, 10), torch.zeros(8, 6)).shape
+        torch.Size([8, 16])
     """
     wide = theta.to(features.dtype).view(*theta.shape, *[1] * (features.ndim - 2))
     return torch.cat([features, wide.expand(*theta.shape, *features.shape[2:])], 1)

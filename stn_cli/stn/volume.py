@@ -22,6 +22,11 @@ def flatten_volume(V: Tensor, axis: str = "z", *, how: str = "sum") -> Tensor:
 
     Raises:
         UsageError: not a volume, or an unknown name.
+
+    Example:
+        >>> import torch
+        >>> flatten_volume(torch.ones(1, 1, 5, 4, 3), "z").shape
+        torch.Size([1, 1, 4, 3])
     """
     if V.ndim != 5 or axis not in AXES or how not in ("sum", "mean"):
         raise UsageError(

@@ -51,6 +51,9 @@ class Aside:
     def put(self, frame: VideoFrame) -> None:
         """Put the next frame aside.
 
+        Args:
+            frame: to be had back later.
+
         Raises:
             OutputError: the disk is full.
         """
@@ -67,7 +70,11 @@ class Aside:
         self._entries.append((frame.index, frame.time, at, len(data)))
 
     def stamps(self) -> list[tuple[int, float]]:
-        """Index and time of the frames, in their order."""
+        """What the frames are.
+
+        Returns:
+            (index, time in seconds) of each, in their order.
+        """
         return [(index, time) for index, time, _, _ in self._entries]
 
     def backwards(self) -> Iterator[VideoFrame]:

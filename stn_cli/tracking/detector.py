@@ -17,29 +17,10 @@ from stn_cli.encoders import Encoder
 from stn_cli.geometry import boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
-from stn_cli.tracking.template import FIRST_BOXES, Template
+from stn_cli.tracking.kind_settings import DETECTOR
+from stn_cli.tracking.settings import BOX, TEMPLATE, VIEW
+from stn_cli.tracking.template import Template
 from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
-
-LIKENESS, SCORE_LIKENESS = 0.5, 0.25
-"""What the spread of the object's pixels counts beside the fit, to place a box and to believe it."""
-RESHAPED, RESIZED = 0.5, 1.0
-"""What another log aspect ratio than the first object's costs, and another log size, squared. The usual size stays the first one: what is found
-teaches, and sizes that followed it would shrink from round to round to the part that is most alike."""
-GRID = 25
-ZOOMS = (0.85, 1.0, 1.18)
-"""Sizes that are tried first, in units of the usual one."""
-SPREADS = ((0.12, 60), (0.06, 50), (0.03, 40))
-PEAKS, KEPT = 6, 4
-STEP = 0.6
-APART, SAME = 0.4, 0.5
-"""Overlap above which two peaks of a window, and two detections, are one object."""
-PROMISING = -0.2
-"""What a place must be worth to be looked at closely."""
-LEAST, LEAST_TAUGHT = 0.1, 0.25
-"""Score of a detection, and from which it teaches the next round."""
-ROUNDS = 4
-LOOK, LOOK_PARTS = 48, 3
-"""Numbers that say what an object looks like: random projections of its features at 3 x 3 places, which keep their angles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +30,7 @@ class Detection:
     Attributes:
         box: (x1, y1, x2, y2) in pixels of the frame, cut to it.
         score: in [0, 1].
-        look: (LOOK,) features of its parts in their places, to tell it from others by.
+        look: (D,) features of its parts in their places, to tell it from others by.
     """
 
     box: tuple[float, float, float, float]
@@ -83,36 +64,49 @@ class Detector:
         self._generator = torch.Generator().manual_seed(seed)
         self._eye = Eye(encoder, self.device)
         first = torch.tensor([float(v) for v in box], device=self.device)
-        self._sides = (first[2:] - first[:2]).clamp(min=4)
+        self._sides = (first[2:] - first[:2]).clamp(min=BOX.least_side)
         self._aspect = (self._sides[0] / self._sides[1]).log()
         self._size = frame.shape[0], frame.shape[1]
         with torch.inference_mode():
             view = self._eye.look(frame, window_around(first))
-            width = len(view.cells) * LOOK_PARTS**2
-            self._mixing = torch.randn((width, LOOK), generator=self._generator).to(self.device)
+            width = len(view.cells) * DETECTOR.look_parts**2
+            self._mixing = torch.randn((width, DETECTOR.look), generator=self._generator).to(self.device)
             self._template = Template([view], first, self._generator)
             self._foreground = Foreground(view, first)
             both = [
-                self._template.equations(v, b, FIRST_BOXES) for v, b in ((view, first), (view.mirrored(), view.mirror(first)))
+                self._template.equations(v, b, TEMPLATE.first_boxes)
+                for v, b in ((view, first), (view.mirrored(), view.mirror(first)))
             ]
             self._template.relearn(both, first=True)
 
     def scale_to(self, frame: tuple[int, int]) -> None:
-        """Go on with frames of another size (height, width) of the same video."""
+        """Go on with frames of another size of the same video.
+
+        Args:
+            frame: (height, width) of them.
+        """
         self._sides = self._sides * (max(frame) / max(self._size))
         self._size = frame
 
     @torch.inference_mode()
     def learn(self, frames: Sequence[Pixels], heard: Callable[[str], None] = lambda _: None) -> float:
-        """Learn from frames of the video; the mean number of objects that were believed in each, in the last round."""
+        """Learn from frames of the video.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB, all of one size.
+            heard: told of each step.
+
+        Returns:
+            The mean number of objects that were believed in each, in the last round.
+        """
         taught = 0
-        for _ in range(ROUNDS):
+        for _ in range(DETECTOR.rounds):
             equations: list[tuple[Tensor, Tensor]] = []
             taught = 0
             for frame in frames:
                 boxes, scores, _ = self._find(frame)
                 for number in range(min(len(boxes), self.objects)):
-                    if float(scores[number]) < LEAST_TAUGHT:
+                    if float(scores[number]) < DETECTOR.least_taught:
                         break
                     box, others = boxes[number], torch.cat([boxes[:number], boxes[number + 1 :]])
                     view = self._eye.look(frame, window_around(box))
@@ -127,7 +121,14 @@ class Detector:
 
     @torch.inference_mode()
     def detect(self, frame: Pixels) -> list[Detection]:
-        """The objects of a frame, best first."""
+        """The objects of a frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Returns:
+            What was found, best first.
+        """
         boxes, scores, looks = self._find(frame)
         return [
             Detection((b[0], b[1], b[2], b[3]), min(1.0, max(0.0, s)), look)
@@ -136,46 +137,46 @@ class Detector:
 
     def _find(self, frame: Pixels) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (M, 4), their scores and looks, best first."""
-        windows = windows_over(self._size, torch.cat([self._sides * 0, self._sides]), STEP)
+        windows = windows_over(self._size, torch.cat([self._sides * 0, self._sides]), VIEW.step)
         found = [part for view in self._eye.look_at([frame] * len(windows), windows) for part in self._find_in(view)]
         if not found:
             none = self._sides.new_zeros(0)
             return none.view(0, 4), none, none.view(0, 1)
         boxes, scores, looks = (torch.stack(column) for column in zip(*found, strict=True))
-        keep = _suppressed(boxes, scores, SAME)[: 4 * self.objects]
-        keep = keep[scores[keep] > LEAST]
+        keep = _suppressed(boxes, scores, DETECTOR.same)[: 4 * self.objects]
+        keep = keep[scores[keep] > DETECTOR.least]
         return boxes[keep], scores[keep], looks[keep]
 
     def _find_in(self, view: View) -> list[tuple[Tensor, Tensor, Tensor]]:
         odds, weighed = self._foreground.map(view), self._template.weighed(view)
-        places = view.places(GRID, self._sides)
-        boxes = torch.cat([boxes_around(places, (self._sides * zoom).expand_as(places)) for zoom in ZOOMS])
+        places = view.places(DETECTOR.places, self._sides)
+        boxes = torch.cat([boxes_around(places, (self._sides * zoom).expand_as(places)) for zoom in DETECTOR.zooms])
         worth = self._worth(view, odds, weighed, boxes)
-        peaks = _suppressed(boxes, worth, APART)[:PEAKS]
+        peaks = _suppressed(boxes, worth, DETECTOR.apart)[: DETECTOR.peaks]
         out = []
-        for peak in peaks[worth[peaks] > PROMISING]:
+        for peak in peaks[worth[peaks] > DETECTOR.promising]:
             box = self._refined(view, odds, weighed, boxes[peak])
             score = (
                 self._template.fit(view, box[None], weighed)[0]
-                + SCORE_LIKENESS * self._foreground.likeness(view, odds, box[None])[0]
+                + DETECTOR.believed_likeness * self._foreground.likeness(view, odds, box[None])[0]
             )
-            parts = view.sample(view.cells, box[None], LOOK_PARTS, 0.8).flatten()
+            parts = view.sample(view.cells, box[None], DETECTOR.look_parts, 0.8).flatten()
             out.append((box, score, F.normalize(parts @ self._mixing, dim=0)))
         return out
 
     def _refined(self, view: View, odds: Tensor, weighed: Tensor, box: Tensor) -> Tensor:
         best = box[None]
-        for spread, count in SPREADS:
+        for spread, count in zip(BOX.spreads, DETECTOR.counts, strict=True):
             tried = with_varied(best, spread, count, self._generator)
-            best = tried[self._worth(view, odds, weighed, tried).topk(KEPT).indices]
+            best = tried[self._worth(view, odds, weighed, tried).topk(DETECTOR.kept).indices]
         return best.mean(0)
 
     def _worth(self, view: View, odds: Tensor, weighed: Tensor, boxes: Tensor) -> Tensor:
         sides = boxes[:, 2:] - boxes[:, :2]
         aspect = (sides[:, 0] / sides[:, 1]).log() - self._aspect
-        fit = self._template.fit(view, boxes, weighed) + LIKENESS * self._foreground.likeness(view, odds, boxes)
+        fit = self._template.fit(view, boxes, weighed) + BOX.likeness * self._foreground.likeness(view, odds, boxes)
         resized = (sides / self._sides).log().mean(1)
-        return fit - RESHAPED * aspect.square() - RESIZED * resized.square()
+        return fit - DETECTOR.reshaped * aspect.square() - DETECTOR.resized * resized.square()
 
 
 def _suppressed(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:

@@ -21,36 +21,8 @@ from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import VideoFrame
 from stn_cli.tracking.follower import Follower
-from stn_cli.tracking.saliency import (
-    STEPS,
-    Map,
-    box_contrast,
-    colour_map,
-    cut_out,
-    motion_map,
-    parts_of,
-    reduced,
-    standard,
-)
-
-KEPT_SIDE = 640
-"""Longer side of the frames that are kept to learn from, pixels."""
-CLIPS, CLIP = 4, 48
-"""Pieces of the video that are kept, and their frames."""
-LOOKS = 24
-"""Frames in which candidates are looked for."""
-AGREES = 0.3
-"""Overlap with the part from which its outline is believed."""
-MOVES, STANDS_OUT = 3.0, 2.0
-"""Contrasts above these say no more."""
-FOLLOWED, TRIED = 6, 60
-"""Candidates that are followed, of how many that were ranked."""
-MET = 0.4
-"""Overlap with a track from which a candidate is the object of that track."""
-LEAST_WORTH = 0.1
-"""Worth of a track below which there is nothing to follow."""
-CROP = 64
-BORDER = 0.6
+from stn_cli.tracking.kind_settings import DISCOVERY, SALIENCY
+from stn_cli.tracking.saliency import Map, box_contrast, colour_map, cut_out, motion_map, parts_of, reduced, standard
 
 
 @dataclass(slots=True)
@@ -77,8 +49,9 @@ class Candidate:
         """What candidates are ranked by; of two that explain as much the larger one is the whole."""
         area = (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
         touches = min(self.box[0], self.box[1], 1 - self.box[2], 1 - self.box[3]) < 0.01
-        worth = max(0.0, self.recurs) * (0.3 + 0.7 * self.agrees) * min(max(0.0, self.moves), MOVES)
-        return worth * min(max(0.1, self.stands_out), STANDS_OUT) ** 0.5 * area**0.25 * (BORDER if touches else 1.0)
+        worth = max(0.0, self.recurs) * (0.3 + 0.7 * self.agrees) * min(max(0.0, self.moves), DISCOVERY.most_motion)
+        worth *= min(max(0.1, self.stands_out), DISCOVERY.most_colour) ** 0.5 * area**0.25
+        return worth * (DISCOVERY.at_border if touches else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,51 +85,72 @@ class Kept:
 
     @classmethod
     def of(cls, frames: Iterable[VideoFrame], expected: int | None) -> Kept:
-        """Keep CLIPS pieces of CLIP frames of a video of `expected` frames; all of them when it is short, or its length is not known."""
+        """Keep some pieces of a video.
+
+        Args:
+            frames: of the video.
+            expected: how many there are, where that is known.
+
+        Returns:
+            All frames of a short video; the first ones where the length is not known; else pieces spread evenly.
+        """
         kept = cls([], [], [])
-        total = CLIPS * CLIP
-        starts = (
-            [0] if expected is None or expected <= total else [round(i * (expected - CLIP) / (CLIPS - 1)) for i in range(CLIPS)]
-        )
-        length = total if len(starts) == 1 else CLIP
+        clips, clip = DISCOVERY.clips, DISCOVERY.clip
+        starts, length = [0], clips * clip
+        if expected is not None and expected > length:
+            starts, length = [round(i * (expected - clip) / (clips - 1)) for i in range(clips)], clip
         for number, frame in enumerate(frames):
-            clip = next((i for i, start in enumerate(starts) if start <= number < start + length), None)
-            if clip is not None:
-                kept.frames.append(reduced(frame.pixels, KEPT_SIDE))
+            piece = next((i for i, start in enumerate(starts) if start <= number < start + length), None)
+            if piece is not None:
+                kept.frames.append(reduced(frame.pixels, DISCOVERY.side))
                 kept.indices.append(frame.index)
-                kept.clips.append(clip)
+                kept.clips.append(piece)
             elif number >= starts[-1] + length:
                 break
         return kept
 
     def looks(self) -> list[int]:
-        """Frames in which candidates are looked for: spread evenly, with neighbours on both sides where there are any."""
+        """Choose the frames in which candidates are looked for.
+
+        Returns:
+            Their numbers, spread evenly, with neighbours on both sides where there are any.
+        """
         chosen: list[int] = []
         for clip in sorted(set(self.clips)):
             own = [i for i, c in enumerate(self.clips) if c == clip]
-            edge = min(max(STEPS), (len(own) - 1) // 2)
+            edge = min(max(SALIENCY.steps), (len(own) - 1) // 2)
             inner = own[edge : len(own) - edge]
-            count = max(1, min(len(inner), LOOKS // len(set(self.clips))))
+            count = max(1, min(len(inner), DISCOVERY.looks // len(set(self.clips))))
             chosen += [inner[round(i * (len(inner) - 1) / max(1, count - 1))] for i in range(count)]
         return sorted(set(chosen))
 
     def neighbours(self, at: int) -> list[tuple[Pixels, Pixels]]:
-        """The frames before and after one, for each step; the nearest there is."""
+        """The frames around one, which its motion is seen by.
+
+        Args:
+            at: its number.
+
+        Returns:
+            The frames before and after it, for each step; the nearest there is.
+        """
         own = [i for i, c in enumerate(self.clips) if c == self.clips[at]]
-        return [(self.frames[max(own[0], at - step)], self.frames[min(own[-1], at + step)]) for step in STEPS]
+        return [(self.frames[max(own[0], at - step)], self.frames[min(own[-1], at + step)]) for step in SALIENCY.steps]
 
 
 def discover(
     kept: Kept, encoder: Encoder, device: torch.device, heard: Callable[[str], None] = lambda _: None, seed: int = 0
 ) -> Anchor | None:
-    """The object of a video and where it is best seen; None when nothing in it is worth to be followed.
+    """Find the object of a video, and where it is best seen.
 
     Args:
         kept: frames of the video.
         encoder: gives the features.
         device: to work on.
         heard: told of each step.
-        seed: of everything random.
+        seed: of the random numbers.
+
+    Returns:
+        Where to begin; None where nothing is worth following.
     """
     if len(kept.frames) < 3:
         return None
@@ -173,8 +167,8 @@ def discover(
     candidates.sort(key=lambda c: -c.value)
     tracks: list[dict[int, tuple[float, float, float, float] | None]] = []
     best: Anchor | None = None
-    for candidate in candidates[:TRIED]:
-        if candidate.value <= 0 or any(_meets(track.get(candidate.at), candidate.box, MET) for track in tracks):
+    for candidate in candidates[: DISCOVERY.tried]:
+        if candidate.value <= 0 or any(_meets(track.get(candidate.at), candidate.box, DISCOVERY.met) for track in tracks):
             continue
         track, fit = _follow(kept, candidate, encoder, device, seed)
         heard("what stays")
@@ -182,9 +176,9 @@ def discover(
         worth = _worth(track, fit, looks, motions, candidates)
         if best is None or worth > best.worth:
             best = Anchor(kept.indices[candidate.at], candidate.box, worth)
-        if len(tracks) == FOLLOWED:
+        if len(tracks) == DISCOVERY.followed:
             break
-    return best if best is not None and best.worth >= LEAST_WORTH else None
+    return best if best is not None and best.worth >= DISCOVERY.least_worth else None
 
 
 def _candidates(frame: Pixels, at: int, motion: Map) -> list[Candidate]:
@@ -194,7 +188,7 @@ def _candidates(frame: Pixels, at: int, motion: Map) -> list[Candidate]:
         for part in parts_of(values):
             outline = cut_out(frame, part)
             agrees = overlap(outline, part.box) if outline else 0.0
-            box = outline if outline and agrees > AGREES else part.box
+            box = outline if outline and agrees > DISCOVERY.agrees else part.box
             found.append(Candidate(at, box, agrees, box_contrast(motion, box), box_contrast(colour, box)))
     return found
 
@@ -222,7 +216,7 @@ def _crop(frame: Pixels, box: tuple[float, float, float, float]) -> Pixels:
     h, w = frame.shape[:2]
     x1, y1 = min(int(box[0] * w), w - 1), min(int(box[1] * h), h - 1)
     x2, y2 = max(x1 + 1, int(np.ceil(box[2] * w))), max(y1 + 1, int(np.ceil(box[3] * h)))
-    return cv2.resize(frame[y1:y2, x1:x2], (CROP, CROP), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return cv2.resize(frame[y1:y2, x1:x2], (DISCOVERY.crop, DISCOVERY.crop), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 @torch.inference_mode()

@@ -20,7 +20,14 @@ MIXING: Plane = orientation_mixing(torch.float32).numpy()
 
 
 def edges(window: Pixels) -> Plane:
-    """(H, W, 3) uint8 RGB, sides multiples of 4 -> (14, H / 4, W / 4); what `GradientEncoder.maps` gives, to some thousandths."""
+    """What `GradientEncoder.maps` gives, to some thousandths.
+
+    Args:
+        window: (H, W, 3) uint8 RGB, sides multiples of 4.
+
+    Returns:
+        (14, H / 4, W / 4).
+    """
     rgb = window.astype(np.float32) * np.float32(1 / 255)
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab) * np.float32(0.01)
     mean = _cells(lab)

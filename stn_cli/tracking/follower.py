@@ -20,44 +20,9 @@ from stn_cli.geometry import box_iou, boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.glimpse import Glimpse
+from stn_cli.tracking.settings import BOX, GLIMPSE, LEARNING, PRESENCE, VIEW
 from stn_cli.tracking.template import Template
 from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
-
-LIKENESS = 0.5
-"""What the spread of the object's pixels counts beside the fit."""
-FAR = 0.15
-"""What a place at the side of the window costs."""
-RESIZED, RESHAPED = 1.0, 0.3
-"""What a change of the log sides since the last frame costs, and one of the log aspect ratio since the first, squared."""
-GRID = 15
-"""Places along a side of the window that are tried first."""
-PEAKS, KEPT = 3, 5
-SPREADS = ((0.12, 120), (0.06, 80), (0.03, 60))
-"""Boxes around the best ones in each round of refinement: their spread in units of the sides, and how many."""
-FIRST_VIEWS, VIEW_SHIFT, VIEW_ZOOM = 5, 0.2, 0.15
-"""Windows in which the first frame is learnt from, how far they are moved at most, in sides, and the largest change of their log side."""
-MOMENTUM = 0.5
-LEARN_EVERY, SOLVE_EVERY = 2, 4
-"""Looks between lessons, and between those after which the template is solved anew."""
-GLIMPSES_AFTER, GLIMPSES = 8, 2
-"""Looks after which frames may be glimpsed at instead, and how many in a row."""
-LEAST_SIDE = 4.0
-PRESENT, RETURNED = 0.25, 0.45
-"""Fit from which the object is there, and from which it is believed to be back."""
-UNTAUGHT = 0.2
-"""The first of them until a lesson counts: the fit falls while all that is known is one frame, and what is lost so early stays lost."""
-PRESENT_SHARE, RETURNED_SHARE = 0.5, 0.65
-"""The same, as shares of the usual fit: the higher one counts. What fits at .9 while it is there is not there at .4."""
-USUAL_RATE = 0.15
-"""How fast the usual fit follows the fits of the frames in which the object was seen; it begins at 0, as looks change most at first."""
-ON_FRAME, BACK_ON_FRAME = 0.3, 0.6
-"""Share of the box that must lie on the frame for the object to be there, and to be believed to be back."""
-BETTER, AGREES = 0.1, 0.3
-"""How much better a detector's proposal must fit than what was found, and the overlap from which it is the same."""
-OVERLAP = 0.6
-"""Step between windows in which a lost object is looked for, share of their side."""
-PASS, MOST_WINDOWS = 8, 6
-"""Frames in which the whole frame is looked through, and windows in each at most: where there would be more, they are larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +59,7 @@ class Follower:
         self._eye = Eye(encoder, self.device)
         self.frame_size = frame.shape[0], frame.shape[1]
         first = torch.tensor([float(v) for v in box], device=self.device)
-        self._centre, self._sides = (first[:2] + first[2:]) / 2, (first[2:] - first[:2]).clamp(min=LEAST_SIDE)
+        self._centre, self._sides = (first[:2] + first[2:]) / 2, (first[2:] - first[:2]).clamp(min=BOX.least_side)
         self._first_sides = self._sides
         self._speed = torch.zeros(2, device=self.device)
         self._seen, self._absent = 0, 0
@@ -108,7 +73,7 @@ class Follower:
         with torch.inference_mode():
             view = self._eye.look(frame, window_around(self._box()))
             # what the network makes of an object depends on where in the window it is: all later ones are cut around an expectation
-            others = [self._window_beside() for _ in range(FIRST_VIEWS - 1)]
+            others = [self._window_beside() for _ in range(BOX.first_views - 1)]
             views = [view, *self._eye.look_at([frame] * len(others), others)]
             self._template = Template(views, self._box(), torch.Generator().manual_seed(seed + 1))
             self._foreground = Foreground(view, self._box())
@@ -117,20 +82,23 @@ class Follower:
         """A window in which the object is not quite in the middle, nor quite as large as usual."""
         left, top, side = window_around(self._box())
         x, y, larger = (2 * torch.rand(3, generator=self._generator) - 1).tolist()
-        other = round(side * math.exp(VIEW_ZOOM * larger))
+        other = round(side * math.exp(BOX.view_zoom * larger))
         return (
-            round(left + VIEW_SHIFT * side * x + (side - other) / 2),
-            round(top + VIEW_SHIFT * side * y + (side - other) / 2),
+            round(left + BOX.view_shift * side * x + (side - other) / 2),
+            round(top + BOX.view_shift * side * y + (side - other) / 2),
             other,
         )
 
     @torch.inference_mode()
     def step(self, frame: Pixels, proposals: Sequence[Sequence[float]] = ()) -> Sighting:
-        """The next frame.
+        """Look at the next frame.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
-            proposals: boxes (x1, y1, x2, y2) at which a detector believes the object; one that fits clearly better is taken.
+            proposals: boxes (x1, y1, x2, y2) where a detector sees the object; one that fits clearly better is taken.
+
+        Returns:
+            What the frame showed.
         """
         glimpsed = self._glimpsed(frame, proposals)
         if glimpsed is not None:
@@ -138,27 +106,27 @@ class Follower:
         expected = self._centre + self._speed
         view = self._eye.look(frame, window_around(boxes_around(expected[None], self._sides[None])[0]))
         odds = self._foreground.map(view)
-        box, fit = self._search(view, odds, expected, FAR)
-        taught = self._seen >= SOLVE_EVERY + LEARN_EVERY
-        present = max(PRESENT if taught else UNTAUGHT, PRESENT_SHARE * self._usual)
-        returned = max(RETURNED, RETURNED_SHARE * self._usual)
-        least, share = (returned, BACK_ON_FRAME) if self._absent else (present, ON_FRAME)
+        box, fit = self._search(view, odds, expected, BOX.far)
+        taught = self._seen >= LEARNING.solve_every + LEARNING.lesson_every
+        present = max(PRESENCE.there if taught else PRESENCE.untaught, PRESENCE.there_share * self._usual)
+        returned = max(PRESENCE.back, PRESENCE.back_share * self._usual)
+        least, share = (returned, PRESENCE.back_on_frame) if self._absent else (present, PRESENCE.on_frame)
         lost = fit < least or self._on_frame(box) < share
-        rivals = [r for r in self._rivals(frame, box, proposals, lost) if self._on_frame(r[2]) >= BACK_ON_FRAME]
+        rivals = [r for r in self._rivals(frame, box, proposals, lost) if self._on_frame(r[2]) >= PRESENCE.back_on_frame]
         best = max(rivals, key=lambda rival: rival[3], default=None)
-        if best is not None and best[3] >= (returned if lost else max(returned, fit + BETTER)):
+        if best is not None and best[3] >= (returned if lost else max(returned, fit + BOX.better)):
             view, odds, box, fit = best
             self._speed, lost = torch.zeros_like(self._speed), False
         score = max(0.0, min(1.0, fit))
         if lost:
             self._absent += 1
-            self._speed = MOMENTUM * self._speed
+            self._speed = BOX.momentum * self._speed
             return Sighting(self._clipped(self._box()), score, False)
-        self._usual += USUAL_RATE * (fit - self._usual)
+        self._usual += PRESENCE.usual_rate * (fit - self._usual)
         self._believe(view, odds, box)
         self._score = score
-        if self._seen > GLIMPSES_AFTER:
-            self._glimpse, self._glimpses = Glimpse(frame, self._box().tolist(), view.side), GLIMPSES
+        if self._seen > GLIMPSE.after:
+            self._glimpse, self._glimpses = Glimpse(frame, self._box().tolist(), view.side), GLIMPSE.in_a_row
         return Sighting(self._clipped(box), score, True)
 
     def _glimpsed(self, frame: Pixels, proposals: Sequence[Sequence[float]]) -> Sighting | None:
@@ -186,18 +154,18 @@ class Follower:
             """What boxes (N, 4) are chosen by (N,)."""
             centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
             change = (sides / self._sides).log()
-            cost = RESIZED * change.square().sum(1) + RESHAPED * (change[:, 1] - change[:, 0] + stretched).square()
+            cost = BOX.resized * change.square().sum(1) + BOX.reshaped * (change[:, 1] - change[:, 0] + stretched).square()
             if pull:
                 cost = cost + pull / (view.side / 2) ** 2 * (centres - expected).square().sum(1)
             fits = self._template.fit(view, boxes, weighed)
-            return fits + LIKENESS * self._foreground.likeness(view, odds, boxes) - cost
+            return fits + BOX.likeness * self._foreground.likeness(view, odds, boxes) - cost
 
-        places = view.places(GRID, self._sides)
+        places = view.places(BOX.places, self._sides)
         boxes = boxes_around(places, self._sides.expand_as(places))
-        best = boxes[worth(boxes).topk(PEAKS).indices]
-        for spread, count in SPREADS:
+        best = boxes[worth(boxes).topk(BOX.peaks).indices]
+        for spread, count in zip(BOX.spreads, BOX.counts, strict=True):
             boxes = with_varied(best, spread, count, self._generator)
-            best = boxes[worth(boxes).topk(KEPT).indices]
+            best = boxes[worth(boxes).topk(BOX.kept).indices]
         box = best.mean(0)
         return box, float(self._template.fit(view, box[None], weighed))
 
@@ -205,16 +173,16 @@ class Follower:
         h, w = self.frame_size
         centre = centre.clamp(min=0).minimum(centre.new_tensor([w, h]))
         if not self._absent:
-            self._speed = MOMENTUM * self._speed + (1 - MOMENTUM) * (centre - self._centre)
-        self._centre, self._sides = centre, sides.clamp(min=LEAST_SIDE).minimum(centre.new_tensor([w, h]) * 1.2)
+            self._speed = BOX.momentum * self._speed + (1 - BOX.momentum) * (centre - self._centre)
+        self._centre, self._sides = centre, sides.clamp(min=BOX.least_side).minimum(centre.new_tensor([w, h]) * 1.2)
         self._absent = 0
 
     def _believe(self, view: View, odds: Tensor, box: Tensor) -> None:
         self._place((box[:2] + box[2:]) / 2, box[2:] - box[:2])
         self._seen += 1
-        if self._seen % LEARN_EVERY == 0:
+        if self._seen % LEARNING.lesson_every == 0:
             self._take_lesson()
-            self._lesson = self._learner.submit(self._learn, view, self._box(), odds, self._seen % SOLVE_EVERY == 0)
+            self._lesson = self._learner.submit(self._learn, view, self._box(), odds, self._seen % LEARNING.solve_every == 0)
 
     def _take_lesson(self) -> None:
         """What was learnt from the frame before counts from now on: learning runs beside the look at the next frames, until the next lesson."""
@@ -247,7 +215,7 @@ class Follower:
         if lost:
             if not self._windows:
                 self._windows = self._all_windows()
-                self._in_each = min(MOST_WINDOWS, -(-len(self._windows) // PASS))
+                self._in_each = min(PRESENCE.most_windows, -(-len(self._windows) // PRESENCE.frames_of_a_pass))
             windows += self._windows[: self._in_each]
             self._windows = self._windows[self._in_each :]
         found = []
@@ -260,10 +228,10 @@ class Follower:
     def _others(self, proposals: Sequence[Sequence[float]], box: Tensor) -> list[Tensor]:
         """The proposals that are not at a box (4,)."""
         given = (torch.tensor([float(v) for v in proposal], device=self.device) for proposal in proposals)
-        return [p for p in given if float(box_iou(p, box)) < AGREES]
+        return [p for p in given if float(box_iou(p, box)) < BOX.agrees]
 
     def _all_windows(self) -> list[tuple[int, int, int]]:
         """Windows that cover the frame, those near to where the object was last seen first."""
         x, y = self._centre.tolist()
-        windows = windows_over(self.frame_size, self._box(), OVERLAP, PASS * MOST_WINDOWS)
+        windows = windows_over(self.frame_size, self._box(), VIEW.step, PRESENCE.frames_of_a_pass * PRESENCE.most_windows)
         return sorted(windows, key=lambda v: math.hypot(v[0] + v[2] / 2 - x, v[1] + v[2] / 2 - y))

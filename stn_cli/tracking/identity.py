@@ -17,22 +17,8 @@ import numpy.typing as npt
 
 from stn_cli.geometry import overlap
 from stn_cli.records import TrackedFrame, TrackedObject
+from stn_cli.tracking.kind_settings import IDENTITY
 from stn_cli.tracking.looks import Looks
-
-MEETING = 0.1
-"""Overlap from which two objects meet."""
-PAUSE = 8
-"""Frames without a meeting that end one."""
-AROUND = 12
-"""Frames before and after that are compared."""
-FAR, FARTHEST = 0.5, 3.0
-"""What a distance of the object's own size from the expected place counts against a likeness, and the largest one that is told apart."""
-SAME_TRACK = 0.1
-"""What it counts that the association had both as one track."""
-WAIT = 2.0
-"""Seconds after which an end is not joined to a beginning."""
-LEAST = -0.25
-"""Of likeness and distance together, from which two pieces are one object's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +44,15 @@ def settle(frames: Sequence[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
     Args:
         frames: of the whole video, in their order, objects by id.
         looks: of the tracks.
+
+    Returns:
+        The same frames, with other ids.
     """
     out = list(frames)
     names = _Names(frames)
     known = 0
     for begin, end in _meetings(frames):
-        reach = min(len(out), end + 1 + AROUND)
+        reach = min(len(out), end + 1 + IDENTITY.around)
         out[known:reach] = [names.given(frame) for frame in frames[known:reach]]
         known = max(known, reach)
         # what this meeting shows decides for all that comes after it; who takes part in it an earlier one may have renamed
@@ -117,7 +106,7 @@ def _meeting(frame: TrackedFrame) -> set[int]:
         track
         for i, one in enumerate(frame.objects)
         for other in frame.objects[i + 1 :]
-        if overlap(one.box, other.box) >= MEETING
+        if overlap(one.box, other.box) >= IDENTITY.meeting
         for track in (one.id, other.id)
     }
 
@@ -129,10 +118,10 @@ def _meetings(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
     while following is not None:
         begin, end = following
         following = next(later, None)
-        before = _most(frames, range(max(0, begin - AROUND), begin))
+        before = _most(frames, range(max(0, begin - IDENTITY.around), begin))
         while (
             following is not None
-            and frames[following[0]].time - frames[end].time <= WAIT
+            and frames[following[0]].time - frames[end].time <= IDENTITY.wait
             and _most(frames, range(end + 1, following[0])) < before
         ):
             end = following[1]
@@ -150,7 +139,7 @@ def _overlaps(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
     begin, last = -1, -1
     for place, frame in enumerate(frames):
         if _meeting(frame):
-            if begin >= 0 and place - last > PAUSE:
+            if begin >= 0 and place - last > IDENTITY.pause:
                 yield begin, last
                 begin = -1
             begin, last = (place if begin < 0 else begin), place
@@ -161,7 +150,10 @@ def _overlaps(frames: Sequence[TrackedFrame]) -> Iterator[tuple[int, int]]:
 def _matched(frames: Sequence[TrackedFrame], looks: Looks, begin: int, end: int) -> dict[int, int]:
     """New names of the tracks after a meeting."""
     members = set[int]().union(*(_meeting(frame) for frame in frames[begin : end + 1]))
-    before_span, after_span = range(max(0, begin - AROUND), begin), range(end + 1, min(len(frames), end + 1 + AROUND))
+    before_span, after_span = (
+        range(max(0, begin - IDENTITY.around), begin),
+        range(end + 1, min(len(frames), end + 1 + IDENTITY.around)),
+    )
     seen_before = {o.id for place in before_span for o in frames[place].objects}
     new = {o.id for place in range(begin, after_span.stop) for o in frames[place].objects} - seen_before
     before = [p for i in sorted(members & seen_before) if (p := _piece(frames, before_span, i, looks)) is not None]
@@ -185,9 +177,9 @@ def _assign(before: list[_Piece], after: list[_Piece]) -> list[tuple[_Piece, _Pi
         return []
     from scipy.optimize import linear_sum_assignment
 
-    worth = np.array([[_continues(a, b) + SAME_TRACK * (a.track == b.track) for b in after] for a in before])
-    rows, columns = linear_sum_assignment(-np.maximum(worth, LEAST - 1))
-    return [(before[i], after[j]) for i, j in zip(rows, columns, strict=True) if worth[i, j] >= LEAST]
+    worth = np.array([[_continues(a, b) + IDENTITY.same_track * (a.track == b.track) for b in after] for a in before])
+    rows, columns = linear_sum_assignment(-np.maximum(worth, IDENTITY.least - 1))
+    return [(before[i], after[j]) for i, j in zip(rows, columns, strict=True) if worth[i, j] >= IDENTITY.least]
 
 
 def _renamed(frame: TrackedFrame, names: Mapping[int, int]) -> TrackedFrame:
@@ -222,7 +214,7 @@ def _continues(before: _Piece, after: _Piece) -> float:
     alike = float(before.look @ after.look) if before.look.shape == after.look.shape else 0.0
     middles = before.places.mean(), after.places.mean()
     apart = sum(math.hypot(*(before.at(t) - after.at(t))) for t in middles) / 2 / max(1.0, (before.size + after.size) / 2)
-    return alike - FAR * min(FARTHEST, apart)
+    return alike - IDENTITY.far * min(IDENTITY.farthest, apart)
 
 
 def _joined(frames: list[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
@@ -238,17 +230,19 @@ def _joined(frames: list[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
         ended = frames[last].time
         near = [
             b
-            for _, b in begins[bisect_right(begins, (ended, math.inf)) : bisect_right(begins, (ended + 1.01 * WAIT, math.inf))]
+            for _, b in begins[
+                bisect_right(begins, (ended, math.inf)) : bisect_right(begins, (ended + 1.01 * IDENTITY.wait, math.inf))
+            ]
         ]
-        before = _piece(frames, range(max(first, last - AROUND), last + 1), a, looks) if near else None
+        before = _piece(frames, range(max(first, last - IDENTITY.around), last + 1), a, looks) if near else None
         for b in near:
             begin, end = spans[b]
-            if not 0 < frames[begin].time - ended <= WAIT:
+            if not 0 < frames[begin].time - ended <= IDENTITY.wait:
                 continue
             if b not in heads:
-                heads[b] = _piece(frames, range(begin, min(end, begin + AROUND) + 1), b, looks)
+                heads[b] = _piece(frames, range(begin, min(end, begin + IDENTITY.around) + 1), b, looks)
             after = heads[b]
-            if before is not None and after is not None and (worth := _continues(before, after)) >= LEAST:
+            if before is not None and after is not None and (worth := _continues(before, after)) >= IDENTITY.least:
                 pairs.append((-worth, a, b))
     earlier: dict[int, int] = {}
     continued: set[int] = set()

@@ -11,16 +11,20 @@ from stn_cli.media.decode import Pixels
 from stn_cli.records import PixelBox
 from stn_cli.tracking.detector import Detection, Detector
 from stn_cli.tracking.discover import Kept
+from stn_cli.tracking.kind_settings import DETECTOR, START
 from stn_cli.tracking.session import Session, Shown, no_such_frame, nothing_in
 from stn_cli.tracking.several import Joiner
-from stn_cli.tracking.starts import BATCH, batches, discovered, scaled
-
-LEARN_FROM = 24
-"""Frames that a detector of several objects learns from."""
+from stn_cli.tracking.starts import batches, discovered, scaled
 
 
 def follow_several(session: Session) -> Iterator[Shown]:
-    """The objects in each frame, in the order of the frames; what they look like is kept in the session.
+    """Follow the objects through the frames; what they look like is kept in the session.
+
+    Args:
+        session: what to follow.
+
+    Returns:
+        What each frame shows, in the order of the frames.
 
     Raises:
         ResourceError: the `trackers` library is not there.
@@ -30,7 +34,7 @@ def follow_several(session: Session) -> Iterator[Shown]:
     joiner = Joiner(session.video.info.fps / options.stride)
     session.looks = joiner.looks
     if session.localiser is not None:
-        for frames in batches(session.read("track"), 1 if live else BATCH):
+        for frames in batches(session.read("track"), 1 if live else START.batch):
             records = session.localiser.localise_batch([f.pixels for f in frames])
             for frame, record in zip(frames, records, strict=True):
                 found = [Detection(o.box, o.score, torch.zeros(1)) for o in record.objects[: options.objects]]
@@ -54,7 +58,7 @@ def _detector(session: Session) -> Detector | None:
         return None
     pixels, box, kept = shown
     detector = Detector(session.encoder, pixels, box, options.objects, session.device, options.seed)
-    frames = kept.frames[:: max(1, len(kept.frames) // LEARN_FROM)]
+    frames = kept.frames[:: max(1, len(kept.frames) // DETECTOR.learn_from)]
     detector.scale_to((frames[0].shape[0], frames[0].shape[1]))
     detector.learn(frames, session.heard)
     detector.scale_to((info.height, info.width))
@@ -70,7 +74,7 @@ def _first(session: Session) -> tuple[Pixels, PixelBox, Kept] | None:
             return None
         pixels = kept.frames[kept.indices.index(anchor.frame)]
         return pixels, scaled(anchor.box, (pixels.shape[0], pixels.shape[1])), kept
-    box = session.cut(options.init)
+    box = session.on_frame(options.init)
     session.reporter.stage("learn", None)
     return _frame(session, options.init_frame or 0), box, Kept.of(session.frames(), session.video.expected)
 

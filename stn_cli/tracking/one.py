@@ -15,11 +15,18 @@ from stn_cli.tracking.starts import Proposals, Start, find_start
 
 
 def follow_one(session: Session, folder: Path) -> Iterator[Shown]:
-    """The object in each frame, in the order of the frames.
+    """Follow the object through the frames.
 
     Args:
         session: what to follow.
         folder: for frames that come before the start.
+
+    Returns:
+        What each frame shows, in the order of the frames.
+
+    Raises:
+        InputError: `--init` names a frame that does not come.
+        OutputError: frames cannot be put aside.
     """
     proposals = Proposals(session)
     start = find_start(session, proposals)
@@ -49,7 +56,7 @@ class _One:
                 if frame.index < begins.frame:
                     aside.put(frame)
                     continue
-                box = self.session.cut(begins.box)
+                box = self.session.on_frame(begins.box)
                 follower = self._follower(frame.pixels, box)
                 if len(aside):
                     yield from self._backwards(aside, self._follower(frame.pixels, box))

@@ -9,7 +9,7 @@ from pathlib import Path
 from stn_cli.errors import UsageError
 from stn_cli.records import PixelBox
 
-FORMATS = ("csv", "coco")
+TRACK_FORMATS = ("csv", "coco")
 MOST_OBJECTS = 1000
 MOST_SEED = 2**63 - 1
 
@@ -30,7 +30,7 @@ class TrackOptions:
         formats: files beside tracks.json and tracks.txt.
         crops, video, show: also cut crops, write an annotated video, show it while it is made.
         stride, start, end, fps: see `open_video`.
-        seed: of everything random.
+        seed: of the random numbers.
 
     Raises:
         UsageError: a value makes no sense.
@@ -56,8 +56,8 @@ class TrackOptions:
 
     def __post_init__(self) -> None:
         for name in self.formats:
-            if name not in FORMATS:
-                raise UsageError("unknown --format", name, f"known: {', '.join(FORMATS)}")
+            if name not in TRACK_FORMATS:
+                raise UsageError("unknown --format", name, f"known: {', '.join(TRACK_FORMATS)}")
         if not 1 <= self.objects <= MOST_OBJECTS:
             raise UsageError(f"--objects must be 1 to {MOST_OBJECTS}", self.objects)
         if not 0 <= self.seed <= MOST_SEED:
@@ -73,6 +73,16 @@ class TrackOptions:
 
 
 def as_typed(box: PixelBox) -> str:
-    """A box (x1, y1, x2, y2) as it is typed: x,y,w,h."""
+    """A box as it is typed.
+
+    Args:
+        box: (x1, y1, x2, y2).
+
+    Returns:
+        `x,y,w,h`.
+
+    >>> as_typed((10.0, 20.0, 40.0, 60.0))
+    '10,20,30,40'
+    """
     x1, y1, x2, y2 = box
     return ",".join(f"{round(v, 6):.12g}" for v in (x1, y1, x2 - x1, y2 - y1))

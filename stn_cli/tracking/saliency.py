@@ -15,30 +15,21 @@ import numpy.typing as npt
 from stn_cli.coloc.search.outline import grab_cut
 from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
+from stn_cli.tracking.kind_settings import SALIENCY
 
 Map = npt.NDArray[np.float32]
 
-SIDE = 320
-"""Longer side at which motion and colours are compared, pixels."""
-STEPS = (1, 3)
-"""Frames between those that are compared: short steps for fast things, long ones for slow."""
-GROUND_ERROR = 1.0
-"""Pixels by which the ground's motion may differ from the camera's model."""
-MODEL_EVERY = 8
-NOISE = 0.3
-LEVELS = (1.0, 1.5, 2.0, 3.0)
-"""Thresholds of a map, standard deviations above its mean."""
-LEAST_AREA, MOST_AREA = 25, 0.5
-"""Of a part: pixels, and share of the frame."""
-RING = 0.3
-SAME = 0.6
-BORDER = 0.5
-"""What a part that touches the frame's border counts: it is cut off, or the frame's own."""
-MOST_PARTS = 4
-
 
 def reduced(frame: Pixels, side: int) -> Pixels:
-    """A frame with its longer side at most `side` pixels."""
+    """Make a frame smaller, if it is larger than asked for.
+
+    Args:
+        frame: (H, W, 3).
+        side: longer side at most, pixels.
+
+    Returns:
+        (h, w, 3).
+    """
     scale = side / max(frame.shape[:2])
     if scale >= 1:
         return frame
@@ -57,7 +48,7 @@ def motion_map(frame: Pixels, neighbours: list[tuple[Pixels, Pixels]]) -> Map:
         neighbours: (before, after) for each step.
 
     Returns:
-        (h, w) of the frame reduced to SIDE.
+        (h, w) of the frame, reduced.
     """
     own = _grey(frame)
     maps = [np.minimum(_against_scene(own, _grey(before)), _against_scene(own, _grey(after))) for before, after in neighbours]
@@ -66,28 +57,36 @@ def motion_map(frame: Pixels, neighbours: list[tuple[Pixels, Pixels]]) -> Map:
 
 
 def _grey(frame: Pixels) -> Any:
-    return cv2.cvtColor(reduced(frame, SIDE), cv2.COLOR_RGB2GRAY)
+    return cv2.cvtColor(reduced(frame, SALIENCY.side), cv2.COLOR_RGB2GRAY)
 
 
 def _against_scene(own: Any, other: Any) -> Map:
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(own, other, None)  # type: ignore[call-overload]
     h, w = own.shape
-    ys, xs = (v.ravel() for v in np.mgrid[MODEL_EVERY // 2 : h : MODEL_EVERY, MODEL_EVERY // 2 : w : MODEL_EVERY])
+    every = SALIENCY.model_every
+    ys, xs = (v.ravel() for v in np.mgrid[every // 2 : h : every, every // 2 : w : every])
     here = np.stack([xs, ys], 1).astype(np.float32)
     cv2.setRNGSeed(0)
     model: Any
-    model, _ = cv2.estimateAffine2D(here, here + flow[ys, xs], method=cv2.RANSAC, ransacReprojThreshold=GROUND_ERROR)
+    model, _ = cv2.estimateAffine2D(here, here + flow[ys, xs], method=cv2.RANSAC, ransacReprojThreshold=SALIENCY.ground_error)
     if model is None:
         return np.zeros((h, w), np.float32)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     scene_x, scene_y = (row[0] * x + row[1] * y + row[2] for row in model)
     left = np.hypot(flow[..., 0] - (scene_x - x), flow[..., 1] - (scene_y - y))
-    return (left / (np.median(left) + NOISE)).astype(np.float32)
+    return (left / (np.median(left) + SALIENCY.noise)).astype(np.float32)
 
 
 def colour_map(frame: Pixels) -> Map:
-    """How unlike the frame's usual colours, and those around it, each pixel's are: (h, w) of the frame reduced to SIDE."""
-    small = reduced(frame, SIDE)
+    """How unlike the frame's usual colours, and those around it, each pixel's are.
+
+    Args:
+        frame: (H, W, 3).
+
+    Returns:
+        (h, w) of the frame, reduced.
+    """
+    small = reduced(frame, SALIENCY.side)
     colours = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.5)
     rows = colours.reshape(-1, 3)
     rows = rows - np.median(rows, 0)
@@ -100,7 +99,14 @@ def colour_map(frame: Pixels) -> Map:
 
 
 def standard(values: Map) -> Map:
-    """A map with mean 0 and spread 1, without its extremes."""
+    """Bring a map to mean 0 and spread 1, and cut off its extremes.
+
+    Args:
+        values: (h, w).
+
+    Returns:
+        (h, w).
+    """
     return np.clip((values - values.mean()) / (values.std() + 1e-6), -1, 4)
 
 
@@ -120,38 +126,53 @@ class Part:
 
 
 def parts_of(values: Map) -> list[Part]:
-    """The parts of a map that stand out most, at any threshold."""
+    """The parts of a map that stand out most, at any threshold.
+
+    Args:
+        values: (h, w).
+
+    Returns:
+        The best few, most contrast first.
+    """
     h, w = values.shape
     found = []
-    for level in LEVELS:
+    for level in SALIENCY.levels:
         above = (values > values.mean() + level * values.std()).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         )
         for number in range(1, count):
             x, y, bw, bh, area = (int(v) for v in stats[number])
-            if not LEAST_AREA <= area <= MOST_AREA * h * w:
+            if not SALIENCY.least_area <= area <= SALIENCY.most_area * h * w:
                 continue
             mask = labels[y : y + bh, x : x + bw] == number
             inside = float(values[y : y + bh, x : x + bw][mask].mean())
-            contrast = (inside - _ring_mean(values, x, y, bw, bh, RING)) / float(values.std() + 1e-6)
+            contrast = (inside - _ring_mean(values, x, y, bw, bh, SALIENCY.part_ring)) / float(values.std() + 1e-6)
             touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1
             box = x / w, y / h, (x + bw) / w, (y + bh) / h
-            found.append(Part(box, labels == number, contrast * (BORDER if touches else 1.0)))
+            found.append(Part(box, labels == number, contrast * (SALIENCY.at_border if touches else 1.0)))
     kept: list[Part] = []
     for part in sorted(found, key=lambda p: -p.contrast):
-        if all(overlap(part.box, other.box) < SAME for other in kept):
+        if all(overlap(part.box, other.box) < SALIENCY.same for other in kept):
             kept.append(part)
-    return kept[:MOST_PARTS]
+    return kept[: SALIENCY.most_parts]
 
 
 def box_contrast(values: Map, box: tuple[float, float, float, float]) -> float:
-    """Mean of a map inside a box (shares of the frame) less that of a ring around it, in standard deviations of the map."""
+    """How much a box stands out of what is around it.
+
+    Args:
+        values: (h, w) of a frame.
+        box: (x1, y1, x2, y2), shares of the frame.
+
+    Returns:
+        Mean inside less that of a ring around it, in standard deviations of the map.
+    """
     h, w = values.shape
     x, y = min(int(box[0] * w), w - 1), min(int(box[1] * h), h - 1)
     bw, bh = max(1, min(w, int(np.ceil(box[2] * w))) - x), max(1, min(h, int(np.ceil(box[3] * h))) - y)
     inside = float(values[y : y + bh, x : x + bw].mean())
-    return (inside - _ring_mean(values, x, y, bw, bh, 0.4)) / float(values.std() + 1e-6)
+    return (inside - _ring_mean(values, x, y, bw, bh, SALIENCY.box_ring)) / float(values.std() + 1e-6)
 
 
 def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> float:
@@ -161,24 +182,29 @@ def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> f
     return float((around.sum() - inside.sum()) / max(1, around.size - inside.size))
 
 
-CUT_SIDE, CUT_REACH, CUT_ITERATIONS = 200, 0.35, 2
-
-
 def cut_out(frame: Pixels, part: Part) -> tuple[float, float, float, float] | None:
-    """The box of the object that a part belongs to, by GrabCut (shares of the frame); None when there is none."""
+    """The outline of the object that a part belongs to, by GrabCut.
+
+    Args:
+        frame: (H, W, 3).
+        part: of a map of it.
+
+    Returns:
+        Its box (x1, y1, x2, y2), shares of the frame; None where nothing is left.
+    """
     h, w = frame.shape[:2]
     x1, y1, x2, y2 = int(part.box[0] * w), int(part.box[1] * h), int(np.ceil(part.box[2] * w)), int(np.ceil(part.box[3] * h))
-    dx, dy = int(CUT_REACH * (x2 - x1)) + 2, int(CUT_REACH * (y2 - y1)) + 2
+    dx, dy = int(SALIENCY.cut_reach * (x2 - x1)) + 2, int(SALIENCY.cut_reach * (y2 - y1)) + 2
     left, top, right, bottom = max(0, x1 - 2 * dx), max(0, y1 - 2 * dy), min(w, x2 + 2 * dx), min(h, y2 + 2 * dy)
     labels = np.full((h, w), cv2.GC_BGD, np.uint8)
     labels[max(0, y1 - dy) : y2 + dy, max(0, x1 - dx) : x2 + dx] = cv2.GC_PR_BGD
     labels[cv2.resize(part.mask.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST) > 0] = cv2.GC_PR_FGD
     window = frame[top:bottom, left:right]
-    scale = min(1.0, CUT_SIDE / max(window.shape[:2]))
+    scale = min(1.0, SALIENCY.cut_side / max(window.shape[:2]))
     size = max(1, round(window.shape[1] * scale)), max(1, round(window.shape[0] * scale))
     small: Any = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
     wanted: Any = cv2.resize(labels[top:bottom, left:right], size, interpolation=cv2.INTER_NEAREST)
-    own = grab_cut(small, wanted, CUT_ITERATIONS)
+    own = grab_cut(small, wanted, SALIENCY.cut_rounds)
     if own is None:
         return None
     count, _, stats, _ = cv2.connectedComponentsWithStats(

@@ -61,6 +61,15 @@ class Session:
     def of(cls, video: Video, options: TrackOptions, reporter: Reporter, stop: StopRequest) -> Session:
         """Load what is needed.
 
+        Args:
+            video: that is followed through.
+            options: what is wanted.
+            reporter: hears of progress.
+            stop: says when to end.
+
+        Returns:
+            The session.
+
         Raises:
             CheckpointError: the run has no usable model.
             ResourceError: no such device.
@@ -87,7 +96,14 @@ class Session:
             frames.close()  # type: ignore[attr-defined]
 
     def read(self, stage: str) -> Iterator[VideoFrame]:
-        """The video's frames, as a stage that is reported."""
+        """The video's frames, as a stage that is reported.
+
+        Args:
+            stage: its name.
+
+        Returns:
+            The frames; a signal ends them.
+        """
         self.reporter.stage(stage, self.video.expected)
         if stage == "track":
             self.begun = time.monotonic()
@@ -100,11 +116,17 @@ class Session:
         self.reporter.advance(1, note)
         self.stop.check()
 
-    def cut(self, box: PixelBox) -> PixelBox:
-        """A box cut to the frame.
+    def on_frame(self, box: PixelBox) -> PixelBox:
+        """Cut a box to the frame.
+
+        Args:
+            box: (x1, y1, x2, y2), pixels.
+
+        Returns:
+            What of it lies on the frame.
 
         Raises:
-            UsageError: it lies outside.
+            UsageError: nothing does.
         """
         w, h = self.video.info.width, self.video.info.height
         x1, y1, x2, y2 = max(0.0, box[0]), max(0.0, box[1]), min(float(w), box[2]), min(float(h), box[3])

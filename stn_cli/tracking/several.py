@@ -9,10 +9,8 @@ import numpy as np
 from stn_cli.errors import ResourceError
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.detector import Detection
+from stn_cli.tracking.kind_settings import JOINING
 from stn_cli.tracking.looks import KeptLooks
-
-ACTIVATION, HIGH = 0.35, 0.3
-"""Score from which a detection begins a track, and from which it is joined first."""
 
 
 class Joiner:
@@ -35,13 +33,22 @@ class Joiner:
             ) from error
         self._detections: Any = supervision.Detections
         self._tracker: Any = BoTSORTTracker(
-            frame_rate=fps, enable_cmc=False, track_activation_threshold=ACTIVATION, high_conf_det_threshold=HIGH
+            frame_rate=fps, enable_cmc=False, track_activation_threshold=JOINING.begins, high_conf_det_threshold=JOINING.first
         )
         self.looks = KeptLooks()
         """What the objects looked like, by the frame's index and the box."""
 
     def add(self, index: int, time: float, detections: list[Detection]) -> TrackedFrame:
-        """Join the detections of the next frame."""
+        """Join the detections of the next frame.
+
+        Args:
+            index: of the frame.
+            time: of it, seconds.
+            detections: in it.
+
+        Returns:
+            Those that belong to a track, with its id.
+        """
         boxes = np.array([d.box for d in detections], np.float64).reshape(-1, 4)
         scores = np.array([d.score for d in detections], np.float64)
         numbered = np.arange(len(detections))

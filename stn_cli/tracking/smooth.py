@@ -11,11 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.records import PixelBox, TrackedFrame, TrackedObject, corners
-
-GAP = 0.5
-"""Seconds: a thing that was away longer was away."""
-SIGMAS = 0.5, 2.0
-"""Of the smoothing of places and of sizes, frames: a hand that holds a camera moves all from frame to frame, sizes change slowly."""
+from stn_cli.tracking.settings import FINISH
 
 
 def refine(
@@ -23,7 +19,7 @@ def refine(
     size: tuple[int, int],
     *,
     shortest: int = 1,
-    sigmas: tuple[float, float] = SIGMAS,
+    sigmas: tuple[float, float] = FINISH.sigmas,
     most: int | None = None,
 ) -> list[TrackedFrame]:
     """Fill the gaps of each track and smooth it.
@@ -67,7 +63,7 @@ def _runs(track: Mapping[int, TrackedObject], times: Sequence[float]) -> list[di
     runs: list[dict[int, TrackedObject]] = [{places[0]: track[places[0]]}]
     for before, after in pairwise(places):
         if after - before > 1:
-            if times[after] - times[before] > GAP:
+            if times[after] - times[before] > FINISH.gap:
                 runs.append({})
             else:
                 for place in range(before + 1, after):
@@ -103,7 +99,17 @@ def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigmas: tuple[flo
 
 
 def gaussian(rows: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
-    """Rows (N, D) smoothed along N; at the ends the line through them goes on, so that a steady motion stays as it is."""
+    """Smooth rows along their order.
+
+    At the ends the line through them goes on, so that a steady motion stays as it is.
+
+    Args:
+        rows: (N, D).
+        sigma: rows.
+
+    Returns:
+        (N, D).
+    """
     reach = max(1, math.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()

@@ -9,11 +9,9 @@ from itertools import islice
 from stn_cli.media.video import VideoFrame
 from stn_cli.records import PixelBox
 from stn_cli.tracking.discover import Anchor, Kept, discover
+from stn_cli.tracking.kind_settings import START
 from stn_cli.tracking.session import Session
 
-BATCH = 32
-LIKELY = 0.5
-"""Score of a run's localisation from which it is the object."""
 NOTHING = "nothing in the video moves on its own and stays: no object was found. Say where it is with --init"
 
 
@@ -40,31 +38,50 @@ class Proposals:
     _known: dict[int, list[PixelBox]] = field(default_factory=dict)
 
     def learn(self) -> Start | None:
-        """Look at all frames: the one in which the run is surest."""
+        """Look at all frames.
+
+        Returns:
+            The frame in which the run is surest; None where it is sure in none.
+        """
         best: Start | None = None
         localiser = self.session.localiser
         assert localiser is not None
-        for frames in batches(self.session.read("localise"), BATCH):
+        for frames in batches(self.session.read("localise"), START.batch):
             for frame, record in zip(frames, localiser.localise_batch([f.pixels for f in frames]), strict=True):
-                likely = [o for o in record.objects if o.score >= LIKELY]
+                likely = [o for o in record.objects if o.score >= START.likely]
                 self._known[frame.index] = [o.box for o in likely[:1]]
                 if likely and (best is None or likely[0].score > best.score):
                     best = Start(frame.index, likely[0].box, likely[0].score)
         return best
 
     def of(self, frame: VideoFrame) -> list[PixelBox]:
-        """The object's box in a frame as the run sees it; none where it is not sure, or there is no run."""
+        """Where the run sees its object in a frame.
+
+        Args:
+            frame: of the video.
+
+        Returns:
+            One box in pixels; none where it is not sure, or there is no run.
+        """
         localiser = self.session.localiser
         if localiser is None:
             return []
         if self.session.video.info.live:
             objects = localiser.localise_batch([frame.pixels])[0].objects
-            return [o.box for o in objects[:1] if o.score >= LIKELY]
+            return [o.box for o in objects[:1] if o.score >= START.likely]
         return self._known.get(frame.index, [])
 
 
 def find_start(session: Session, proposals: Proposals) -> Start | None:
-    """The frame and the box to begin with; None when nothing was found to follow."""
+    """Where to begin with one object.
+
+    Args:
+        session: what to follow.
+        proposals: of its run.
+
+    Returns:
+        The frame and the box; None when nothing was found to follow.
+    """
     options, info = session.options, session.video.info
     if options.init is not None:
         return Start(options.init_frame if options.init_frame is not None else -1, options.init, 1.0)
@@ -80,7 +97,14 @@ def find_start(session: Session, proposals: Proposals) -> Start | None:
 
 
 def discovered(session: Session) -> tuple[Anchor | None, Kept]:
-    """What moves and stays, and the frames that were kept to find it."""
+    """Find what moves and stays in a video.
+
+    Args:
+        session: what to follow.
+
+    Returns:
+        Where it is, None where there is nothing; and the frames that were kept to find it.
+    """
     session.reporter.stage("learn", None)
     kept = Kept.of(session.frames(), session.video.expected)
     anchor = discover(kept, session.encoder, session.device, session.heard, session.options.seed)
@@ -90,13 +114,29 @@ def discovered(session: Session) -> tuple[Anchor | None, Kept]:
 
 
 def scaled(box: PixelBox, size: tuple[int, int]) -> PixelBox:
-    """A box in shares of a frame as pixels of one of a size (height, width)."""
+    """A box in shares of a frame, as pixels.
+
+    Args:
+        box: (x1, y1, x2, y2), shares.
+        size: (height, width) of the frame.
+
+    Returns:
+        (x1, y1, x2, y2), pixels.
+    """
     h, w = size
     return box[0] * w, box[1] * h, box[2] * w, box[3] * h
 
 
 def batches(frames: Iterable[VideoFrame], size: int) -> Iterator[list[VideoFrame]]:
-    """Frames in lists of a size; the last may be shorter."""
+    """Frames in lists of a size.
+
+    Args:
+        frames: one after the other.
+        size: of a list.
+
+    Returns:
+        The lists; the last may be shorter.
+    """
     them = iter(frames)
     while batch := list(islice(them, size)):
         yield batch

@@ -14,25 +14,10 @@ import torch
 from torch import Tensor
 
 from stn_cli.geometry import box_iou, boxes_around
+from stn_cli.tracking.settings import LEARNING, TEMPLATE
 from stn_cli.tracking.view import View
 
-POINTS = 5
-"""Along a side of the grid."""
-ZOOM = 1.4
-"""The grid reaches this much beyond the box: what is beside the object shows where it ends."""
-SHRINKAGE = 1e-2
-RATE = 0.1
-FIRST = 0.3
-"""What the first frame always counts."""
-FIRST_BOXES, BOXES, TRUE_BOXES = 400, 120, 8
-NEAR, STRETCH = 0.18, 0.18
-"""Spread of places and of log sides of boxes near the object, in units of its sides."""
-FAR_STRETCH = 0.15
-STEPS, FACTORED_EVERY = 10, 8
-"""Conjugate gradients between two factorisations of the normal equations, and how many solutions they are used for."""
 TINY = 1e-30
-ON_OTHER = 0.3
-"""Overlap with another object of the kind from which a box says nothing."""
 
 
 class Template:
@@ -46,35 +31,64 @@ class Template:
 
     def __init__(self, views: Sequence[View], box: Tensor, generator: torch.Generator) -> None:
         self._generator = generator
-        equations = [self.equations(view, box, BOXES if i else FIRST_BOXES) for i, view in enumerate(views)]
+        equations = [self.equations(view, box, TEMPLATE.boxes if i else TEMPLATE.first_boxes) for i, view in enumerate(views)]
         self._begin(*_mean(equations))
 
     def fit(self, view: View, boxes: Tensor, weighed: Tensor) -> Tensor:
-        """Expected intersection over union of boxes (N, 4) with the object's (N,); `weighed` of the same view."""
-        return view.sum_of(weighed, boxes, POINTS, ZOOM) + self._weights[-1]
+        """How well boxes fit.
+
+        Args:
+            view: of a window.
+            boxes: (N, 4) in pixels of the frame.
+            weighed: of the same view.
+
+        Returns:
+            (N,) expected intersection over union with the object's box.
+        """
+        return view.sum_of(weighed, boxes, TEMPLATE.points, TEMPLATE.zoom) + self._weights[-1]
 
     def weighed(self, view: View) -> Tensor:
-        """The view's cells as `fit` reads them, once for all boxes."""
-        layout = self._weights[:-1].view(-1, POINTS, POINTS)
+        """What `fit` reads, once for all boxes of a view.
+
+        Args:
+            view: of a window.
+
+        Returns:
+            (points ** 2, 1, h, w).
+        """
+        layout = self._weights[:-1].view(-1, TEMPLATE.points, TEMPLATE.points)
         return view.weighed(view.cells, layout / layout.numel() ** 0.5)
 
     def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
-        """Another one that has learnt from a box (4,) that is believed; it counts once the regression is solved anew.
+        """Learn from a box that is believed; it counts once the regression is solved anew.
 
         Both share their equations, which are changed in place, as copying them would take longer than learning: go on with the new one.
+
+        Args:
+            view: of a window.
+            box: (4,) in pixels of the frame.
+            solve: solve the regression now.
+
+        Returns:
+            The new one.
         """
-        rows, wanted = self._examples(view, box, BOXES, None)
-        self._normal.addmm_(rows.T, rows, beta=1 - RATE, alpha=RATE / len(rows))
-        self._wanted.addmv_(rows.T, wanted, beta=1 - RATE, alpha=RATE / len(rows))
+        rows, wanted = self._examples(view, box, TEMPLATE.boxes, None)
+        self._normal.addmm_(rows.T, rows, beta=1 - LEARNING.template_rate, alpha=LEARNING.template_rate / len(rows))
+        self._wanted.addmv_(rows.T, wanted, beta=1 - LEARNING.template_rate, alpha=LEARNING.template_rate / len(rows))
         out = copy.copy(self)
-        if solve and out._improved < FACTORED_EVERY:
+        if solve and out._improved < TEMPLATE.factored_every:
             out._improve()
         elif solve:
             out._solve()
         return out
 
     def relearn(self, equations: Sequence[tuple[Tensor, Tensor]], *, first: bool = False) -> None:
-        """Forget what was learnt for the mean of other equations; with `first`, what the first frame said too."""
+        """Forget what was learnt, and learn from other equations.
+
+        Args:
+            equations: whose mean is taken, each from `equations`.
+            first: forget what the first frame said, too.
+        """
         normal, wanted = _mean(equations)
         if first:
             self._begin(normal, wanted)
@@ -102,7 +116,7 @@ class Template:
         r = wanted - normal @ x
         z = p = self._precondition(r)
         rz = r @ z
-        for _ in range(STEPS):
+        for _ in range(TEMPLATE.steps):
             q = normal @ p
             step = rz / (p @ q).clamp(min=TINY)
             x, r = x + step * p, r - step * q
@@ -114,9 +128,9 @@ class Template:
 
     def _equation(self) -> tuple[Tensor, Tensor]:
         """The regression's normal matrix (d, d) and right side (d,)."""
-        normal = torch.lerp(self._first[0], self._normal, 1 - FIRST, out=self._mixed)
-        normal.diagonal().add_(SHRINKAGE * normal.diagonal().mean())
-        return normal, torch.lerp(self._first[1], self._wanted, 1 - FIRST)
+        normal = torch.lerp(self._first[0], self._normal, 1 - LEARNING.first_frame, out=self._mixed)
+        normal.diagonal().add_(TEMPLATE.shrinkage * normal.diagonal().mean())
+        return normal, torch.lerp(self._first[1], self._wanted, 1 - LEARNING.first_frame)
 
     def _precondition(self, right: Tensor) -> Tensor:
         """Solve the last factored equation for a right side (d,)."""
@@ -124,13 +138,22 @@ class Template:
         return torch.linalg.solve_triangular(self._factor.mT, half, upper=True)[:, 0]
 
     def _read(self, view: View, boxes: Tensor) -> Tensor:
-        rows = view.sample(view.cells, boxes, POINTS, ZOOM).flatten(1)
+        rows = view.sample(view.cells, boxes, TEMPLATE.points, TEMPLATE.zoom).flatten(1)
         return torch.cat([rows / rows.shape[1] ** 0.5, rows.new_ones(len(rows), 1)], 1)
 
-    def equations(self, view: View, box: Tensor, count: int = BOXES, others: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Normal equations of the regression on the overlap with a box (4,), from `count` boxes around it.
+    def equations(
+        self, view: View, box: Tensor, count: int = TEMPLATE.boxes, others: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Normal equations of the regression on the overlap with a box.
 
-        Boxes that lie on `others` (M, 4), objects of the same kind, are left out: they are no examples of what the object is not.
+        Args:
+            view: of a window.
+            box: (4,) in pixels of the frame.
+            count: boxes around it that are read.
+            others: (M, 4) objects of the same kind; boxes on them are left out, as they do not say what the object is not.
+
+        Returns:
+            The normal matrix (d, d), the right side (d,).
         """
         rows, wanted = self._examples(view, box, count, others)
         return rows.T @ rows / len(rows), rows.T @ wanted / len(rows)
@@ -146,15 +169,17 @@ class Template:
         wide = torch.rand((count - near, 2), generator=self._generator).to(box.device) - 0.5
         boxes = torch.cat(
             [
-                box.expand(TRUE_BOXES, 4),
-                boxes_around(centre + normal(near, 2, NEAR) * sides, sides * normal(near, 2, STRETCH).exp()),
-                boxes_around(centre + wide * (view.side - sides.min()), sides * normal(count - near, 1, FAR_STRETCH).exp()),
+                box.expand(TEMPLATE.true_boxes, 4),
+                boxes_around(centre + normal(near, 2, TEMPLATE.near) * sides, sides * normal(near, 2, TEMPLATE.near).exp()),
+                boxes_around(
+                    centre + wide * (view.side - sides.min()), sides * normal(count - near, 1, TEMPLATE.far_stretch).exp()
+                ),
             ]
         )
         wanted = box_iou(boxes, box)
         if others is not None and len(others):
             on_other = box_iou(boxes[:, None], others[None]).amax(1)
-            clear = (on_other <= ON_OTHER) | (wanted > on_other)
+            clear = (on_other <= TEMPLATE.on_other) | (wanted > on_other)
             boxes, wanted = boxes[clear], wanted[clear]
         return self._read(view, boxes), wanted
 

@@ -20,23 +20,7 @@ from stn_cli.encoders import Encoder
 from stn_cli.geometry import boxes_around, index_to_normalised
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.edges import edges
-
-SIDE = 128
-"""Pixels along a side of a window as the encoder sees it."""
-CELL = 4
-"""Pixels of it between neighbouring cells."""
-REACH = 4.0
-"""Side of the window in units of the object's (the root of its area)."""
-LEAST_REACH = 1.6
-"""The same for the object's longer side."""
-COMPONENTS = 24
-"""Of the encoder's features that are kept."""
-EDGES = 0.5
-"""Weight of edges and colours beside them."""
-STRETCH = 0.6
-"""Spread of the log sides of varied boxes in units of that of their places."""
-COLOURS = 16
-"""Bins of each of the three colour channels."""
+from stn_cli.tracking.settings import VIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +61,15 @@ class View:
         return torch.tensor([self.left + self.side / 2, self.top + self.side / 2], device=self.cells.device)
 
     def places(self, count: int, sides: Tensor) -> Tensor:
-        """A lattice of count x count centres (count ** 2, 2) for boxes of given sides (2,), that reaches to the window's border."""
+        """A lattice of middles of boxes that reaches to the window's border.
+
+        Args:
+            count: of places along a side.
+            sides: (2,) of the boxes, pixels of the frame.
+
+        Returns:
+            (count ** 2, 2) x and y, pixels of the frame.
+        """
         reach = (self.side - 0.5 * float(sides.min())) / 2
         at = torch.linspace(-reach, reach, count, device=self.cells.device)
         return torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2) + self.middle()
@@ -92,19 +84,45 @@ class View:
         return torch.stack([2 * self.left + self.side - x2, y1, 2 * self.left + self.side - x1, y2], -1)
 
     def sample(self, maps: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
-        """Read maps (C, h, w) at points x points places of boxes (N, 4), `zoom` times as large: (N, C, points, points)."""
+        """Read maps in boxes.
+
+        Args:
+            maps: (C, h, w) of the window.
+            boxes: (N, 4) in pixels of the frame.
+            points: places along a side of a box.
+            zoom: how much beyond the box they reach.
+
+        Returns:
+            (N, C, points, points).
+        """
         grid = self._grid(boxes, points, zoom)
         out = F.grid_sample(maps[None], grid.view(1, -1, points, 2), align_corners=False, padding_mode="border")[0]
         return out.unflatten(1, (len(boxes), points)).transpose(0, 1)
 
     def weighed(self, maps: Tensor, weights: Tensor) -> Tensor:
-        """Maps (C, h, w) weighed by (C, points, points): one for each point, (points ** 2, 1, h, w), for `sum_of`."""
+        """Maps weighed for each place of a box, for `sum_of`.
+
+        Args:
+            maps: (C, h, w) of the window.
+            weights: (C, points, points).
+
+        Returns:
+            (points ** 2, 1, h, w).
+        """
         return (weights.flatten(1).T @ maps.flatten(1)).view(-1, 1, *maps.shape[1:])
 
     def sum_of(self, weighed: Tensor, boxes: Tensor, points: int, zoom: float) -> Tensor:
-        """What `sample` would read in each box, times the weights, summed (N,).
+        """What `sample` would read in each box, times the weights, summed.
 
         Reading is linear: reading one weighed map at each point is several times faster than weighing what was read.
+
+        Args:
+            weighed: (points ** 2, 1, h, w), from `weighed`.
+            boxes: (N, 4) in pixels of the frame.
+            points, zoom: as for `sample`.
+
+        Returns:
+            (N,).
         """
         grid = self._grid(boxes, points, zoom).view(len(boxes), -1, 1, 2).transpose(0, 1)
         return F.grid_sample(weighed, grid, align_corners=False, padding_mode="border").sum((0, 1, 3))
@@ -127,30 +145,51 @@ def _lattice(points: int, zoom: float, device: torch.device) -> tuple[Tensor, Te
 
 
 def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Generator) -> Tensor:
-    """Boxes (N, 4) and about `count` others around them: moved by `spread` of their sides, and stretched by less."""
+    """Boxes, and others around them.
+
+    Args:
+        boxes: (N, 4).
+        spread: of their places, in units of their sides; they are stretched by less.
+        count: of the others, about.
+        generator: of the random numbers.
+
+    Returns:
+        (N + about count, 4), the given ones first.
+    """
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     drawn = torch.randn((len(boxes), count // len(boxes), 4), generator=generator).to(boxes.device) * spread
     moved = centres[:, None] + drawn[..., :2] * sides[:, None]
-    stretched = sides[:, None] * (drawn[..., 2:] * STRETCH).exp()
+    stretched = sides[:, None] * (drawn[..., 2:] * VIEW.stretch).exp()
     return torch.cat([boxes, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
 
 
 def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
-    """(left, top, side) of the window around a box (4,), whole pixels."""
+    """The window that an object is looked at in.
+
+    Args:
+        box: (4,) in pixels of the frame.
+        zoom: of its usual side.
+
+    Returns:
+        (left, top, side), whole pixels.
+    """
     x1, y1, x2, y2 = box.tolist()
     w, h = max(1.0, x2 - x1), max(1.0, y2 - y1)
-    side = max(8, round(zoom * max(REACH * (w * h) ** 0.5, LEAST_REACH * max(w, h))))
+    side = max(8, round(zoom * max(VIEW.reach * (w * h) ** 0.5, VIEW.least_reach * max(w, h))))
     return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
 
 
 def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | None = None) -> list[tuple[int, int, int]]:
-    """Windows (left, top, side) for objects like a box (4,), that cover a frame (height, width).
+    """Windows that cover a frame, for objects like a box.
 
     Args:
-        frame: its size.
-        box: the object's.
+        frame: (height, width).
+        box: (4,) the object's.
         step: between windows, share of their side.
         most: windows; where there would be more, they are larger.
+
+    Returns:
+        (left, top, side) of each, row by row.
     """
     h, w = frame
     zoom = 1.0
@@ -168,12 +207,22 @@ def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | N
 
 
 def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
-    """A window (SIDE, SIDE, 3) of a frame; beside the frame its edge is repeated."""
-    return cut(frame, left, top, (side, side), (SIDE, SIDE))
+    """A window of a frame as it is looked at (S, S, 3); beside the frame its edge is repeated."""
+    return resized_part(frame, left, top, (side, side), (VIEW.side, VIEW.side))
 
 
-def cut(frame: Pixels, left: int, top: int, sides: tuple[int, int], size: tuple[int, int]) -> Pixels:
-    """A part of a frame (H, W, 3) with sides (w, h), whole pixels, resized to a size (w, h); beside the frame its edge is repeated."""
+def resized_part(frame: Pixels, left: int, top: int, sides: tuple[int, int], size: tuple[int, int]) -> Pixels:
+    """A part of a frame, resized; beside the frame its edge is repeated.
+
+    Args:
+        frame: (H, W, 3).
+        left, top: of the part, whole pixels; they may lie beside the frame.
+        sides: (w, h) of it, whole pixels.
+        size: (w, h) of the result.
+
+    Returns:
+        (h, w, 3).
+    """
     h, w = frame.shape[:2]
     x1, y1 = min(max(left, 0), w - 1), min(max(top, 0), h - 1)
     x2, y2 = min(max(left + sides[0], x1 + 1), w), min(max(top + sides[1], y1 + 1), h)
@@ -209,11 +258,19 @@ class Eye:
         return self.look_at([frame], [window])[0]
 
     def look_at(self, frames: list[Pixels], windows: list[tuple[int, int, int]]) -> list[View]:
-        """As `look`, for several windows at once."""
+        """Look at several windows at once.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB.
+            windows: (left, top, side) of a window of each.
+
+        Returns:
+            What is in them.
+        """
         cuts = np.stack([cut_window(frame, *window) for frame, window in zip(frames, windows, strict=True)])
         images = torch.from_numpy(cuts).to(self.device).permute(0, 3, 1, 2).float() / 255
         cells = self._cells(images, torch.from_numpy(np.stack([edges(cut) for cut in cuts])).to(self.device))
-        half = SIDE // CELL * 2
+        half = VIEW.side // VIEW.cell * 2
         bins = torch.from_numpy(np.stack([cv2.resize(cut, (half, half), interpolation=cv2.INTER_AREA) for cut in cuts]) >> 4)
         numbers = (bins.to(self.device, torch.int64) * bins.new_tensor([256, 16, 1], dtype=torch.int64).to(self.device)).sum(-1)
         return [
@@ -230,11 +287,11 @@ class Eye:
             return edges
         z = self._projection(seen).movedim(-1, 1) / self._scale
         z = F.interpolate(z, edges.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.cat([z, edges * (EDGES * (z.shape[1] / edges.shape[1]) ** 0.5)], 1)
+        return torch.cat([z, edges * (VIEW.edges * (z.shape[1] / edges.shape[1]) ** 0.5)], 1)
 
     def _begin(self, edges: Tensor, seen: Tensor | None) -> None:
         self._mean = edges.mean((0, 2, 3))[:, None, None]
         self._std = edges.std((0, 2, 3)).clamp(min=1e-2)[:, None, None]
         if seen is not None:
-            self._projection = Projection.of(seen.movedim(1, -1).flatten(0, -2), 0.5, COMPONENTS)
+            self._projection = Projection.of(seen.movedim(1, -1).flatten(0, -2), 0.5, VIEW.components)
             self._scale = self._projection(seen).std().clamp(min=1e-6)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from stn_cli.errors import InputError, OutputError
-from stn_cli.formats.csv import write_track_rows
-from stn_cli.formats.mot import read_mot, write_mot
-from stn_cli.formats.tracks import TAIL, TracksStream, read_tracks, write_tracks
+from stn_cli.formats.csv import TrackRowsWriter
+from stn_cli.formats.mot import MotWriter, read_mot
+from stn_cli.formats.tracks import TAIL, TracksStream, TracksWriter, read_tracks
+from stn_cli.formats.writer import write_all
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 
 FRAMES = [
@@ -40,7 +41,7 @@ def test_tracks_json_is_valid_at_every_moment(tmp_path: Path) -> None:
         assert len(json.loads(path.read_text())["frames"]) == number
     stream.close()
     streamed = path.read_text()
-    write_tracks(path, {"tool": "stn-coloc"}, VIDEO, FRAMES)
+    write_all([lambda: TracksWriter(path, {"tool": "stn-coloc"}, VIDEO)], FRAMES)
     assert read_tracks(path).complete
     assert path.read_text() == streamed.replace('"complete": false', '"complete": true')
     data = json.loads(streamed)
@@ -52,14 +53,14 @@ def test_tracks_json_is_valid_at_every_moment(tmp_path: Path) -> None:
 
 
 def test_tracks_come_back_as_they_were(tmp_path: Path) -> None:
-    write_tracks(tmp_path / "t.json", {}, VIDEO, FRAMES)
+    write_all([lambda: TracksWriter(tmp_path / "t.json", {}, VIDEO)], FRAMES)
     back = read_tracks(tmp_path / "t.json")
     assert back.frames == FRAMES
     assert back.video == VIDEO
 
 
 def test_mot_counts_from_one_and_is_read_by_trackers(tmp_path: Path) -> None:
-    write_mot(tmp_path / "t.txt", FRAMES)
+    write_all([lambda: MotWriter(tmp_path / "t.txt")], FRAMES)
     lines = (tmp_path / "t.txt").read_text().splitlines()
     assert lines[0] == "1,1,2.500,3.250,10.000,20.000,0.9000,1,1,-1"
     assert len(lines) == 3
@@ -78,7 +79,7 @@ def test_case_O_class_and_visibility_are_1_and_scorers_agree(tmp_path: Path) -> 
     from trackers import load_mot_file
     from trackers.eval import evaluate_mot_sequence
 
-    write_mot(tmp_path / "t.txt", FRAMES)
+    write_all([lambda: MotWriter(tmp_path / "t.txt")], FRAMES)
     lines = (tmp_path / "t.txt").read_text().splitlines()
     assert all(len(line.split(",")) == 10 and line.split(",")[7:] == ["1", "1", "-1"] for line in lines)
     assert all((np.asarray(frame.classes) == 1).all() for frame in load_mot_file(tmp_path / "t.txt").values())
@@ -156,7 +157,7 @@ def test_rows_of_truth_that_are_not_scored_are_left_out(tmp_path: Path) -> None:
 
 
 def test_csv_has_a_row_for_each_box(tmp_path: Path) -> None:
-    write_track_rows(tmp_path / "t.csv", FRAMES)
+    write_all([lambda: TrackRowsWriter(tmp_path / "t.csv")], FRAMES)
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert len(rows) == 3
     assert rows[1]["interpolated"] == "1"

@@ -29,7 +29,7 @@ from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.report.film import Film
 from stn_cli.runtime.progress import Silent
 from tests.conftest import SHARED, Trained
-from tests.videos import ground, moving, paint, write_frames, write_video
+from tests.videos import ground, moving, passing, write_frames, write_video
 
 COUNT, GONE = 44, range(16, 32)
 
@@ -121,13 +121,12 @@ def test_with_a_run(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_several_objects_have_several_ids(tmp_path: Path) -> None:
-    frames, rows = [], []
-    for i in range(24):
-        frame = ground()
-        for number, (x, y) in enumerate(((25 + 4 * i, 30), (135 - 4 * i, 90)), 1):
-            x1, y1, x2, y2 = paint(frame, x, y)
-            rows.append(f"{i + 1},{number},{x1 + 1},{y1 + 1},{x2 - x1},{y2 - y1},1,1,1")
-        frames.append(frame)
+    frames, boxes = passing(24)
+    rows = [
+        f"{i},{number},{x1 + 1},{y1 + 1},{x2 - x1},{y2 - y1},1,1,1"
+        for i, both in enumerate(boxes, 1)
+        for number, (x1, y1, x2, y2) in enumerate(both, 1)
+    ]
     (tmp_path / "gt.txt").write_text("\n".join(rows))
     video = write_frames(tmp_path / "frames", frames)
     track_source(video, tmp_path / "out", TrackOptions(init=(11, 16, 39, 44), objects=2))
@@ -363,9 +362,10 @@ def test_scores_agree_with_the_independent_scorer(tmp_path: Path) -> None:
         truth.append(None if rng.uniform() < 0.2 else [x, y, x + 20, y + 30])
         dx, dy = rng.normal(0, 8, 2)
         found.append(None if rng.uniform() < 0.2 else (x + dx, y + dy, x + dx + 22, y + dy + 28))
-    from stn_cli.formats.tracks import write_tracks
+    from stn_cli.formats.tracks import TracksWriter
+    from stn_cli.formats.writer import write_all
 
-    write_tracks(tmp_path / "t.json", {}, {}, as_frames(found))
+    write_all([lambda: TracksWriter(tmp_path / "t.json", {}, {})], as_frames(found))
     (tmp_path / "b.json").write_text(json.dumps(truth))
     out = subprocess.run(
         [sys.executable, str(scorer), str(tmp_path / "t.json"), str(tmp_path / "b.json")],
@@ -406,9 +406,10 @@ def test_evaluate_says_what_a_truth_must_be(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_evaluate_says_that_a_track_was_stopped(complete: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from stn_cli.formats.tracks import write_tracks
+    from stn_cli.formats.tracks import TracksWriter
+    from stn_cli.formats.writer import write_all
 
-    write_tracks(tmp_path / "t.json", {}, {}, as_frames([(0.0, 0.0, 5.0, 5.0)]), complete=complete)
+    write_all([lambda: TracksWriter(tmp_path / "t.json", {}, {}, complete=complete)], as_frames([(0.0, 0.0, 5.0, 5.0)]))
     (tmp_path / "b.json").write_text("[[0, 0, 5, 5], [0, 0, 5, 5]]")
     assert run(["evaluate", str(tmp_path / "t.json"), str(tmp_path / "b.json"), "--json"]) == 0
     said = capsys.readouterr()

@@ -16,8 +16,8 @@ import pytest
 
 from stn_cli.errors import Interrupted, OutputError
 from stn_cli.files import TEMPORARY, atomic, is_inside, safe_name
+from stn_cli.outputs import moving as module
 from stn_cli.outputs import places
-from stn_cli.outputs import results as module
 from stn_cli.outputs.manifest import (
     MANIFEST,
     STAGING,

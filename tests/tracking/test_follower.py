@@ -13,12 +13,13 @@ import torch
 from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.geometry import box_iou
 from stn_cli.tracking.edges import edges
-from stn_cli.tracking.follower import GLIMPSES, GLIMPSES_AFTER, Follower, Sighting
+from stn_cli.tracking.follower import Follower, Sighting
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.glimpse import Glimpse
+from stn_cli.tracking.settings import GLIMPSE, VIEW
 from stn_cli.tracking.template import Template
-from stn_cli.tracking.view import SIDE, Eye, cut_window, window_around, windows_over
-from tests.videos import PixelBox, ground, moving, paint
+from stn_cli.tracking.view import Eye, cut_window, window_around, windows_over
+from tests.videos import PixelBox, discs_along, ground, moving, paint
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +117,7 @@ def test_what_has_left_the_frame_is_not_there(encoder: Encoder, monkeypatch: pyt
 
 
 def test_boxes_at_the_border_are_cut_to_the_frame(encoder: Encoder) -> None:
-    frames = []
-    for i in range(6):
-        frame = ground()
-        paint(frame, 20 - 3 * i, 60)
-        frames.append(frame)
+    frames, _ = discs_along([(20 - 3 * i, 60) for i in range(6)])
     for seen in follow(encoder, frames, (6, 46, 34, 74)):
         assert seen.box[0] >= 0
         assert seen.box[2] <= 160
@@ -137,7 +134,7 @@ def test_windows_and_what_they_show() -> None:
     frame = ground(size=(100, 140))
     left, top, side = window_around(torch.tensor([50.0, 40.0, 70.0, 60.0]))
     assert (left, top, side) == (20, 10, 80)
-    assert cut_window(frame, left, top, side).shape == (SIDE, SIDE, 3)
+    assert cut_window(frame, left, top, side).shape == (VIEW.side, VIEW.side, 3)
     outside = cut_window(frame, -500, -500, 40)  # far outside: the corner's colour everywhere
     assert np.abs(outside.astype(int) - frame[0, 0]).max() <= 8
     covered = np.zeros((100, 140), bool)
@@ -245,18 +242,15 @@ def test_some_frames_are_glimpsed_at_and_an_object_that_changes_is_looked_at(
     monkeypatch.setattr(Follower, "_search", search)
     for changed in (False, True):
         looks.clear()
-        frames = []
-        for i in range(30):
-            frames.append(ground(size=(240, 320)))
-            box = paint(frames[-1], 100 + 2 * i, 120)
-            if changed and i % 2:
-                frames[-1] = 255 - frames[-1]
+        frames, boxes = discs_along([(100 + 2 * i, 120) for i in range(30)], size=(240, 320))
+        frames = [255 - frame if changed and i % 2 else frame for i, frame in enumerate(frames)]
+        box = boxes[-1][0]
         follower = Follower(encoder, frames[0], (box[0] - 58, box[1], box[2] - 58, box[3]))
         for follower.number, frame in enumerate(frames[1:]):  # type: ignore[attr-defined]
             seen = follower.step(frame)
         assert changed or overlap(seen.box, box) > 0.6
         glimpsed = sorted(set(range(29)) - set(looks))
         runs = [len(list(run)) for seen_at, run in itertools.groupby(range(29), glimpsed.__contains__) if seen_at]
-        assert max(runs, default=0) <= GLIMPSES, glimpsed
-        assert min(glimpsed, default=99) > GLIMPSES_AFTER
+        assert max(runs, default=0) <= GLIMPSE.in_a_row, glimpsed
+        assert min(glimpsed, default=99) > GLIMPSE.after
         assert not glimpsed if changed else len(glimpsed) >= 5, glimpsed

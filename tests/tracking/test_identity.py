@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stn_cli.records import PixelBox, TrackedFrame, TrackedObject, corners
 from stn_cli.tracking import identity
+from stn_cli.tracking.kind_settings import IDENTITY
 from stn_cli.tracking.looks import BLOCK, KeptLooks, Looks
 from stn_cli.tracking.smooth import refine
 
@@ -76,12 +77,12 @@ def reference(frames: Sequence[TrackedFrame], looks: Looks) -> list[TrackedFrame
     pairs = []
     for a, (first, last) in spans.items():
         for b, (begin, end) in spans.items():
-            if 0 < out[begin].time - out[last].time <= identity.WAIT:
-                before = identity._piece(out, range(max(first, last - identity.AROUND), last + 1), a, looks)
-                after = identity._piece(out, range(begin, min(end, begin + identity.AROUND) + 1), b, looks)
+            if 0 < out[begin].time - out[last].time <= IDENTITY.wait:
+                before = identity._piece(out, range(max(first, last - IDENTITY.around), last + 1), a, looks)
+                after = identity._piece(out, range(begin, min(end, begin + IDENTITY.around) + 1), b, looks)
                 assert before is not None
                 assert after is not None
-                if (worth := identity._continues(before, after)) >= identity.LEAST:
+                if (worth := identity._continues(before, after)) >= IDENTITY.least:
                     pairs.append((-worth, a, b))
     joined: dict[int, int] = {}
     for _, a, b in sorted(pairs):

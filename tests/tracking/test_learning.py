@@ -10,9 +10,10 @@ from stn_cli.encoders import Encoder, make_encoder
 from stn_cli.geometry import overlap
 from stn_cli.media.video import VideoFrame
 from stn_cli.tracking.detector import Detector
-from stn_cli.tracking.discover import CLIP, CLIPS, Kept, discover
+from stn_cli.tracking.discover import Kept, discover
+from stn_cli.tracking.kind_settings import DISCOVERY
 from stn_cli.tracking.saliency import box_contrast, colour_map, cut_out, motion_map, parts_of
-from tests.videos import ground, moving, paint
+from tests.videos import discs_along, ground, moving, paint
 
 
 @pytest.fixture(scope="module")
@@ -76,24 +77,21 @@ def test_of_a_long_video_pieces_are_kept() -> None:
     small = np.zeros((12, 16, 3), np.uint8)
     count = 1000
     kept = Kept.of((VideoFrame(2 * i, i / 25, small) for i in range(count)), count)
-    assert len(kept.frames) == CLIPS * CLIP
+    assert len(kept.frames) == DISCOVERY.clips * DISCOVERY.clip
     assert kept.indices[0] == 0
     assert kept.indices[-1] == 2 * (count - 1)
     looks = kept.looks()
-    assert {kept.clips[i] for i in looks} == set(range(CLIPS))
+    assert {kept.clips[i] for i in looks} == set(range(DISCOVERY.clips))
     before, after = kept.neighbours(0)[0]
     assert before is kept.frames[0]
     assert after is kept.frames[1]
     assert len(Kept.of(stream([small] * 50), 50).frames) == 50
-    assert len(Kept.of(stream([small] * 300), None).frames) == CLIPS * CLIP  # length not known
+    assert len(Kept.of(stream([small] * 300), None).frames) == DISCOVERY.clips * DISCOVERY.clip  # length not known
 
 
 def test_every_object_of_the_kind_is_detected_in_other_frames(encoder: Encoder) -> None:
-    frames, truth = [], []
-    for i in range(8):
-        frame = ground(i)
-        truth.append([paint(frame, 30 + 6 * i, 30), paint(frame, 125 - 5 * i, 88)])
-        frames.append(frame)
+    one, other = ([(30 + 6 * i, 30) for i in range(8)], [(125 - 5 * i, 88) for i in range(8)])
+    frames, truth = discs_along(one, other, changing=True)
     detector = Detector(encoder, frames[0], truth[0][0], 2)
     assert detector.learn(frames) > 1.5
     for frame, boxes in zip(frames, truth, strict=True):

@@ -29,7 +29,7 @@ from stn_cli.report import screen
 from stn_cli.runtime.progress import Silent
 from stn_cli.tracking.aside import Aside
 from stn_cli.tracking.session import Session, Shown
-from tests.videos import ground, moving, paint, write_frames, write_video
+from tests.videos import moving, paint, passing, write_frames, write_video
 
 Call = Callable[..., tuple[int, str, str]]
 COUNT = 16
@@ -149,13 +149,7 @@ class Signals(Silent):
 
 
 def two(folder: Path) -> Path:
-    frames = []
-    for i in range(12):
-        frame = ground()
-        paint(frame, 25 + 4 * i, 30)
-        paint(frame, 135 - 4 * i, 90)
-        frames.append(frame)
-    return write_frames(folder, frames)
+    return write_frames(folder, passing(12)[0])
 
 
 @posix

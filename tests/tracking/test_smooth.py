@@ -7,7 +7,8 @@ import pytest
 
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.identity import settle
-from stn_cli.tracking.smooth import GAP, gaussian, refine
+from stn_cli.tracking.settings import FINISH
+from stn_cli.tracking.smooth import gaussian, refine
 
 SIZE = (200, 300)
 
@@ -31,7 +32,7 @@ def test_short_gaps_are_filled_and_marked() -> None:
 
 
 def test_long_gaps_stay() -> None:
-    gone = range(3, 3 + int(GAP * 10) + 1)
+    gone = range(3, 3 + int(FINISH.gap * 10) + 1)
     frames = [TrackedFrame(i, i / 10, () if i in gone else (thing(1, 10.0 * i, 50),)) for i in range(15)]
     out = refine(frames, SIZE)
     assert [bool(f.objects) for f in out] == [i not in gone for i in range(15)]

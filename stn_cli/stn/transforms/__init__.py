@@ -39,8 +39,15 @@ def by_name(name: str, **options: Any) -> Transformation:
         options: of its class: `scale` of fixed_attention and euclidean, `control` of piecewise_affine and thin_plate_spline,
             `regularisation` of thin_plate_spline, `terms`, `control` and `learned` of structured.
 
+    Returns:
+        A new transformation; of `structured` with a basis of its own.
+
     Raises:
         UsageError: no transformation has that name, or it has no such option.
+
+    Example:
+        >>> by_name("thin_plate_spline", control=3).theta_dim
+        18
     """
     known = TRANSFORMS | TRANSFORMS_3D
     if name not in known:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stn_cli.stn.transforms.linear import matrix_from_rows
 from stn_cli.stn.transforms.matrices import MatrixTransformation
-from stn_cli.stn.transforms.transformation import matrix_from_rows
 
 
 def linear_of_shape(shape: Tensor) -> Tensor:
-    """(log sx, log sy, angle, shear) (..., 4) -> rotation(angle) [[1, shear], [0, 1]] diag(sx, sy) (..., 2, 2)."""
+    """rotation(angle) [[1, shear], [0, 1]] diag(sx, sy).
+
+    Args:
+        shape: (..., 4): log sx, log sy, angle in radians, shear.
+
+    Returns:
+        (..., 2, 2).
+    """
     sx, sy = shape[..., 0].exp(), shape[..., 1].exp()
     cos, sin, shear = shape[..., 2].cos(), shape[..., 2].sin(), shape[..., 3]
     entries = [cos * sx, (cos * shear - sin) * sy, sin * sx, (sin * shear + cos) * sy]
@@ -18,7 +25,14 @@ def linear_of_shape(shape: Tensor) -> Tensor:
 
 
 def shape_of_linear(linear: Tensor) -> Tensor:
-    """The inverse of `linear_of_shape`: (..., 2, 2) with a positive determinant -> (..., 4)."""
+    """The inverse of `linear_of_shape`.
+
+    Args:
+        linear: (..., 2, 2) with a positive determinant.
+
+    Returns:
+        (..., 4).
+    """
     a, b, c, d = linear.flatten(-2).unbind(-1)
     sx = torch.hypot(a, c)
     cos, sin = a / sx, c / sx
@@ -96,5 +110,17 @@ class Affine3d(MatrixTransformation):
 
 
 def affine_grid(matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """T_theta(G) for a 2x3 matrix: (..., 2, 3) -> source coordinates (..., H', W', 2). Equation 1."""
+    """T_theta(G) for a 2x3 matrix: equation 1.
+
+    Args:
+        matrix: (..., 2, 3).
+        size: (H', W') of the crop.
+
+    Returns:
+        Source coordinates (..., H', W', 2).
+
+    Example:
+        >>> affine_grid(torch.eye(2, 3), (1, 2)).tolist()
+        [[[-0.5, 0.0], [0.5, 0.0]]]
+    """
     return Affine().grid(matrix.flatten(-2), size)

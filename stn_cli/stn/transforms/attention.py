@@ -11,7 +11,15 @@ from stn_cli.stn.transforms.matrices import FixedScale, MatrixTransformation
 
 
 def diagonal(sides: Tensor, centre: Tensor) -> Tensor:
-    """[diag(sides) | centre]: (..., d), (..., d) -> (..., d, d + 1)."""
+    """[diag(sides) | centre].
+
+    Args:
+        sides: (..., d).
+        centre: (..., d).
+
+    Returns:
+        (..., d, d + 1).
+    """
     return torch.cat([torch.diag_embed(sides), centre[..., None]], -1)
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.transforms.transformation import Transformation, product
+from stn_cli.stn.transforms.linear import times_basis
+from stn_cli.stn.transforms.transformation import Transformation
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,14 @@ class ControlTransformation(Transformation):
         """phi: target points (..., N, 2) -> (..., N, K K)."""
 
     def control_points(self, like: Tensor) -> Tensor:
-        """The lattice of control points (K K, 2), corners at the corners of the crop, in `like`'s type and on its device."""
+        """The lattice of control points; those at its corners are the crop's.
+
+        Args:
+            like: gives the type and the device.
+
+        Returns:
+            (K K, 2).
+        """
         ticks = torch.linspace(-1, 1, self.control, device=like.device, dtype=like.dtype)
         return torch.stack(torch.meshgrid(ticks, ticks, indexing="ij")[::-1], -1).view(-1, 2)
 
@@ -95,7 +103,13 @@ class ControlTransformation(Transformation):
         return self.points(outer, self.matrix(inner).transpose(-1, -2)).transpose(-1, -2).flatten(-2)
 
     def fit(self, targets: Tensor, sources: Tensor) -> Tensor:
-        """The theta whose T comes closest to taking targets to sources, both (..., N, 2), in least squares.
+        """The theta whose T comes closest to taking targets to sources, in least squares.
+
+        Args:
+            targets, sources: (..., N, 2).
+
+        Returns:
+            (..., 2 K K).
 
         Raises:
             UsageError: fewer points than control points.
@@ -127,7 +141,7 @@ class ControlTransformation(Transformation):
         determinant = torch.linalg.det(linear)
         if not torch.compiler.is_compiling() and bool((determinant.abs() < 1e-9).any()):
             raise UsageError(f"theta of {self.name} is singular: its control points lie on a line", None)
-        bend = torch.linalg.solve(linear, p - product(affine, homogeneous).transpose(-1, -2))  # in the crop's own frame
+        bend = torch.linalg.solve(linear, p - times_basis(affine, homogeneous).transpose(-1, -2))  # in the crop's own frame
         most = self.fold_free * 2 / (self.control - 1)
         factor = (most / bend.detach().abs().amax((-2, -1), keepdim=True).clamp(min=1e-12)).clamp(max=1)
         return (p + linear @ (bend * factor - bend)).flatten(-2)

@@ -19,15 +19,22 @@ class MatrixTransformation(Transformation):
 
     @abstractmethod
     def of_matrix(self, matrix: Tensor) -> Tensor:
-        """M (..., dims, dims + 1) of this family -> theta (..., theta_dim); the inverse of `matrix`."""
+        """The theta of a matrix: the inverse of `matrix`.
+
+        Args:
+            matrix: M (..., dims, dims + 1) of this family.
+
+        Returns:
+            (..., theta_dim).
+        """
 
     def inverse(self, theta: Tensor) -> Tensor:
         """The exact inverse, of the same family."""
-        return self.of_matrix(_inverse(square(self.matrix(theta)), self.name)[..., : self.dims, :])
+        return self.of_matrix(_inverse(with_last_row(self.matrix(theta)), self.name)[..., : self.dims, :])
 
     def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
         """The matrix product."""
-        return self.of_matrix(self.matrix(outer) @ square(self.matrix(inner)))
+        return self.of_matrix(self.matrix(outer) @ with_last_row(self.matrix(inner)))
 
     def scaled(self, theta: Tensor, factor: Tensor) -> Tensor:
         """Columns of the linear part times the factors."""
@@ -44,8 +51,15 @@ class MatrixTransformation(Transformation):
         return self.matrix(theta)[..., :-1].norm(dim=-2)
 
 
-def square(matrix: Tensor) -> Tensor:
-    """(..., d, d + 1) -> (..., d + 1, d + 1) with the row (0, ..., 0, 1)."""
+def with_last_row(matrix: Tensor) -> Tensor:
+    """A matrix of affine maps with the row (0, ..., 0, 1) below it, so that it can be multiplied and inverted.
+
+    Args:
+        matrix: (..., d, d + 1).
+
+    Returns:
+        (..., d + 1, d + 1).
+    """
     row = torch.zeros_like(matrix[..., :1, :])
     row[..., -1] = 1
     return torch.cat([matrix, row], -2)

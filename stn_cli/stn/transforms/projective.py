@@ -7,8 +7,10 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.stn.transforms.affine import linear_of_shape, shape_of_linear
-from stn_cli.stn.transforms.matrices import SINGULAR, square
-from stn_cli.stn.transforms.transformation import Transformation, clamp_inward, product
+from stn_cli.stn.transforms.limits import clamp_inward
+from stn_cli.stn.transforms.linear import times_basis
+from stn_cli.stn.transforms.matrices import SINGULAR, with_last_row
+from stn_cli.stn.transforms.transformation import Transformation
 
 MOST_PERSPECTIVE = 0.9
 """|p| + |q| below 1 keeps the denominator positive on the whole crop; what is left of it bounds how far a corner can go."""
@@ -33,14 +35,14 @@ class Projective(Transformation):
 
     def combine(self, matrix: Tensor, basis: Tensor) -> Tensor:
         """H (..., 3, 3), homogeneous points (..., N, 3) -> (..., N, 2); a denominator of 0 is infinitely far, not NaN."""
-        out = product(matrix, basis)
+        out = times_basis(matrix, basis)
         w = out[..., 2:]
         tiny = torch.finfo(w.dtype).tiny ** 0.5
         return out[..., :2] / torch.where(w.abs() < tiny, torch.full_like(w, tiny), w)
 
     def after(self, affine: Tensor, matrix: Tensor) -> Tensor:
         """The product of the 3x3 matrices."""
-        return square(affine) @ matrix
+        return with_last_row(affine) @ matrix
 
     def theta(self, centre: Tensor, shape: Tensor) -> Tensor:
         """Centre (..., 2) and shape (..., 6) -> theta (..., 8)."""

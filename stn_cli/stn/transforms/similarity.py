@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stn_cli.stn.transforms.linear import matrix_from_rows
 from stn_cli.stn.transforms.matrices import FixedScale, MatrixTransformation
-from stn_cli.stn.transforms.transformation import matrix_from_rows
 
 
 class Similarity(MatrixTransformation):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from stn_cli.errors import UsageError
 from stn_cli.stn.transforms.affine import linear_of_shape, shape_of_linear
+from stn_cli.stn.transforms.limits import points_within
 from stn_cli.stn.transforms.thin_plate_spline import ThinPlateSpline
 from stn_cli.stn.transforms.transformation import Transformation
 
@@ -89,17 +90,24 @@ class Structured(nn.Module, Transformation):
         return torch.cat([sides.log(), sides.new_zeros(*sides.shape[:-1], 2 + 2 * self.terms)], -1)
 
     def fit(self, targets: Tensor, sources: Tensor) -> Tensor:
-        """The theta whose T comes closest to taking targets to sources, both (..., N, 2), in least squares."""
+        """The theta whose T comes closest to taking targets to sources, in least squares.
+
+        Args:
+            targets, sources: (..., N, 2).
+
+        Returns:
+            (..., theta_dim).
+        """
         return torch.linalg.lstsq(self.basis(targets), sources).solution.transpose(-1, -2).flatten(-2)
 
     def inverse(self, theta: Tensor) -> Tensor:
         """The least-squares inverse on the crop."""
-        lattice = self._inner(theta)
+        lattice = points_within(self, theta)
         return self.fit(self.points(theta, lattice), lattice.expand(*theta.shape[:-1], *lattice.shape))
 
     def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
         """The least-squares composition on the crop; exact for affine maps."""
-        lattice = self._inner(inner)
+        lattice = points_within(self, inner)
         sources = self.points(outer, self.points(inner, lattice))
         return self.fit(lattice.expand(sources.shape), sources)
 
@@ -127,7 +135,7 @@ class Structured(nn.Module, Transformation):
         flat[..., :2] = torch.eye(2, device=m.device, dtype=m.dtype)
         flat[..., 3:] = bends
         with torch.no_grad():
-            slopes = self.jacobian(flat.flatten(-2), self._inner(theta)) - torch.eye(2, device=m.device, dtype=m.dtype)
+            slopes = self.jacobian(flat.flatten(-2), points_within(self, theta)) - torch.eye(2, device=m.device, dtype=m.dtype)
         steepest = torch.linalg.matrix_norm(slopes, 2).amax(-1)[..., None, None]
         factor = (0.95 / steepest.clamp(min=1e-12)).clamp(max=1)
         return torch.cat([m[..., :3], m[..., :2] @ (bends * factor)], -1).flatten(-2)

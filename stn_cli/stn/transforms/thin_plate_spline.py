@@ -54,11 +54,23 @@ class ThinPlateSpline(ControlTransformation):
             return torch.cat(terms, -1) @ coefficients
 
     def bending(self) -> Tensor:
-        """The bending energy matrix E (K K, K K), double precision: places x of the control points cost x^T E x."""
+        """What it costs to bend: places x (K K,) of the control points along one axis cost x^T E x.
+
+        Returns:
+            E (K K, K K), double precision.
+        """
         return self._coefficients[: self.control**2]
 
 
 def radial(points: Tensor, centres: Tensor) -> Tensor:
-    """U(r) = r^2 log r^2 of the distances from points (..., N, 2) to centres (M, 2): (..., N, M), 0 at a centre."""
+    """U(r) = r^2 log r^2 of the distances r, 0 at a centre.
+
+    Args:
+        points: (..., N, 2).
+        centres: (M, 2).
+
+    Returns:
+        (..., N, M).
+    """
     square = (points[..., :, None, :] - centres).square().sum(-1).clamp(min=TINY)
     return square * square.log()
