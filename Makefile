@@ -14,6 +14,9 @@ $(VENV)/.done: pyproject.toml
 
 demo: setup
 	rm -rf demo && mkdir demo
+	$(BIN)/stn-coloc train sample_data/fish/images --out demo/fish
+	$(BIN)/stn-coloc localise --model demo/fish --out demo/fish-boxes --overlay --crops
+	$(BIN)/stn-coloc evaluate demo/fish-boxes/boxes.json sample_data/fish/boxes.json
 	$(BIN)/stn-coloc train sample_data/cups/images --out demo/cups
 	$(BIN)/stn-coloc localise --model demo/cups --out demo/cups-boxes --overlay --crops
 	$(BIN)/stn-coloc evaluate demo/cups-boxes/boxes.json sample_data/cups/boxes.json
@@ -23,16 +26,16 @@ demo: setup
 	$(BIN)/stn-coloc track sample_data/clip/cup.mp4 --out demo/cup-track --video
 	$(BIN)/stn-coloc evaluate demo/cup-track/tracks.json sample_data/clip/boxes.json
 	@echo
-	@echo "The reports:   demo/cups/report.html   demo/digits/report.html"
-	@echo "The pictures:  demo/cups-boxes/overlay/"
+	@echo "The reports:   demo/fish/report.html   demo/cups/report.html   demo/digits/report.html"
+	@echo "The pictures:  demo/fish-boxes/overlay/   demo/cups-boxes/overlay/"
 	@echo "The video:     demo/cup-track/video.mp4"
 
 test: setup
 	$(BIN)/python -m pytest -n auto -q
 
 lint: setup
-	$(BIN)/ruff check stn_cli tests benchmarks sample_data
-	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data
+	$(BIN)/ruff check stn_cli tests benchmarks sample_data docs/figures
+	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data docs/figures
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

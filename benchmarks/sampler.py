@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 from benchmarks.common import parser
 from benchmarks.provenance import SAMPLER, begin, save, version
 from stn_cli.stn import TRANSFORMS, TRANSFORMS_3D, Pyramid, ThinPlateSpline, base_grid, by_name, sample, sample_reduced
-from stn_cli.stn.grids.thin_plate_spline import radial
+from stn_cli.stn.transforms.thin_plate_spline import radial
 
 B, C, H, W = 32, 3, 64, 64
 
@@ -51,13 +51,13 @@ def grid_cases(device: str) -> dict[str, tuple[Callable[[Tensor], Tensor], dict[
     cases = {}
     lattice = base_grid((H, W), device=device)
     for name in TRANSFORMS | TRANSFORMS_3D:
-        grid = by_name(name)
-        grid = grid.to(device) if isinstance(grid, torch.nn.Module) else grid
-        size = (H, W) if grid.dims == 2 else (16, 16, 16)
-        theta = grid.identity().to(device).repeat(B, 1) + 0.01 * torch.randn(B, grid.theta_dim, device=device)
+        transform = by_name(name)
+        transform = transform.to(device) if isinstance(transform, torch.nn.Module) else transform
+        size = (H, W) if transform.dims == 2 else (16, 16, 16)
+        theta = transform.identity().to(device).repeat(B, 1) + 0.01 * torch.randn(B, transform.theta_dim, device=device)
         rivals: dict[str, Callable[[Tensor], Tensor]] = {}
-        if grid.matrix(theta).shape[-2:] == (grid.dims, grid.dims + 1):
-            rivals["torch"] = lambda t, g=grid, s=size: F.affine_grid(g.matrix(t), [B, 1, *s], align_corners=False)
+        if transform.matrix(theta).shape[-2:] == (transform.dims, transform.dims + 1):
+            rivals["torch"] = lambda t, g=transform, s=size: F.affine_grid(g.matrix(t), [B, 1, *s], align_corners=False)
         if name in ("affine", "projective"):
 
             def by_kornia(t: Tensor, name: str = name) -> Tensor:
@@ -70,7 +70,7 @@ def grid_cases(device: str) -> dict[str, tuple[Callable[[Tensor], Tensor], dict[
             rivals["kornia"] = by_kornia
         if name == "thin_plate_spline":
             rivals["kornia"] = _kornia_spline(device, lattice)
-        cases[name] = (lambda t, g=grid, s=size: g.grid(t, s), rivals, theta)
+        cases[name] = (lambda t, g=transform, s=size: g.grid(t, s), rivals, theta)
     return cases
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from photographs import write_truth
 from skimage import data
 from sklearn.datasets import load_digits
 
@@ -137,11 +138,6 @@ def clip(frames: int = 75, size: tuple[int, int] = (240, 320), fps: float = 25.0
         writer.write(letterbox.clip(0, 255).astype(np.uint8))
     writer.release()
     (folder / "boxes.json").write_text(json.dumps(truth) + "\n")
-
-
-def write_truth(name: str, truth: dict[str, list[list[float]]]) -> None:
-    text = "{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in truth.items()) + "\n}\n"
-    (HERE / name / "boxes.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stn_cli.version import __version__
+
 if TYPE_CHECKING:
     from stn_cli.coloc.model.localiser import Localiser
     from stn_cli.coloc.train.run import TrainResult
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from stn_cli.report.page import write_report
     from stn_cli.runs.config import TrainConfig
     from stn_cli.stn import SpatialTransformer
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "ColocError": "stn_cli.errors",

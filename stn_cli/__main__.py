@@ -1,5 +1,21 @@
-"""`python -m stn_cli`."""
+"""What `stn-coloc` and `python -m stn_cli` start; light, so that Ctrl-C is answered while all else is loaded."""
 
-from stn_cli.cli.app import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+
+
+def main() -> None:
+    """Load the program and run it; never returns."""
+    try:
+        from stn_cli.cli.app import main as program
+
+        program()
+    except KeyboardInterrupt:
+        print("error: stopped (interrupted)", file=sys.stderr, flush=True)
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

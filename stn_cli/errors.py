@@ -78,8 +78,11 @@ class Interrupted(ColocError):
         super().__init__("stopped", why="interrupted" if signum == 2 else "terminated", todo=todo)
 
 
-FULL = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "insufficient memory")
-"""How torch, OpenCV and the system say it, in lower case."""
+FULL = (
+    "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "insufficient memory",
+    "could not execute a primitive",
+)  # fmt: skip
+"""How torch, OpenCV, oneDNN and the system say it, in lower case."""
 UNMAPPED = re.compile(r"failed to map segment from shared object(?!: operation not permitted)")
 """How the loader says that a library did not fit, in lower case; it is not permitted where the file system is one of no programs."""
 

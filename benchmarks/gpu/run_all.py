@@ -81,14 +81,14 @@ def readings(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[torch.
     volume = F.interpolate(torch.rand(2, 1, 6, 6, 6, dtype=torch.float64), size=(24, 24, 24), mode="trilinear")
     out = {}
     for name in TRANSFORMS | TRANSFORMS_3D:
-        grid, there = by_name(name), by_name(name)
-        if isinstance(grid, torch.nn.Module) and isinstance(there, torch.nn.Module):
-            grid.double()
+        transform, there = by_name(name), by_name(name)
+        if isinstance(transform, torch.nn.Module) and isinstance(there, torch.nn.Module):
+            transform.double()
             there.to(device)
-        theta = grid.identity(torch.float64) * 0.8 + 0.02 * torch.rand(2, grid.theta_dim, dtype=torch.float64)
-        source, size = (U, (16, 16)) if grid.dims == 2 else (volume, (8, 8, 8))
+        theta = transform.identity(torch.float64) * 0.8 + 0.02 * torch.rand(2, transform.theta_dim, dtype=torch.float64)
+        source, size = (U, (16, 16)) if transform.dims == 2 else (volume, (8, 8, 8))
         points = there.grid(theta.float().to(device), size)
-        out[name] = sample(source, grid.grid(theta, size)), sample(source.to(device, dtype), points)
+        out[name] = sample(source, transform.grid(theta, size)), sample(source.to(device, dtype), points)
     points = affine_grid(torch.eye(2, 3, dtype=torch.float64).repeat(2, 1, 1) * 0.51 + 0.003, (16, 16))
     for kernel in KERNELS:
         if kernel != "gaussian":
@@ -188,7 +188,7 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
-    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.score.kinds import Kind
     from stn_cli.coloc.train.steps import Plan, descend, draw, regression_loss, step_generator
     from stn_cli.media.cache import build_cache
 
@@ -204,7 +204,7 @@ def regression_rate(run: Path, device: torch.device) -> float:
     boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]], device=device).repeat(n, 1, 1)
     present = torch.ones(n, 1, dtype=torch.bool, device=device)
     kind = Kind("words", part.scorer, boxes, torch.zeros(n, 1, device=device), present, [], None, None)
-    plan = Plan(cache, kind, transformer.grid, 1, False, 32, localisation.reader.hideable)
+    plan = Plan(cache, kind, transformer.transform, 1, False, 32, localisation.reader.hideable)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

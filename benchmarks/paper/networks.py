@@ -55,25 +55,25 @@ class Transformed(nn.Module):
         return logits
 
 
-def build(kind: str, transform: str, side: int, budget: int, channels: int = 1, classes: int = 10) -> nn.Module:
-    """`FCN`, `CNN`, `ST-FCN` or `ST-CNN`; `transform` names T_theta, empty without one. The crop of a transformer has 28 x 28 pixels."""
+def build(kind: str, name: str, side: int, budget: int, channels: int = 1, classes: int = 10) -> nn.Module:
+    """`FCN`, `CNN`, `ST-FCN` or `ST-CNN`; `name` is that of T_theta, empty without one. The crop of a transformer has 28 x 28 pixels."""
     body = kind.removeprefix("ST-")
     if not kind.startswith("ST-"):
         return Fcn(channels * side * side, budget, classes) if body == "FCN" else Cnn(side, budget, channels, classes)
-    grid = by_name(transform)
+    transform = by_name(name)
     if body == "CNN" and side > 42:  # a small thing anywhere among clutter: f_loc is a heatmap, which finds it anywhere
-        heatmap = HeatmapLocalisation(grid, channels, width=16, start=(0.6, 0.6), depth=3)
-        finder = SpatialTransformer(nn.Sequential(nn.AvgPool2d(2), heatmap), grid, (28, 28))
+        heatmap = HeatmapLocalisation(transform, channels, width=16, start=(0.6, 0.6), depth=3)
+        finder = SpatialTransformer(nn.Sequential(nn.AvgPool2d(2), heatmap), transform, (28, 28))
         return Transformed(finder, Cnn(28, budget - parameters(finder), channels, classes))
     start = None
-    if side > 28 and transform == "affine":  # a crop of the object's size in the middle, so that a pixel stays a pixel
+    if side > 28 and name == "affine":  # a crop of the object's size in the middle, so that a pixel stays a pixel
         start = torch.tensor([28 / side, 0, 0, 0, 28 / side, 0])
     f_loc = (
-        FcnLocalisation(grid, channels * side * side, start=start)
+        FcnLocalisation(transform, channels * side * side, start=start)
         if body == "FCN"
-        else CnnLocalisation(grid, channels, start=start)
+        else CnnLocalisation(transform, channels, start=start)
     )
-    transformer = SpatialTransformer(f_loc, grid, (28, 28), antialias=False)
+    transformer = SpatialTransformer(f_loc, transform, (28, 28), antialias=False)
     left = budget - parameters(transformer)
     classifier = Fcn(channels * 28 * 28, left, classes) if body == "FCN" else Cnn(28, left, channels, classes)
     return Transformed(transformer, classifier)

@@ -43,9 +43,9 @@ class TwoTransformed(nn.Module):
         return logits
 
 
-def _transformer(transform: str) -> SpatialTransformer:
-    grid = by_name(transform)
-    return SpatialTransformer(CnnLocalisation(grid, channels=2), grid, (28, 28), antialias=False)
+def _transformer(name: str) -> SpatialTransformer:
+    transform = by_name(name)
+    return SpatialTransformer(CnnLocalisation(transform, channels=2), transform, (28, 28), antialias=False)
 
 
 def network(column: str) -> nn.Module:

@@ -23,7 +23,7 @@ from benchmarks.common import SHARED, need, parser
 from benchmarks.paper.mnist import load
 from benchmarks.paper.reported import TABLE5
 from benchmarks.provenance import LEARNING, begin, earlier, save
-from stn_cli.coloc.search.choose import search
+from stn_cli.coloc.score.kinds import find_kinds
 from stn_cli.encoders import GRID, Appearance, Encoder, GradientEncoder, embed_crops
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import build_cache, letterbox_side
@@ -93,7 +93,7 @@ def searched(name: str, encoder: Encoder, size: tuple[float, float] = (0.0, 0.0)
     files = scan(folder / "images").images
     truth = json.loads((folder / "boxes.json").read_text())
     cache = build_cache(files, letterbox_side(files, 128))
-    (kind,) = search(cache, encoder, TrainConfig(search="rigid", size=size), torch.device("cpu"))
+    (kind,) = find_kinds(cache, encoder, TrainConfig(search="rigid", size=size), torch.device("cpu"))
     right = 0
     for frame, file, box in zip(cache.frames, cache.names, kind.crops().boxes()[:, 0], strict=True):
         right += bool((box_iou(frame.boxes_from_letterbox(box), torch.tensor(truth[file]).float()) > 0.5).any())

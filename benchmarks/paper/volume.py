@@ -79,13 +79,13 @@ class Found(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        grid = by_name("affine3d")
+        transform = by_name("affine3d")
         trunk = nn.Sequential(
             nn.AvgPool3d(4), nn.Conv3d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2),
             nn.Conv3d(16, 32, 3, padding=1), nn.ReLU(),
         )  # fmt: skip
-        f_loc = TrunkLocalisation(grid, trunk, 32, cells=3, start=0.7 * grid.identity())
-        self.transformer = SpatialTransformer(f_loc, grid, (28, 28, 28), kernel="trilinear")
+        f_loc = TrunkLocalisation(transform, trunk, 32, cells=3, start=0.7 * transform.identity())
+        self.transformer = SpatialTransformer(f_loc, transform, (28, 28, 28), kernel="trilinear")
         self.classifier = Cnn(28, BUDGET - parameters(self.transformer))
 
     def forward(self, x: Tensor) -> Tensor:

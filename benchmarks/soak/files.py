@@ -35,7 +35,7 @@ PRECIOUS = "precious.txt"
 
 def call(*arguments: object) -> Done:
     """Run a command of the program in this process."""
-    out, errors = io.StringIO(), io.StringIO()
+    out, errors = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()  # settings are printed as bytes
     with redirect_stdout(out), redirect_stderr(errors):
         code = run_program([str(a) for a in arguments])
     return Done(code, errors.getvalue(), 0.0)

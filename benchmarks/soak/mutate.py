@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -142,7 +143,8 @@ def damage_value(rng: Random, value: Any) -> Any:
             return [*value[:at], value[at], *value[at:]]
         return [*value[:at], damage_value(rng, value[at]), *value[at + 1 :]]
     if isinstance(value, int | float) and not isinstance(value, bool) and rng.random() < 0.3:
-        return value * pick(rng, (-1, 0, 1e6, 1e-6, 1e300))
+        factor = pick(rng, (-1, 0, 1e6, 1e-6, 1e300))
+        return value if abs(value) > sys.float_info.max else value * factor  # a whole number can be beyond all floats
     return pick(rng, ODD_VALUES)
 
 

@@ -1,6 +1,6 @@
 """The pictures of docs/transformers.md: for each transformation where a crop is read from, and the crop.
 
-    python docs/figures/make.py
+python docs/figures/make.py
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ def scene() -> Picture:
     return np.asarray(out * (1 - place) + cv2.warpAffine(tile, matrix, (SIDE, SIDE)) * place, np.uint8)
 
 
-def example(name: str, grid: Transformation) -> Tensor:
+def example(name: str, transform: Transformation) -> Tensor:
     """A theta that shows what the transformation can do, on the letter."""
     centre = torch.tensor([0.08, -0.02])
-    shape = grid.shape_of_box(torch.tensor([0.55, 0.62 if name in ("box", "affine") else 0.55]))
+    shape = transform.shape_of_box(torch.tensor([0.55, 0.62 if name in ("box", "affine") else 0.55]))
     turn = torch.zeros_like(shape)
-    if grid.angle is not None:
-        turn[grid.angle] = np.radians(18)
+    if transform.angle is not None:
+        turn[transform.angle] = np.radians(18)
     if name == "affine":
         turn[3] = 0.25  # a shear
     if name == "projective":
         turn[4:] = torch.tensor([0.25, 0.3])
     if name == "structured":
         turn[4:] = 0.12 * torch.tensor([1.0, 0, -1, 0.5, 0, 1, 0.5, -1])
-    theta = grid.theta(centre, shape + turn)
+    theta = transform.theta(centre, shape + turn)
     if name in ("piecewise_affine", "thin_plate_spline"):
         theta = theta + 0.07 * torch.randn(theta.shape, generator=torch.Generator().manual_seed(3))
     return theta
 
 
-def outlined(picture: Picture, grid: Transformation, theta: Tensor) -> Picture:
+def outlined(picture: Picture, transform: Transformation, theta: Tensor) -> Picture:
     """The picture at twice its size with the net of lines that the crop is read along; its upper side is yellow."""
     out = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
     t = torch.linspace(-1, 1, 41)
     for at in torch.linspace(-1, 1, 7).tolist():
         for line in (torch.stack([t, torch.full_like(t, at)], -1), torch.stack([torch.full_like(t, at), t], -1)):
-            pixels = normalised_to_pixels(grid.points(theta, line).detach(), (2 * SIDE, 2 * SIDE))
+            pixels = normalised_to_pixels(transform.points(theta, line).detach(), (2 * SIDE, 2 * SIDE))
             upper = bool((line[:, 1] == -1).all())
             colour = (40, 220, 250) if upper else (255, 255, 255)
             cv2.polylines(out, [pixels.round().int().numpy()[:, None]], False, colour, 2 if upper else 1, cv2.LINE_AA)
@@ -73,18 +73,18 @@ def outlined(picture: Picture, grid: Transformation, theta: Tensor) -> Picture:
 
 def pair(name: str) -> Picture:
     """Where the crop is read from, and the crop."""
-    picture, grid = scene(), by_name(name)
-    theta = example(name, grid)
+    picture, transform = scene(), by_name(name)
+    theta = example(name, transform)
     U = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
-    crop = sample(U, grid.grid(theta[None], (2 * SIDE, 2 * SIDE)), kernel="bicubic", padding="border")[0]
+    crop = sample(U, transform.grid(theta[None], (2 * SIDE, 2 * SIDE)), kernel="bicubic", padding="border")[0]
     right = crop.detach().clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
-    return np.concatenate([outlined(picture, grid, theta), np.full((2 * SIDE, 8, 3), 255, np.uint8), right], 1)
+    return np.concatenate([outlined(picture, transform, theta), np.full((2 * SIDE, 8, 3), 255, np.uint8), right], 1)
 
 
 def volume(name: str) -> Picture:
     """A letter in a volume, flattened as it lies, and found, turned and flattened."""
     grey = torch.from_numpy(cv2.putText(np.zeros((40, 40), np.uint8), "R", (6, 32), 0, 1.2, 255, 4)).float() / 255
-    grid = by_name(name)
+    transform = by_name(name)
     block = grey[None, None, None].expand(1, 1, 14, 40, 40)
     a, b = 0.9, 0.5  # turned about x and y
     turn = torch.tensor([[np.cos(b), np.sin(a) * np.sin(b), np.cos(a) * np.sin(b)], [0, np.cos(a), -np.sin(a)],
@@ -93,17 +93,16 @@ def volume(name: str) -> Picture:
     into = turn.T * (32 / half[:, None])  # volume -> block
     theta = torch.cat([into, -(into @ centre)[:, None]], 1).flatten()
     space = sample(block, by_name("affine3d").grid(theta[None], (64, 64, 64)))
-    if name == "affine3d":
-        back = torch.cat([turn * 0.7, centre[:, None]], 1).flatten()
-    else:
-        back = torch.tensor([0.75, *centre.tolist()])
-    seen = sample(space, grid.grid(back[None], (64, 64, 64)))
+    of_affine = torch.cat([turn * 0.7, centre[:, None]], 1).flatten()
+    back = of_affine if name == "affine3d" else torch.tensor([0.75, *centre.tolist()])
+    seen = sample(space, transform.grid(back[None], (64, 64, 64)))
     panels = [flatten_volume(v, "z")[0, 0] for v in (space, seen)]
     drawn = [cv2.resize((255 * p / p.max()).byte().numpy(), (256, 256), interpolation=cv2.INTER_LINEAR) for p in panels]
     return np.concatenate([drawn[0], np.full((256, 8), 255, np.uint8), drawn[1]], 1)
 
 
 def main() -> None:
+    """Write a figure for every transformation."""
     for name in TRANSFORMS | TRANSFORMS_3D:
         picture = pair(name) if name in TRANSFORMS else volume(name)
         small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)

@@ -21,11 +21,16 @@ from stn_cli.cli.report import report
 from stn_cli.cli.track import track
 from stn_cli.cli.train import train
 from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, out_of_memory, printable
+from stn_cli.runtime.room import address_limit
 
 ANYTHING = "stn-coloc"
 """Name of what encodes what a terminal lacks."""
 COLLECT_AFTER = 50_000
 """Objects that are made before the collector looks, 700 otherwise."""
+NO_THREAD = "can't start new thread"
+"""Python's words for it, in a RuntimeError."""
+STOPPED = 130
+"""What Typer makes of Ctrl-C without a word, where no `StopRequest` is open: mostly while libraries are loaded."""
 
 app = typer.Typer(
     name="stn-coloc",
@@ -41,7 +46,7 @@ for command in (train, localise, track, evaluate, report, pretrain, doctor):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from stn_cli import __version__
+        from stn_cli.version import __version__
 
         typer.echo(f"stn-coloc {__version__}")
         raise typer.Exit
@@ -71,6 +76,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=given, prog_name="stn-coloc", standalone_mode=False)
         sys.stdout.flush()
+        if code == STOPPED:
+            _complain("stopped (interrupted)")
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # the reader of stdout has gone; what it did not want is not an error
@@ -78,7 +85,7 @@ def run(arguments: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         _complain("stopped (interrupted)")
-        return 130
+        return STOPPED
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             context: Any = getattr(error, "ctx", None)
@@ -91,7 +98,7 @@ def run(arguments: list[str] | None = None) -> int:
             return int(getattr(error, "exit_code", 2))
         if type(error).__name__ == "Abort":
             _complain("stopped")
-            return 130
+            return STOPPED
         if "--debug" in given:
             raise
         if known is not None:
@@ -120,10 +127,20 @@ def _as_it_came(error: UnicodeError) -> tuple[str | bytes, int]:
     return codecs.backslashreplace_errors(error)
 
 
+def _out_of_memory() -> ResourceError:
+    limit = address_limit()
+    if limit is None:
+        return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
+    return ResourceError("out of memory", f"ulimit -v {limit >> 10}", "a limit is set", "Raise it, or lower --batch or --imgsz")
+
+
 def _of_the_system(error: Exception) -> ColocError | None:
     """What the operating system refused anywhere, as an error that a user can act on; None for all else."""
     if out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return ResourceError("out of memory", todo="Lower --batch or --imgsz, or use a machine with more")
+        return _out_of_memory()
+    if str(error) == NO_THREAD:
+        todo = "Lower --workers, or raise the limits on memory and processes (ulimit -v, ulimit -u)"
+        return ResourceError("the system gives no more threads", todo=todo)
     if isinstance(error, ImportError):
         return _of_an_import(error)
     if not isinstance(error, OSError):

@@ -33,9 +33,9 @@ def doctor(json: Json = False, debug: Debug = False) -> None:
     import platform
     import sys
 
-    from stn_cli import __version__
     from stn_cli.cli.console import print_json, print_table
     from stn_cli.errors import ResourceError
+    from stn_cli.version import __version__
 
     rows = [("stn-coloc", __version__), ("python", platform.python_version()), ("system", platform.platform())]
     missing = []
@@ -68,6 +68,8 @@ def doctor(json: Json = False, debug: Debug = False) -> None:
 def _devices(missing: list[str], unloadable: list[ImportError]) -> list[tuple[str, str]]:
     import os
 
+    from stn_cli.errors import counted
+
     try:
         import cv2
         import torch
@@ -79,7 +81,7 @@ def _devices(missing: list[str], unloadable: list[ImportError]) -> list[tuple[st
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < LEAST_TORCH:
         missing.append("torch >= 2.10 (older ones load pickles unsafely)")
-    rows = [("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads")]
+    rows = [("cpu", f"{counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'torch thread')}")]
     for i in range(torch.cuda.device_count()):
         p = torch.cuda.get_device_properties(i)
         rows.append((f"cuda:{i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB"))

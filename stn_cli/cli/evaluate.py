@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stn_cli.cli.options import Debug, Json, parse_csv
-from stn_cli.errors import UsageError
+from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from stn_cli.evaluate import Evaluation
-    from stn_cli.records import TrackedFrame
+    from stn_cli.formats.tracks import Tracks
 
 
 def evaluate(
@@ -58,8 +58,8 @@ def evaluate(
     if is_text(predicted) or is_tracks(data):
         if category is not None:
             raise UsageError("--category is for boxes of images", category)
-        frames = None if data is None else parse_tracks(data, predicted).frames
-        _evaluate_tracks(predicted, frames, truth, csv, overwrite, json)
+        tracks = None if data is None else parse_tracks(data, predicted)
+        _evaluate_tracks(predicted, tracks, truth, csv, overwrite, json)
         return
     result = _evaluate_boxes(data, predicted, truth, iou, score, category, csv, overwrite)
     if json:
@@ -147,9 +147,9 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _evaluate_tracks(
-    predicted: Path, frames: list[TrackedFrame] | None, truth: Path, csv: Path | None, overwrite: bool, json: bool
+    predicted: Path, tracks: Tracks | None, truth: Path, csv: Path | None, overwrite: bool, json: bool
 ) -> None:
-    from stn_cli.cli.console import print_json, print_table
+    from stn_cli.cli.console import Progress, print_json, print_table
     from stn_cli.evaluate import tracks as scoring
     from stn_cli.formats.csv import csv_kind
     from stn_cli.outputs.targets import check_target
@@ -157,7 +157,12 @@ def _evaluate_tracks(
 
     if csv is not None:
         check_target(csv, csv_kind(scoring.FRAME_HEADER), [predicted, truth], overwrite=overwrite)
-    found = scoring.read_any_tracks(predicted) if frames is None else frames
+    found = scoring.read_any_tracks(predicted) if tracks is None else tracks.frames
+    if tracks is not None and not tracks.complete:
+        held = counted(len(found), "frame")
+        Progress().say(
+            f"note: the track was stopped before it was done and holds {held}; an object in any other counts as missed"
+        )
     true = scoring.read_track_truth(truth)
     several = [frame for frame in true if isinstance(frame, TrackedFrame)]
     if several:

@@ -60,7 +60,8 @@ def train(
         int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
     ] = None,
     search: Annotated[
-        str | None, typer.Option(help="rigid (keeps its form), deformable (does not), or auto.", show_default="auto")
+        str | None,
+        typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")
@@ -109,6 +110,7 @@ def train(
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
 
     from stn_cli.cli.console import Progress, print_json
+    from stn_cli.coloc.model.architecture import in_words
     from stn_cli.coloc.train import run
     from stn_cli.errors import InputError
 
@@ -125,9 +127,11 @@ def train(
     finally:
         progress.close()
     progress.skipped(result.skipped)
+    kinds = [in_words(kind) for kind in result.kind.split(", ")]
     progress.say(
-        f"{counted(result.images, 'image')}, {result.kind}, agreement {result.agreement:.2f}, {result.seconds:.0f} s"
-        + (f"; look at {folder / 'report.html'}" if report else "")
+        f"{counted(result.images, 'image')} in {result.seconds:.0f} s. The object is taken for {' and '.join(kinds)}. The boxes that were "
+        f"learnt overlap those that the search found by {result.agreement:.2f} on average (1 is the same)"
+        + (f". Look at {folder / 'report.html'}" if report else "")
     )
     if json:
         print_json(

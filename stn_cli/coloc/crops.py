@@ -22,11 +22,11 @@ class Crops:
     """R crops of each of B images, of any transformation.
 
     Attributes:
-        grid: T_theta.
+        transform: T_theta.
         matrix: M_theta (B, R, d, k), from the crop to normalised letterbox coordinates.
     """
 
-    grid: Transformation
+    transform: Transformation
     matrix: Tensor
 
     @classmethod
@@ -36,19 +36,19 @@ class Crops:
 
     def __getitem__(self, index: Tensor | slice | tuple[slice, slice]) -> Crops:
         """Some of the images, or of their crops."""
-        return Crops(self.grid, self.matrix[index])
+        return Crops(self.transform, self.matrix[index])
 
     def detach(self) -> Crops:
         """The same crops, without gradients."""
-        return Crops(self.grid, self.matrix.detach())
+        return Crops(self.transform, self.matrix.detach())
 
     def after(self, affine: Tensor) -> Crops:
         """Every crop moved by an affine map (..., 2, 3) of the letterbox."""
-        return Crops(self.grid, self.grid.after(affine.to(self.matrix.dtype), self.matrix))
+        return Crops(self.transform, self.transform.after(affine.to(self.matrix.dtype), self.matrix))
 
     def at(self, targets: Tensor) -> Tensor:
         """Where points (N, 2) of a crop lie: (B, R, N, 2)."""
-        return self.grid.combine(self.matrix, self.grid.basis(targets.to(self.matrix)))
+        return self.transform.combine(self.matrix, self.transform.basis(targets.to(self.matrix)))
 
     def points(self, size: tuple[int, int], zoom: float = 1.0) -> Tensor:
         """T_theta(G), `zoom` times as large about the middle: (B, R, H', W', 2)."""
@@ -79,6 +79,21 @@ class Crops:
         x, y = self.at(edge).unbind(-1)
         doubled = (x * y.roll(-1, -1) - y * x.roll(-1, -1)).sum(-1)
         return (doubled.abs() / 8).clamp(min=1e-8).log()
+
+
+def turned_crops(boxes: Tensor, angles: Tensor) -> Crops:
+    """Crops of boxes that are turned about their centres.
+
+    Args:
+        boxes: (N, R, 4) normalised letterbox boxes before they are turned.
+        angles: (N, R) radians, clockwise as seen on the screen.
+
+    Returns:
+        R crops of each image.
+    """
+    half, centre = (boxes[..., 2:] - boxes[..., :2]) / 2, (boxes[..., 2:] + boxes[..., :2]) / 2
+    shape = torch.cat([half.clamp(min=1e-6).log(), angles[..., None], torch.zeros_like(angles)[..., None]], -1)
+    return Crops(Affine(), Affine().matrix(Affine().theta(centre, shape)))
 
 
 def random_boxes(rectangles: Tensor, count: int, sides: Tensor, generator: torch.Generator) -> Tensor:

@@ -36,6 +36,19 @@ def triplet_margin_loss(positive: Tensor, random: Tensor, alpha: float = ALPHA) 
     return (hinge * others).sum() / max(1, n * (n - 1))
 
 
+def sized_loss(positive: Tensor, random: Tensor, log_area: Tensor, alpha: float = ALPHA) -> Tensor:
+    """The triplet margin loss less the reward for size: what sizes, and trainings, are compared by.
+
+    Args:
+        positive, random, alpha: as for `triplet_margin_loss`.
+        log_area: of the crops, any shape, as shares of the letterbox.
+
+    Returns:
+        A scalar.
+    """
+    return triplet_margin_loss(positive, random, alpha) - SIZE_REWARD * log_area.mean()
+
+
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """|a_i - b_j|^2: (..., N, D), (..., M, D) -> (..., N, M), never negative."""
     cross = a @ b.transpose(-1, -2)

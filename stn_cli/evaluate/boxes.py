@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import shown
-from stn_cli.errors import InputError
+from stn_cli.errors import InputError, counted
 from stn_cli.evaluate.names import Pairs, pair_names
 from stn_cli.evaluate.precision import Counts, average_precision, count
 from stn_cli.evaluate.predicted import Predicted, Scored, from_json, from_records, read_predicted
 from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.csv import neutral
-from stn_cli.formats.json_file import many
 from stn_cli.formats.truth import Truth, plain_truth, read_truth
 from stn_cli.geometry import overlap
 from stn_cli.records import ImageRecord, PixelBox, TrueObject
@@ -181,15 +180,15 @@ def _notes(result: Evaluation, pairs: Pairs) -> list[str]:
     if pairs.by_end:
         name = pairs.by_end[0]
         example = f"'{shown(name)}' with '{shown(pairs.predicted[name])}'"
-        notes.append(f"{many(len(pairs.by_end), 'name')} of the truth matched by the end: {example}")
-    counted = [
+        notes.append(f"{counted(len(pairs.by_end), 'name')} of the truth matched by the end: {example}")
+    groups = [
         (result.not_predicted, "image", "of the truth not among the predictions, counted as missed"),
         (result.without_truth, "predicted image", "without truth, not counted"),
         (len(result.empty), "image", "without an object, left out of CorLoc; boxes there are false alarms of AP and precision"),
         (result.difficult, "difficult object", "neither to be found nor missed"),
         (result.crowd, "crowd", "neither to be found nor missed"),
     ]
-    notes += [f"{many(count, noun)} {what}" for count, noun, what in counted if count]
+    notes += [f"{counted(count, noun)} {what}" for count, noun, what in groups if count]
     if result.ap is None:
         notes.append("AP needs pycocotools, which is not installed: pip install pycocotools")
     return notes

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import shown
-from stn_cli.errors import InputError
+from stn_cli.errors import InputError, counted
 from stn_cli.formats.coco_file import CocoBox, CocoFile, CocoImage, parse_coco, parse_results
-from stn_cli.formats.json_file import many, read_json
+from stn_cli.formats.json_file import read_json
 from stn_cli.formats.truth import Truth, orphans, repeated
 from stn_cli.records import ImageRecord, PixelBox
 
@@ -84,7 +84,7 @@ def _of_the_category(coco: CocoFile, truth: Truth) -> tuple[Sequence[CocoBox], t
         for box in coco.boxes
         if box.category is not None and coco.categories.get(box.category, box.category) in truth.category
     ]
-    return kept, (f"{many(len(coco.boxes) - len(kept), 'predicted object')} of other categories, not counted",)
+    return kept, (f"{counted(len(coco.boxes) - len(kept), 'predicted object')} of other categories, not counted",)
 
 
 def _ranked(images: dict[str, list[Scored]]) -> dict[str, list[Scored]]:

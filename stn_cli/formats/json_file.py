@@ -64,11 +64,6 @@ def _too_little_memory(what: str, path: Path) -> ResourceError:
     return ResourceError(f"memory does not hold {what}", path, todo="Use a smaller file, or a machine with more memory")
 
 
-def many(count: int, noun: str) -> str:
-    """`1 image`, `2 images`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def number(value: object) -> float:
     """A JSON number that is finite and not beyond reason.
 

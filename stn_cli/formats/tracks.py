@@ -26,7 +26,7 @@ class TracksStream:
 
     Args:
         path: the target.
-        info: the `info` object.
+        info: the `info` object; it is said to be of a part.
         video: the `video` object.
     """
 
@@ -36,7 +36,7 @@ class TracksStream:
         self._at = 0
         try:
             self._file = open(path, "wb", buffering=0)  # noqa: SIM115 -- closed by `close`
-            self._put(_head(info, video).encode())
+            self._put(_head(info, video, complete=False).encode())
         except OSError as error:
             raise OutputError("cannot write", path, error.strerror, "Choose another --out") from error
 
@@ -72,19 +72,21 @@ class TracksStream:
             self._file.truncate()
 
 
-def write_tracks(path: Path, info: dict[str, Any], video: dict[str, Any], frames: Iterable[TrackedFrame]) -> None:
-    """Write a finished tracks.json in place of what is there."""
+def write_tracks(
+    path: Path, info: dict[str, Any], video: dict[str, Any], frames: Iterable[TrackedFrame], *, complete: bool = True
+) -> None:
+    """Write a finished tracks.json in place of what is there; not `complete` where the call was stopped."""
     with atomic(path) as file:
-        file.write(_head(info, video).encode())
+        file.write(_head(info, video, complete).encode())
         for number, frame in enumerate(frames):
             file.write((",\n" if number else "").encode() + json.dumps(as_json(frame), allow_nan=False).encode())
         file.write(TAIL)
 
 
-def _head(info: dict[str, Any], video: dict[str, Any]) -> str:
+def _head(info: dict[str, Any], video: dict[str, Any], complete: bool) -> str:
     return (
         '{"info": '
-        + json.dumps(info, allow_nan=False)
+        + json.dumps({**info, "complete": complete}, allow_nan=False)
         + ',\n"video": '
         + json.dumps(video, allow_nan=False)
         + ',\n"frames": [\n'
@@ -111,10 +113,17 @@ def as_json(frame: TrackedFrame) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """What a tracks.json holds."""
+    """What a tracks.json holds.
+
+    Attributes:
+        video: facts about it.
+        frames: in their order.
+        complete: whether the call that wrote it was not stopped; a file that does not say counts as complete.
+    """
 
     video: dict[str, Any]
     frames: list[TrackedFrame]
+    complete: bool = True
 
 
 def read_tracks(path: Path) -> Tracks:
@@ -147,7 +156,9 @@ def parse_tracks(data: Any, path: Path) -> Tracks:
     frames = [_frame(row, place, path) for place, row in enumerate(data["frames"])]
     if len({frame.frame for frame in frames}) < len(frames):
         raise InputError("not a tracks file", path, "a frame stands there twice")
-    return Tracks(video if isinstance(video, dict) else {}, frames)
+    info = data.get("info")
+    complete = not (isinstance(info, dict) and info.get("complete") is False)
+    return Tracks(video if isinstance(video, dict) else {}, frames, complete)
 
 
 def _frame(row: Any, place: int, path: Path) -> TrackedFrame:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stn_cli.bounds import shown
-from stn_cli.errors import InputError, UsageError
+from stn_cli.errors import InputError, UsageError, counted
 from stn_cli.files import is_inside
 from stn_cli.formats.coco_file import CocoFile, Id, is_coco, parse_coco
-from stn_cli.formats.json_file import corner_box, many, read_json
+from stn_cli.formats.json_file import corner_box, read_json
 from stn_cli.formats.voc import read_voc
 from stn_cli.records import PixelBox, TrueObject
 
@@ -113,7 +113,7 @@ def repeated(coco: CocoFile, what: str) -> tuple[str, ...]:
     """A note on names that several images have, if there are any."""
     twice = [name for name, count in Counter(image.file for image in coco.images.values()).items() if count > 1]
     return (
-        (f"{what}: {many(len(twice), 'name')} of several images ({_listed(twice)}), whose objects are taken together",)
+        (f"{what}: {counted(len(twice), 'name')} of several images ({_listed(twice)}), whose objects are taken together",)
         if twice
         else ()
     )
@@ -124,7 +124,9 @@ def orphans(coco: CocoFile, what: str) -> tuple[str, ...]:
     if not coco.orphans:
         return ()
     example = shown(coco.orphans[0].image)
-    return (f"{what}: {many(len(coco.orphans), 'annotation')} of images that are not listed (image_id {example}), not counted",)
+    return (
+        f"{what}: {counted(len(coco.orphans), 'annotation')} of images that are not listed (image_id {example}), not counted",
+    )
 
 
 def _only(truth: Truth, names: dict[Id, str], category: str) -> Truth:

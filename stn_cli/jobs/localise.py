@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import stn_cli
 from stn_cli.bounds import check_shared
 from stn_cli.coloc.model.localiser import BATCH, Localiser
-from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, printable
+from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted, printable
 from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
@@ -29,6 +28,7 @@ from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.version import __version__
 
 BOXES = "boxes.json"
 NAMES = (BOXES, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
@@ -169,7 +169,7 @@ def _head(run: Path, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
     """What records depend on."""
     model = hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
     names = hashlib.sha256("\0".join(f.name for f in found.images).encode("utf-8", "surrogateescape")).hexdigest()
-    return {"version": stn_cli.__version__, "model": model, "images": names, **options.of_records()}
+    return {"version": __version__, "model": model, "images": names, **options.of_records()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,6 @@ class _Localising:
         batch = self.options.batch
         journal = self._go_on(head, results.folder) if resume else Journal(self.work / JOURNAL, head)
         done = len(journal.names)
-        todo = f"{{}} of {len(self.found.images)} images are in {results.staging}: go on with --resume"
         try:
             self.reporter.stage("localise", len(self.found.images))
             self.reporter.advance(done)
@@ -197,7 +196,7 @@ class _Localising:
                 if len(journal.names) % batch == 0:
                     journal.flush()
                     results.keep = True
-                    self.stop.todo = todo.format(len(journal.names))
+                    self.stop.todo = self._how_to_go_on(len(journal.names), results)
                 self.stop.check(self.stop.todo)
             summary = self._write(journal, done)
             if not summary.images:
@@ -209,11 +208,14 @@ class _Localising:
                 with suppress(Exception):  # a finished file of what was found so far
                     self._write(journal, done)
             if isinstance(error, ColocError) and results.keep and not error.todo:
-                error.todo = todo.format(len(journal.names))
+                error.todo = self._how_to_go_on(len(journal.names), results)
             raise
         finally:
             with suppress(ColocError):
                 journal.close()
+
+    def _how_to_go_on(self, done: int, results: Results) -> str:
+        return f"Done: {done} of {counted(len(self.found.images), 'image')}, in {results.staging}; go on with --resume"
 
     def _go_on(self, head: dict[str, Any], out: Path) -> Journal:
         """The journal of a stopped call.
@@ -235,7 +237,7 @@ class _Localising:
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
         info = {
             "tool": "stn-coloc",
-            "version": stn_cli.__version__,
+            "version": __version__,
             "run": printable(os.fspath(self.localiser.run)),
             "orientation": "exif-applied",
         }

@@ -13,8 +13,7 @@ from typing import Any
 import cv2
 import torch
 
-import stn_cli
-from stn_cli.errors import Interrupted, ResourceError, UsageError, printable
+from stn_cli.errors import Interrupted, ResourceError, UsageError, counted, printable
 from stn_cli.formats.csv import write_track_rows
 from stn_cli.formats.mot import write_mot
 from stn_cli.formats.tracks import TracksStream, write_tracks
@@ -33,6 +32,7 @@ from stn_cli.tracking.one import follow_one
 from stn_cli.tracking.options import TrackOptions as TrackOptions
 from stn_cli.tracking.session import Session
 from stn_cli.tracking.smooth import refine
+from stn_cli.version import __version__
 
 TRACKS, MOT, ROWS = "tracks.json", "tracks.txt", "tracks.csv"
 VIDEOS = tuple(dict.fromkeys(f"{VIDEO}.{encoding.container}" for encoding in ENCODINGS))
@@ -105,10 +105,11 @@ def track_source(
             raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
         with _half_the_threads(), results.open() as work, closing(session):
             summary = job.run(work)
+            seen = f"What was seen in {counted(summary.frames, 'frame')} is in"
             if results.replaces:  # which stay: a part is no substitute for them
                 results.keep = True
-                stop.check(f"{summary.frames} frames are in {work / TRACKS}; the earlier results are as they were")
-        stop.check(f"{summary.frames} frames are in {folder / TRACKS}")
+                stop.check(f"{seen} {work / TRACKS}; the earlier results are as they were")
+        stop.check(f"{seen} {folder / TRACKS}")
     summary.seconds = time.monotonic() - begun
     summary.notes[:0] = video.notes
     return summary
@@ -208,7 +209,7 @@ class _Tracking:
     def _info(self) -> dict[str, Any]:
         return {
             "tool": "stn-coloc",
-            "version": stn_cli.__version__,
+            "version": __version__,
             "run": None if self.options.model is None else printable(os.fspath(self.options.model)),
             "orientation": "upright",
         }
@@ -221,7 +222,8 @@ class _Tracking:
     def _write(self, work: Path, frames: list[TrackedFrame]) -> None:
         known = self.session.video.info.frames
         count = known if known is not None else (frames[-1].frame + 1 if frames else 0)
-        write_tracks(work / TRACKS, self._info(), self._facts(count), frames)
+        whole = not self.session.stop.signum or self.session.video.info.live  # a camera has no end but a signal
+        write_tracks(work / TRACKS, self._info(), self._facts(count), frames, complete=whole)
         write_mot(work / MOT, frames)
         if "csv" in self.options.formats:
             write_track_rows(work / ROWS, frames)

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 
-from stn_cli.errors import InputError, UsageError, printable
+from stn_cli.errors import InputError, UsageError, counted, printable
 from stn_cli.media.ahead import ahead, nothing
 from stn_cli.media.capture import CONVERT, codec_of, open_capture
 from stn_cli.media.decode import Levels, Pixels, Unusable, common_levels, load
@@ -143,7 +143,7 @@ class Video:
                 raise self._no_frame_between()
             if time < self.end and self.info.frames is not None and index < self.info.frames - 1:
                 self._note(
-                    f"{self.info.file_name} is cut off or damaged: {index} of {self.info.frames} frames could be decoded"
+                    f"{self.info.file_name} is cut off or damaged: {index} of {counted(self.info.frames, 'frame')} could be decoded"
                 )
 
     def _of_one_size(self, pixels: Pixels) -> Pixels:

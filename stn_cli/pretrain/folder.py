@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import stn_cli
 from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_memory
 from stn_cli.media.cache import Cache, build_cache, default_workers, letterbox_side
@@ -23,6 +22,7 @@ from stn_cli.runs.folder import SKIPPED, write_skipped
 from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.version import __version__
 
 LEAST = 16
 """Images below which two views of a few pictures teach nothing."""
@@ -102,7 +102,7 @@ def pretrain_folder(
                 facts = {
                     "recipe": "self-supervised",
                     "from": "scratch" if scratch else "small",
-                    "version": stn_cli.__version__,
+                    "version": __version__,
                     "pictures": len(cache),
                     **asdict(recipe),
                 }

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection
-from stn_cli.coloc.search.windows import choose_windows, inside_mask, lay_out, normalise_cells, otsu
+from stn_cli.coloc.search.windows import alternate, choose_windows, inside_mask, lay_out, normalise_cells, otsu
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.encoders.small_network import FEATURES, WIDTHS, Objectness
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
 from stn_cli.pretrain.supervised import Classifier
+from stn_cli.runtime.seeds import step_generator
 
 SIDE = 128
 """Side at which pictures are looked at for boxes: maps of 16 x 16 cells."""
@@ -76,13 +77,17 @@ def _boxes_of_class(cells: Tensor, activation: Tensor) -> Tensor:
     seen = blur(activation[:, None], 1.0)[:, 0]
     seen = seen - 0.5 * seen.mean((1, 2), keepdim=True)  # half of how sure the classifier is of the whole picture is no place
     seen = seen / seen.std().clamp(min=1e-6)
-    margins = seen
-    for turn in range(ROUNDS + 1):
-        boxes = choose_windows(margins, layout, otsu(margins.flatten()), margins.std(), CENTRE, None)
-        if turn < ROUNDS:
-            found = LinearMargin.fit(z, inside_mask(boxes, layout.size), layout, SHRINKAGE).map(z, 1.0)
-            margins = found / found.std().clamp(min=1e-6) + seen
-    return normalise_cells(boxes, layout.size)
+
+    def place(margins: Tensor, _: int) -> Tensor:
+        return choose_windows(margins, layout, otsu(margins.flatten()), margins.std(), CENTRE, None)
+
+    def learn(boxes: Tensor, _: int) -> tuple[LinearMargin, Tensor]:
+        margin = LinearMargin.fit(z, inside_mask(boxes, layout.size), layout, SHRINKAGE)
+        found = margin.map(z, 1.0)
+        return margin, found / found.std().clamp(min=1e-6) + seen
+
+    *_, margins = alternate(seen, ROUNDS, place, learn)
+    return normalise_cells(place(margins, ROUNDS), layout.size)
 
 
 def train_objectness(
@@ -107,7 +112,7 @@ def train_objectness(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.1)
     rows, total, begun = [], 0.0, time.monotonic()
     for step in range(steps):
-        g = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        g = step_generator(seed, step)
         index = torch.randint(len(pictures), (128,), generator=g)
         side = SIDES[int(torch.randint(len(SIDES), (1,), generator=g))]
         views = random_views(pictures.batch(index), side, g, SMALLEST)

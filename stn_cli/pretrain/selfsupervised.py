@@ -25,6 +25,7 @@ from stn_cli.pretrain.pictures import Views, random_views, standardise
 from stn_cli.pretrain.state import load_state, save_state
 from stn_cli.pretrain.supervised import decayed
 from stn_cli.runtime.progress import Reporter
+from stn_cli.runtime.seeds import step_generator
 from stn_cli.runtime.stopping import StopRequest
 
 ALIKE, VARIED, APART = 25.0, 25.0, 1.0
@@ -129,7 +130,7 @@ def train_selfsupervised(
     begun = time.monotonic()
     rectangles = cache.rectangles().to(device)
     for step in range(first, recipe.steps):
-        g = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        g = step_generator(recipe.seed, step)
         index = torch.randint(len(cache), (recipe.batch,), generator=g)
         pictures, at = cache.batch(index, device), rectangles[index.to(device)]
         views = [random_views(pictures, recipe.side, g, recipe.smallest, at) for _ in range(2)]

@@ -55,8 +55,8 @@ def write_picture(path: Path, pixels: Pixels) -> None:
     write_bytes(path, data.tobytes(), sync=False)
 
 
-def line_chart(series: Sequence[Series], x_label: str, y_label: str, mark: float | None = None) -> str:
-    """An SVG chart; values that are not finite are left out. `mark` draws an upright line at that x."""
+def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
+    """An SVG chart; values that are not finite are left out."""
     clean = [Series(s.name, [p for p in s.points if all(map(math.isfinite, p))], s.colour) for s in series]
     points = [p for s in clean for p in s.points]
     if not points:
@@ -78,9 +78,6 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str, mark: float
         x = x0 + (x1 - x0) * i / 4
         parts.append(f'<text x="{at(x, y0)[0]}" y="{HEIGHT - 18}" text-anchor="middle">{x:.3g}</text>')
     parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 3}" text-anchor="middle">{x_label}</text>')
-    if mark is not None and x0 <= mark <= x1:
-        u, _ = at(mark, y0)
-        parts.append(f'<line x1="{u}" x2="{u}" y1="12" y2="{HEIGHT - BOTTOM}" class="mark"/>')
     for i, s in enumerate(clean):
         path = " ".join(f"{u},{v}" for u, v in (at(*p) for p in s.points))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{s.colour}" stroke-width="2"/>')

@@ -236,9 +236,16 @@ class Film:
         self._size = size
         try:
             self._file = open(self.path, "wb")  # noqa: SIM115 -- closed with this object
-            self._stream = _Stream(self._file, encoding, size, fps)
         except OSError as error:
             raise self._failed(error) from error
+        try:
+            self._stream = _Stream(self._file, encoding, size, fps)
+        except BaseException as error:
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
 
     def __enter__(self) -> Film:
         return self

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import jinja2
 
+from stn_cli.coloc.model.architecture import in_words
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.errors import InputError, OutputError, printable
 from stn_cli.files import write_text
@@ -145,6 +146,7 @@ def _render(run: Path, localiser: Localiser, shown: list[Panel], skipped: list[S
     template = environment.from_string(resources.files("stn_cli.report").joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
         facts=localiser.facts,
+        in_words=in_words,
         config=TrainConfig.of_run(run).toml(),
         total=total,
         shown=len(shown),

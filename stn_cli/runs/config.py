@@ -14,7 +14,7 @@ from stn_cli.errors import CheckpointError, InputError, UsageError
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.reading import read_plain
 from stn_cli.runs import older
-from stn_cli.stn.grids import TRANSFORMS
+from stn_cli.stn.transforms import TRANSFORMS
 
 FILE = "config.toml"
 """Name of the settings in a run folder."""

@@ -23,12 +23,16 @@ def renewed(tensors: dict[str, Tensor], facts: dict[str, Any]) -> tuple[dict[str
     Returns:
         Tensors and facts; the same values under other names.
     """
-    renamed = {name.replace(".judge.", ".scorer.", 1): value for name, value in tensors.items()}
+    renamed = {_renamed(name): value for name, value in tensors.items()}
     kinds = facts.get("kinds")
     newer = {("letterbox" if name == "canvas" else name): value for name, value in facts.items()}
     if isinstance(kinds, list):
         newer["kinds"] = [_kind(kind) if isinstance(kind, dict) else kind for kind in kinds]
     return renamed, newer
+
+
+def _renamed(name: str) -> str:
+    return name.replace(".judge.", ".scorer.", 1).replace(".grid.", ".transform.", 1)
 
 
 def _kind(facts: dict[str, Any]) -> dict[str, Any]:

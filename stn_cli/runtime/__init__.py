@@ -1,1 +1,1 @@
-"""What every command runs in: its device, its signals, its progress."""
+"""What every command runs in: its device, its signals, its limits, its progress."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stn_cli.bounds import shown
 from stn_cli.errors import ResourceError, UsageError
+from stn_cli.runtime.room import check_room
 
 WITHOUT_DOUBLE = ("mps",)
 """Devices that have no float64: asked for one they raise a TypeError."""
@@ -24,8 +25,9 @@ def pick_device(name: str) -> torch.device:
 
     Raises:
         UsageError: not a device's name.
-        ResourceError: this machine has no such device.
+        ResourceError: this machine has no such device, or a limit on memory leaves none to work in.
     """
+    check_room()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name, re.ASCII)

@@ -2,7 +2,13 @@
 
 from stn_cli.stn.base_grid import base_grid
 from stn_cli.stn.cascade import Cascade
-from stn_cli.stn.grids import (
+from stn_cli.stn.kernels import KERNELS, Bicubic, Bilinear, Custom, Gaussian, Integer, Kernel, Lanczos
+from stn_cli.stn.localisation import CnnLocalisation, FcnLocalisation, HeatmapLocalisation, TrunkLocalisation
+from stn_cli.stn.parallel import ParallelTransformers, diversity_loss, spread_starts
+from stn_cli.stn.reduction import Pyramid, sample_reduced
+from stn_cli.stn.sampler import sample
+from stn_cli.stn.transformer import SpatialTransformer, TransformerPool, append_theta
+from stn_cli.stn.transforms import (
     TRANSFORMS,
     TRANSFORMS_3D,
     Affine,
@@ -20,13 +26,7 @@ from stn_cli.stn.grids import (
     Transformation,
     by_name,
 )
-from stn_cli.stn.grids.affine import affine_grid
-from stn_cli.stn.kernels import KERNELS, Bicubic, Bilinear, Custom, Gaussian, Integer, Kernel, Lanczos
-from stn_cli.stn.localisation import CnnLocalisation, FcnLocalisation, HeatmapLocalisation, TrunkLocalisation
-from stn_cli.stn.parallel import ParallelTransformers, diversity_loss, spread_starts
-from stn_cli.stn.reduction import Pyramid, sample_reduced
-from stn_cli.stn.sampler import sample
-from stn_cli.stn.transformer import SpatialTransformer, TransformerPool, append_theta
+from stn_cli.stn.transforms.affine import affine_grid
 from stn_cli.stn.volume import flatten_volume
 
 __all__ = [

@@ -22,7 +22,7 @@ class Cascade(nn.Module):
 
     def __init__(self, levels: Sequence[SpatialTransformer]) -> None:
         super().__init__()
-        if not levels or len({t.grid.dims for t in levels}) != 1:
+        if not levels or len({t.transform.dims for t in levels}) != 1:
             raise UsageError("a cascade needs one or more transformers, all of 2 or all of 3 dimensions", len(levels))
         self.levels = nn.ModuleList(levels)
 
@@ -45,7 +45,7 @@ class Cascade(nn.Module):
     def through(self, thetas: Sequence[Tensor], targets: Tensor) -> Tensor:
         """Target points (N, dims) of the last crop -> source points (B, N, dims) in the original."""
         for level, theta in reversed(list(zip(self._each(), thetas, strict=False))):
-            targets = level.grid.points(theta, targets)
+            targets = level.transform.points(theta, targets)
         return targets
 
     def _each(self) -> list[SpatialTransformer]:

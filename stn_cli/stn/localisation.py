@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.geometry import index_to_normalised
-from stn_cli.stn.grids import Transformation
+from stn_cli.stn.transforms import Transformation
 
 NOWHERE = -1e4
 """Logit of a cell where nothing may be found."""
@@ -32,19 +32,19 @@ class FcnLocalisation(nn.Module):
     """Fully connected f_loc of the paper's appendix A.4: three hidden layers of `width` units.
 
     Args:
-        grid: the transformation whose theta is regressed.
+        transform: the transformation whose theta is regressed.
         inputs: values per image, C * H * W.
         width: units per hidden layer; 32 in the paper.
         start: theta at the start, (theta_dim,); the identity when left out.
     """
 
-    def __init__(self, grid: Transformation, inputs: int, width: int = 32, start: Tensor | None = None) -> None:
+    def __init__(self, transform: Transformation, inputs: int, width: int = 32, start: Tensor | None = None) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
         for n in (inputs, width, width):
             layers += [nn.Linear(n, width), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.head = regression_layer(width, grid.identity() if start is None else start)
+        self.head = regression_layer(width, transform.identity() if start is None else start)
 
     def forward(self, U: Tensor) -> Tensor:
         """(B, C, H, W) -> theta (B, theta_dim)."""
@@ -56,7 +56,7 @@ class CnnLocalisation(nn.Module):
     """Convolutional f_loc of the paper's appendix A.4: two 5x5 convolutions of 20 filters, pooled, then a layer of 20 units.
 
     Args:
-        grid: the transformation whose theta is regressed.
+        transform: the transformation whose theta is regressed.
         channels: of the input.
         width: filters per convolution and units of the hidden layer; 20 in the paper.
         start: theta at the start, (theta_dim,); the identity when left out.
@@ -64,7 +64,7 @@ class CnnLocalisation(nn.Module):
     """
 
     def __init__(
-        self, grid: Transformation, channels: int, width: int = 20, start: Tensor | None = None, cells: int = 4
+        self, transform: Transformation, channels: int, width: int = 20, start: Tensor | None = None, cells: int = 4
     ) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -79,7 +79,7 @@ class CnnLocalisation(nn.Module):
             nn.Linear(width * cells**2, width),
             nn.ReLU(),
         )
-        self.head = regression_layer(width, grid.identity() if start is None else start)
+        self.head = regression_layer(width, transform.identity() if start is None else start)
 
     def forward(self, U: Tensor) -> Tensor:
         """(B, C, H, W) -> theta (B, theta_dim)."""
@@ -93,7 +93,7 @@ class TrunkLocalisation(nn.Module):
     Give the same `trunk` to the network behind, and to `SpatialTransformer.parameter_groups` as `shared`. It works on pictures and on volumes.
 
     Args:
-        grid: the transformation whose theta is regressed.
+        transform: the transformation whose theta is regressed.
         trunk: (B, C, H, W) -> maps (B, F, h, w).
         channels: F.
         cells: the maps are pooled to cells x cells before the head.
@@ -101,12 +101,12 @@ class TrunkLocalisation(nn.Module):
     """
 
     def __init__(
-        self, grid: Transformation, trunk: nn.Module, channels: int, cells: int = 4, start: Tensor | None = None
+        self, transform: Transformation, trunk: nn.Module, channels: int, cells: int = 4, start: Tensor | None = None
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.cells = cells
-        self.head = regression_layer(channels * cells**grid.dims, grid.identity() if start is None else start)
+        self.head = regression_layer(channels * cells**transform.dims, transform.identity() if start is None else start)
 
     def forward(self, U: Tensor) -> Tensor:
         """(B, C, H, W) -> theta (B, theta_dim)."""
@@ -138,7 +138,7 @@ class HeatmapLocalisation(nn.Module):
     The last layer starts at zero: the heatmap is flat, the centre is the image's middle, the shape is `start`.
 
     Args:
-        grid: the transformation whose theta is regressed.
+        transform: the transformation whose theta is regressed.
         channels: of the input map.
         width: channels of the body.
         start: half sides (sx, sy) of the crop at the start, as shares of the image.
@@ -146,31 +146,31 @@ class HeatmapLocalisation(nn.Module):
     """
 
     start: Tensor
-    grid: Transformation
+    transform: Transformation
 
     def __init__(
         self,
-        grid: Transformation,
+        transform: Transformation,
         channels: int,
         width: int = 48,
         start: tuple[float, float] = (1.0, 1.0),
         depth: int = 4,
     ) -> None:
         super().__init__()
-        object.__setattr__(self, "grid", grid)  # not as a part: a learned basis belongs to the transformer alone
+        object.__setattr__(self, "transform", transform)  # not as a part: a learned basis belongs to the transformer alone
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
         dilations = [2**i for i in range(depth)]
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in dilations)
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in dilations)
-        self.head = nn.Conv2d(width, 1 + grid.shape_dim + (grid.angle is not None), 1)
+        self.head = nn.Conv2d(width, 1 + transform.shape_dim + (transform.angle is not None), 1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.register_buffer("start", grid.shape_of_box(torch.tensor(start)))
+        self.register_buffer("start", transform.shape_of_box(torch.tensor(start)))
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Map (B, C, h, w), cells that belong to the image (B, h, w) -> theta (B, theta_dim)."""
         centre, shape, _ = self.read(self.see(x, valid))
-        return self.grid.theta(centre, shape)
+        return self.transform.theta(centre, shape)
 
     def see(self, x: Tensor, valid: Tensor | None = None) -> Seen:
         """Map (B, C, h, w), cells that belong to the image (B, h, w) -> heatmap and shapes."""
@@ -195,9 +195,9 @@ class HeatmapLocalisation(nn.Module):
         heat = log_heat.exp()
         xs, ys = self._cells(heat)
         centre = torch.stack([(heat.sum(1) * xs).sum(1), (heat.sum(2) * ys).sum(1)], -1)  # (B, 2)
-        shape = (seen.shapes[:, : self.grid.shape_dim] * heat[:, None]).sum((-2, -1)) + self.start
-        if self.grid.angle is not None:
-            at, turn = self.grid.angle, self._turn(seen, heat)
+        shape = (seen.shapes[:, : self.transform.shape_dim] * heat[:, None]).sum((-2, -1)) + self.start
+        if self.transform.angle is not None:
+            at, turn = self.transform.angle, self._turn(seen, heat)
             shape = torch.cat([shape[:, :at], torch.atan2(turn[:, 1:], turn[:, :1]), shape[:, at + 1 :]], 1)
         return centre, shape, log_heat
 
@@ -206,7 +206,7 @@ class HeatmapLocalisation(nn.Module):
         return self._turn(seen, self._log_heat(seen, where).exp())
 
     def _turn(self, seen: Seen, heat: Tensor) -> Tensor:
-        at = self.grid.angle
+        at = self.transform.angle
         assert at is not None
         x, y = ((seen.shapes[:, i] * heat).sum((-2, -1)) for i in (at, -1))
         return torch.stack([x + 1, y], -1)  # starts at the angle 0
@@ -244,7 +244,7 @@ class HeatmapLocalisation(nn.Module):
         return down[:, :, None] & across[:, None, :]
 
     def _reach(self) -> float:
-        sides = self.grid.sides(self.grid.theta(torch.zeros(2).to(self.start), self.start))
+        sides = self.transform.sides(self.transform.theta(torch.zeros(2).to(self.start), self.start))
         return float(sides.mean())
 
     def _cells(self, like: Tensor) -> tuple[Tensor, Tensor]:

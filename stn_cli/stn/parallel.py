@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids import Transformation
 from stn_cli.stn.transformer import SpatialTransformer
+from stn_cli.stn.transforms import Transformation
 
 
 class ParallelTransformers(nn.Module):
     """K transformers that look at the same images.
 
     Args:
-        transformers: of one grid kind and one crop size.
+        transformers: of one kind of transform and one crop size.
     """
 
     def __init__(self, transformers: Sequence[SpatialTransformer]) -> None:
         super().__init__()
-        if not transformers or len({(t.size, t.grid.name) for t in transformers}) != 1:
+        if not transformers or len({(t.size, t.transform.name) for t in transformers}) != 1:
             raise UsageError("parallel transformers must be one or more, of one transform and one crop size", len(transformers))
         self.transformers = nn.ModuleList(transformers)
 
@@ -31,29 +31,29 @@ class ParallelTransformers(nn.Module):
         return torch.stack([crop for crop, _ in pairs], 1), torch.stack([theta for _, theta in pairs], 1)
 
 
-def diversity_loss(grid: Transformation, theta: Tensor) -> Tensor:
+def diversity_loss(transform: Transformation, theta: Tensor) -> Tensor:
     """How much K crops of an image take the same thing: a scalar from 0 (apart) to 1 (all at one place).
 
     exp(-distance of the centres / their mean half side), averaged over pairs. Its slope is steepest where crops meet; exactly
     on top of each other they have no direction to part in, so start them at different places (`spread_starts`).
 
     Args:
-        grid: the transformation.
+        transform: the transformation.
         theta: (B, K, theta_dim); one crop gives 0.
     """
     k = theta.shape[1]
     if k < 2 or theta.shape[0] == 0:
         return theta.sum() * 0
-    centre = grid.points(theta, theta.new_zeros(1, grid.dims))[..., 0, :]  # (B, K, dims)
-    reach = grid.sides(theta).mean(-1)  # (B, K)
+    centre = transform.points(theta, theta.new_zeros(1, transform.dims))[..., 0, :]  # (B, K, dims)
+    reach = transform.sides(theta).mean(-1)  # (B, K)
     first, second = torch.triu_indices(k, k, 1, device=theta.device)
     apart = ((centre[:, first] - centre[:, second]).square().sum(-1) + 1e-12).sqrt()
     return torch.exp(-2 * apart / (reach[:, first] + reach[:, second]).clamp(min=1e-6)).mean()
 
 
-def spread_starts(grid: Transformation, count: int, side: float = 0.5) -> Tensor:
+def spread_starts(transform: Transformation, count: int, side: float = 0.5) -> Tensor:
     """Thetas (count, theta_dim) of upright crops with half side `side`, spread evenly on a circle around the image's middle."""
     angle = torch.arange(count) * (2 * torch.pi / count)
     reach = 0.0 if count == 1 else max(0.0, 1 - side) / 2 + 0.05
     centre = reach * torch.stack([angle.cos(), angle.sin()], -1)
-    return grid.theta(centre, grid.shape_of_box(torch.full((count, 2), side)))
+    return transform.theta(centre, transform.shape_of_box(torch.full((count, 2), side)))

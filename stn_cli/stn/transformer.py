@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.errors import UsageError
-from stn_cli.stn.grids import Transformation
 from stn_cli.stn.kernels import Bilinear, Kernel, kernel_by_name
 from stn_cli.stn.reduction import Pyramid, sample_reduced
 from stn_cli.stn.sampler import PADDINGS, sample
+from stn_cli.stn.transforms import Transformation
 
 
 class SpatialTransformer(nn.Module):
@@ -19,7 +19,7 @@ class SpatialTransformer(nn.Module):
 
     Args:
         localisation: f_loc, a module (B, C, H, W) -> theta (B, theta_dim); it may take more tensors.
-        grid: the transformation T_theta; a 3-D one makes this a transformer of volumes (B, C, D, H, W).
+        transform: the transformation T_theta; a 3-D one makes this a transformer of volumes (B, C, D, H, W).
         size: (H', W') of the crop, or (D', H', W').
         kernel: sampling kernel, by name or an object of the Kernel kind (one with parameters is learned too).
         padding: what lies outside the image, `zeros`, `border` or `reflection`.
@@ -29,15 +29,15 @@ class SpatialTransformer(nn.Module):
 
     Example:
         >>> from stn_cli.stn import CnnLocalisation, SpatialTransformer, by_name
-        >>> grid = by_name("thin_plate_spline")
-        >>> transformer = SpatialTransformer(CnnLocalisation(grid, channels=1), grid, (28, 28))
+        >>> transform = by_name("thin_plate_spline")
+        >>> transformer = SpatialTransformer(CnnLocalisation(transform, channels=1), transform, (28, 28))
         >>> crops, theta = transformer(torch.rand(8, 1, 60, 60))
     """
 
     def __init__(
         self,
         localisation: nn.Module,
-        grid: Transformation,
+        transform: Transformation,
         size: tuple[int, ...],
         *,
         kernel: str | Kernel = "bilinear",
@@ -48,16 +48,16 @@ class SpatialTransformer(nn.Module):
         fold: bool = True,
     ) -> None:
         super().__init__()
-        if len(size) != grid.dims or min(size) < 1:
-            raise UsageError(f"size of a crop of {grid.name} must be {grid.dims} sides of at least 1", size)
+        if len(size) != transform.dims or min(size) < 1:
+            raise UsageError(f"size of a crop of {transform.name} must be {transform.dims} sides of at least 1", size)
         if padding not in PADDINGS:
             raise UsageError("unknown padding", padding, f"known: {', '.join(PADDINGS)}")
         self.localisation = localisation
-        self.grid = grid
+        self.transform = transform
         self.size = size
         self.kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
         self.padding = padding
-        can_reduce = isinstance(self.kernel, Bilinear) and grid.dims == 2 and padding != "reflection"
+        can_reduce = isinstance(self.kernel, Bilinear) and transform.dims == 2 and padding != "reflection"
         if antialias and not can_reduce:
             raise UsageError(
                 "antialias needs the bilinear kernel, a picture, and padding zeros or border", f"{self.kernel.name}, {padding}"
@@ -68,13 +68,13 @@ class SpatialTransformer(nn.Module):
     def forward(self, U: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) -> crops (B, C, H', W') and theta (B, theta_dim); `context` is handed on to f_loc."""
         theta = self.regress(U, *context)
-        return self.read(U, self.grid.grid(theta, self.size)), theta
+        return self.read(U, self.transform.grid(theta, self.size)), theta
 
     def regress(self, U: Tensor, *context: Tensor) -> Tensor:
         """f_loc and the bounds: theta (B, theta_dim)."""
         theta: Tensor = self.localisation(U, *context)
         if self.sides is not None or self.inside or not self.fold:
-            theta = self.grid.bound(theta, sides=self.sides, inside=self.inside, fold=self.fold)
+            theta = self.transform.bound(theta, sides=self.sides, inside=self.inside, fold=self.fold)
         return theta
 
     def read(self, U: Tensor, points: Tensor) -> Tensor:
@@ -110,20 +110,20 @@ class TransformerPool(nn.Module):
 
     Args:
         localisation: f_loc on the feature map.
-        grid: the transformation.
+        transform: the transformation.
         factor: how many times smaller the output's sides are, rounded down.
     """
 
-    def __init__(self, localisation: nn.Module, grid: Transformation, factor: int = 2) -> None:
+    def __init__(self, localisation: nn.Module, transform: Transformation, factor: int = 2) -> None:
         super().__init__()
         if factor < 1:
             raise UsageError("factor of a pooling transformer must be 1 or more", factor)
-        self.localisation, self.grid, self.factor = localisation, grid, factor
+        self.localisation, self.transform, self.factor = localisation, transform, factor
 
     def forward(self, U: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / factor, W / factor)."""
         size = max(1, U.shape[-2] // self.factor), max(1, U.shape[-1] // self.factor)
-        points = self.grid.grid(self.localisation(U), size)
+        points = self.transform.grid(self.localisation(U), size)
         return sample_reduced(Pyramid(U), points[:, None])[:, 0]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,24 @@ def test_train_localise_evaluate_in_defaults(cli: Call, tmp_path: Path, monkeypa
     assert len(Path("rows.csv").read_text().splitlines()) == 13
     code, out, _ = cli("evaluate", folder / "boxes.json", "boxes.json", "--json")
     assert json.loads(out)["images"] == 12
+
+
+@pytest.mark.parametrize("count", [2, 9, 10])
+def test_train_says_in_plain_words_what_came_of_it(count: int, cli: Call, tmp_path: Path) -> None:
+    make_folder(tmp_path, count)
+    code, _, err = cli("train", tmp_path / "images", "-o", tmp_path / "run", "--json", *QUICK_FLAGS)
+    assert code == 0, err
+    few = f"warning: {count} images are too few to learn from well: ten are few, a hundred are comfortable\n"
+    assert err.count(few) == err.count("too few") == (count < 10)
+    last = err.splitlines()[-1]
+    assert re.fullmatch(
+        rf"{count} images in \d+ s. The object is taken for (rigid|deformable) \(.*\). The boxes that were learnt overlap those that the search "
+        r"found by [01]\.\d\d on average \(1 is the same\). Look at .*report.html",
+        last,
+    ), last
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert ("too few to learn from" in page) == (count < 10)
+    assert "overlap those that the search found by" in page
 
 
 def test_results_are_not_overwritten_unasked(cli: Call, trained: Trained, tmp_path: Path) -> None:

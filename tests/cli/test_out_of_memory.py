@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +70,35 @@ def test_libraries_that_do_not_fit_into_the_memory_end_with_7(tmp_path: Path) ->
     command = [sys.executable, "-c", program, "train", str(tmp_path), "-o", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 7
-    assert done.stderr == "error: out of memory. Lower --batch or --imgsz, or use a machine with more\n"
+    assert done.stderr == "error: out of memory: 'ulimit -v 1171875' (a limit is set). Raise it, or lower --batch or --imgsz\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+def test_a_limit_that_leaves_no_room_beside_the_libraries_ends_with_7(trained: Trained, tmp_path: Path) -> None:
+    """Torch's threads end the process with 134 where it meets such a limit in the middle of its work."""
+    program = (
+        "import resource, sys; import stn_cli.coloc.train.run; from stn_cli.runtime import room\n"
+        "limit = room._taken() + room.LEAST // 2\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit)); from stn_cli.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", program, "train", str(trained.images), "-o", str(tmp_path / "run"), "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 7, done.stderr
+    said = r"error: the limit on memory is too small: 'ulimit -v \d+' \(the libraries take \d+ of it\). Set it to unlimited, or to \d+ .*\n"
+    assert re.fullmatch(said, done.stderr)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_thread_that_cannot_be_started_ends_with_7(
+    tmp_path: Path, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("stn_cli.coloc.train.run.train", refuses)
+    code, _, err = cli("train", tmp_path, "-o", tmp_path / "run")
+    assert code == 7
+    assert err.startswith("error: the system gives no more threads. Lower --workers, ")
 
 
 def test_a_library_that_may_not_be_run_is_not_out_of_memory() -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.crops import Crops
+from stn_cli.coloc.crops import Crops, turned_crops
 from stn_cli.coloc.model.finder import Finder
 from stn_cli.coloc.model.localiser import Localiser, best_apart
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.search.choose import centred, search
-from stn_cli.coloc.search.rotation import evidence_centre, learn_alignment, shifted, turned_crops
+from stn_cli.coloc.score.kinds import find_kinds
+from stn_cli.coloc.search.choose import centred
+from stn_cli.coloc.search.rotation import evidence_centre, learn_alignment, shifted
 from stn_cli.coloc.train.run import train
 from stn_cli.encoders import GradientEncoder
 from stn_cli.errors import Interrupted
@@ -84,7 +85,7 @@ def found_share(boxes: torch.Tensor, truth: list[list[list[int]]], side: int) ->
 def test_two_of_one_kind_share_what_was_learnt() -> None:
     rng = np.random.default_rng(2)
     pairs = [scene(rng, [glyph(), glyph()], 80) for _ in range(24)]
-    (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
+    (kind,) = find_kinds(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
     assert kind.boxes.shape == (24, 2, 4)
     assert float(kind.present.float().mean()) > 0.9
     assert found_share(kind.boxes, [b for _, b in pairs], 80) > 0.9
@@ -95,7 +96,7 @@ def test_two_kinds_are_two_searches() -> None:
     disc = np.zeros((26, 26), np.uint8)
     cv2.circle(disc, (13, 13), 11, 255, 3)
     pairs = [scene(rng, [glyph(letter="K"), disc], 84) for _ in range(30)]
-    kinds = search(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
+    kinds = find_kinds(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
     boxes = torch.cat([k.boxes for k in kinds], 1)
     assert boxes.shape[1] == 2
     assert found_share(boxes, [b for _, b in pairs], 84) > 0.85
@@ -106,7 +107,7 @@ def test_turned_things_are_found_and_brought_upright() -> None:
     angles = rng.uniform(-math.pi, math.pi, 32)
     pairs = [scene(rng, [glyph(a)], 72) for a in angles]
     config = TrainConfig(transform="similarity", search="rigid", size=(0.3, 0.45))
-    (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), config, CPU)
+    (kind,) = find_kinds(as_cache([p for p, _ in pairs]), GradientEncoder(), config, CPU)
     assert found_share(kind.crops().boxes(), [b for _, b in pairs], 72) > 0.9
     off = torch.exp(1j * (kind.angles[:, 0].double() - torch.from_numpy(angles)))
     assert float(off.mean().abs()) > 0.8  # all off by one common angle, which nobody can know
@@ -116,7 +117,7 @@ def test_upright_things_stay_upright() -> None:
     rng = np.random.default_rng(5)
     pairs = [scene(rng, [glyph(a)], 72) for a in rng.uniform(-0.3, 0.3, 24)]
     config = TrainConfig(transform="similarity", search="rigid", size=(0.3, 0.45))
-    (kind,) = search(as_cache([p for p, _ in pairs]), GradientEncoder(), config, CPU)
+    (kind,) = find_kinds(as_cache([p for p, _ in pairs]), GradientEncoder(), config, CPU)
     assert float(kind.angles.abs().median()) < 0.35
 
 
@@ -159,7 +160,7 @@ def test_a_cascade_finds_what_one_level_cannot_see(tmp_path: Path) -> None:
     localiser = Localiser.load(tmp_path / "run")
     assert localiser.letterbox == 256
     finder = localiser.parts[0].finder
-    assert [level.grid.name for level in finder.levels] == ["attention", "attention", "box"]
+    assert [level.transform.name for level in finder.levels] == ["attention", "attention", "box"]
     right = coarse = 0
     for i, ((box,)) in enumerate(truth):
         image = load(tmp_path / "images" / f"{i:03d}.png")
@@ -221,13 +222,15 @@ def test_records_hold_any_transformation(transform: str, tmp_path: Path, trained
     localiser = Localiser.load(trained_by[transform])
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
     found = localiser.localise(image, "a.png")
-    grid = by_name(transform, **localiser.facts["kinds"][0]["options"])
-    matrix = localiser.grid.matrix(localiser.grid.identity())
+    built = by_name(transform, **localiser.facts["kinds"][0]["options"])
+    matrix = localiser.transform.matrix(localiser.transform.identity())
     theta = torch.tensor(found.theta).view(matrix.shape)
-    corners = localiser.grid.combine(theta, localiser.grid.basis(torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])))
+    corners = localiser.transform.combine(
+        theta, localiser.transform.basis(torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]))
+    )
     expected = (torch.tensor(found.quad) / torch.tensor([35.0, 25.0]) - 1).float()
     torch.testing.assert_close(corners, expected, atol=1e-4, rtol=1e-4)
-    assert grid.name == localiser.grid.name
+    assert built.name == localiser.transform.name
     crop = localiser.crop(image, found, 32)
     assert max(crop.shape[:2]) == 32
     assert json.dumps(found.theta)
@@ -270,4 +273,4 @@ def test_a_finder_of_several_reads_several_crops() -> None:
     scene = Scene(torch.rand(2, 3, 64, 64), torch.tensor([[-1.0, -1, 1, 1]]).expand(2, 4))
     crops = finder(scene)
     assert crops.matrix.shape == (2, 3, 2, 3)
-    assert finder(scene, 1).grid.name == "attention"
+    assert finder(scene, 1).transform.name == "attention"

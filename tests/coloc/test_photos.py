@@ -1,4 +1,4 @@
-"""The loose search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs where they are at hand."""
+"""The loose search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 
 from stn_cli.coloc.model.finder import Finder
 from stn_cli.coloc.score.calibration import DOUBTFUL
+from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import make_scorer
-from stn_cli.coloc.search.choose import Kind, search
 from stn_cli.coloc.train.steps import match_sizes, predict
 from stn_cli.encoders import make_encoder
 from stn_cli.formats.coco import read_coco
@@ -36,7 +36,7 @@ def found(folder: Path, config: TrainConfig) -> tuple[list[Kind], dict[str, list
     large = build_cache(files, letterbox_side(files, 208))
     cache = large.reduced(letterbox_side(files, config.imgsz))
     with torch.no_grad():
-        kinds = search(cache, make_encoder("small"), config, CPU, large=large)
+        kinds = find_kinds(cache, make_encoder("small"), config, CPU, large=large)
     boxes = {
         name: [frame.boxes_from_letterbox(box).tolist() for kind in kinds for box in kind.boxes[i]]
         for i, (name, frame) in enumerate(zip(cache.names, cache.frames, strict=True))
@@ -215,6 +215,13 @@ def test_odd_images_are_no_fault(tmp_path: Path, cli: Callable[..., tuple[int, s
         x1, y1, x2, y2 = record.objects[0].box
         assert 0 <= x1 < x2 <= record.width
         assert 0 <= y1 < y2 <= record.height
+
+
+def test_fish_of_many_photographers() -> None:
+    """28 photographs that have nothing in common but fish, some of them whole shoals: the search alone."""
+    source = ROOT / "sample_data/fish"
+    _, boxes = found(source / "images", TrainConfig(search="deformable"))
+    assert right(boxes, json.loads((source / "boxes.json").read_text())) >= 0.6
 
 
 @pytest.mark.skipif(not (SHARED / "data/photos").is_dir(), reason="the photo sets for measuring are not here")

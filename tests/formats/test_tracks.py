@@ -33,6 +33,7 @@ VIDEO = {"file_name": "a.mp4", "width": 100, "height": 80, "fps": 25.0, "frames"
 def test_tracks_json_is_valid_at_every_moment(tmp_path: Path) -> None:
     path = tmp_path / "tracks.json"
     stream = TracksStream(path, {"tool": "stn-coloc"}, VIDEO)
+    assert not read_tracks(path).complete
     assert json.loads(path.read_text())["frames"] == []
     for number, frame in enumerate(FRAMES, 1):
         stream.add(frame)
@@ -40,7 +41,8 @@ def test_tracks_json_is_valid_at_every_moment(tmp_path: Path) -> None:
     stream.close()
     streamed = path.read_text()
     write_tracks(path, {"tool": "stn-coloc"}, VIDEO, FRAMES)
-    assert path.read_text() == streamed
+    assert read_tracks(path).complete
+    assert path.read_text() == streamed.replace('"complete": false', '"complete": true')
     data = json.loads(streamed)
     assert data["video"] == VIDEO
     first = data["frames"][0]

@@ -402,3 +402,16 @@ def test_evaluate_says_what_a_truth_must_be(tmp_path: Path, capsys: pytest.Captu
     assert run(["evaluate", str(tmp_path / "t.txt"), str(tmp_path / "b.json"), "--csv", str(tmp_path / "r.csv")]) == 0
     assert "success auc" in capsys.readouterr().out
     assert (tmp_path / "r.csv").read_text().splitlines()[1] == "0,1,1,1.0000,0.0000"
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_evaluate_says_that_a_track_was_stopped(complete: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stn_cli.formats.tracks import write_tracks
+
+    write_tracks(tmp_path / "t.json", {}, {}, as_frames([(0.0, 0.0, 5.0, 5.0)]), complete=complete)
+    (tmp_path / "b.json").write_text("[[0, 0, 5, 5], [0, 0, 5, 5]]")
+    assert run(["evaluate", str(tmp_path / "t.json"), str(tmp_path / "b.json"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["mean_iou"] == 0.5
+    note = "note: the track was stopped before it was done and holds 1 frame; an object in any other counts as missed\n"
+    assert said.err == ("" if complete else note)

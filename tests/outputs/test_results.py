@@ -600,6 +600,14 @@ def test_localise_goes_on_to_the_same_bytes(
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_braces_in_the_name_of_a_folder_are_no_places_to_fill(many: Path, trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "of {one} {0} {}"
+    arguments = ["localise", str(many), "-m", str(trained.run), "-o", str(out), *FLAGS]
+    done = subprocess.run([sys.executable, "-c", killing(9, "SIGINT"), *arguments], capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert f"Done: 8 of 17 images, in {out / STAGING}; go on with --resume" in done.stderr
+
+
 def test_a_resume_does_only_what_is_missing(
     killed: Start,
     many: Path,

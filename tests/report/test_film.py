@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import av
 import cv2
@@ -72,6 +73,20 @@ def test_fault_28_a_video_writer_that_cannot_open(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OutputError, match=r"cannot write a video.*nothing.*Leave --video out") as caught:
         pick_encoding(SIZE, 25.0)
     assert caught.value.exit_code == 4
+
+
+def test_a_film_that_cannot_begin_closes_and_removes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[IO[bytes]] = []
+
+    def refuses(file: IO[bytes], *_: object) -> None:
+        opened.append(file)
+        raise OSError("no such encoder")
+
+    monkeypatch.setattr(module, "_Stream", refuses)
+    with pytest.raises(OutputError, match="no such encoder"):
+        Film(tmp_path / "video", ENCODINGS[0], SIZE, 25.0)
+    assert opened[0].closed
+    assert not any(tmp_path.iterdir())
 
 
 def test_an_error_leaves_no_half_of_a_video(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import stn_cli
+from stn_cli.coloc.model.finder import Finder
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
 from stn_cli.runs import checkpoint, older
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.container import pack
+from stn_cli.stn import by_name
 from tests.conftest import Trained
 
 OLD_KINDS = {new: old for old, new in older.KINDS.items()}
@@ -26,7 +29,7 @@ def as_before(run: Path, out: Path) -> Path:
         kind["kind"] = OLD_KINDS.get(kind["kind"], kind["kind"])
         kind["judge"], kind["in_each_image"] = kind.pop("scorer"), kind.pop("objects")
     out.mkdir()
-    renamed = {name.replace(".scorer.", ".judge."): value for name, value in tensors.items()}
+    renamed = {name.replace(".scorer.", ".judge.").replace(".transform.", ".grid."): value for name, value in tensors.items()}
     write_bytes(out / checkpoint.MODEL, pack(renamed, {**facts, "format": older.FORMAT}))
     return out
 
@@ -36,6 +39,13 @@ def test_a_run_of_the_format_before_finds_the_same(trained: Trained, tmp_path: P
     now = stn_cli.Localiser.load(trained.run).localise(picture)
     before = stn_cli.Localiser.load(as_before(trained.run, tmp_path / "old")).localise(picture)
     assert before == now
+
+
+def test_a_learned_basis_of_the_format_before_has_the_name_of_today() -> None:
+    """`structured` is the one transformation with tensors of its own."""
+    tensors, _ = older.renewed({"parts.0.finder.levels.0.grid.values": torch.zeros(4, 16)}, {})
+    assert list(tensors) == ["parts.0.finder.levels.0.transform.values"]
+    assert any(name.endswith("levels.0.transform.values") for name in Finder(by_name("structured")).state_dict())
 
 
 @pytest.mark.parametrize("kinds", [None, "x", [], [3], [{}], [{"kind": 3}]], ids=repr)

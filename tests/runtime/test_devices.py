@@ -16,15 +16,14 @@ from torch.utils._pytree import tree_leaves
 import stn_cli
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search import discriminant as linear
-from stn_cli.coloc.search import rigid as rigid
-from stn_cli.coloc.search import windows
+from stn_cli.coloc.search import square_windows, windows
 from stn_cli.coloc.search.discriminant import Projection
 from stn_cli.coloc.search.rigid import apply_rigid, search_rigid
 from stn_cli.coloc.train.run import train
 from stn_cli.encoders import GradientEncoder, PretrainedEncoder, pretrained
 from stn_cli.errors import ResourceError, out_of_memory
 from stn_cli.runs.config import TrainConfig
-from stn_cli.runtime import device
+from stn_cli.runtime import device, memory
 from stn_cli.runtime.device import in_double, pick_device
 from tests.coloc.search.test_search import planted_glyphs
 from tests.conftest import QUICK, make_folder
@@ -125,14 +124,16 @@ def test_components_have_a_sign_when_their_sum_is_nought() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 3 * 192 * 400 * 4, 10**9])
 def test_windows_that_do_not_fit_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """The same rigid from parts as from all at once; only what fits is kept."""
+    """The same prototype from parts as from all at once; only what fits is kept."""
     cache, _ = planted_glyphs(10)
     scene = Scene.of(cache, torch.arange(10), torch.device("cpu"))
     whole = search_rigid(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
-    monkeypatch.setattr(rigid, "AT_ONCE", at_once)
+    monkeypatch.setattr(memory, "BYTES_AT_ONCE", at_once)
     sizes = []
-    real = rigid.Windows._embed
-    monkeypatch.setattr(rigid.Windows, "_embed", lambda self, part: (sizes.append(part.stop - part.start), real(self, part))[1])
+    real = square_windows.SquareWindows._embed
+    monkeypatch.setattr(
+        square_windows.SquareWindows, "_embed", lambda self, part: (sizes.append(part.stop - part.start), real(self, part))[1]
+    )
     parts = search_rigid(GradientEncoder(), scene.images, scene.rectangles, seed=0, sides=(0.3, 0.36))
     assert whole is not None
     assert parts is not None
@@ -149,10 +150,10 @@ def test_cells_that_do_not_fit_are_projected_some_at_a_time(monkeypatch: pytest.
     cells = torch.randn(12, 20, 4, 4) * torch.linspace(3, 0.5, 20).view(-1, 1, 1)
     every = cells.movedim(1, -1).flatten(0, 2)
     whole = Projection.of(every, 0.5, 6)
-    monkeypatch.setattr(linear, "AT_ONCE", 20 * 4 * 50)
+    monkeypatch.setattr(memory, "BYTES_AT_ONCE", 20 * 4 * 50)
     parts = Projection.of(every, 0.5, 6)
     torch.testing.assert_close(parts.basis, whole.basis, rtol=1e-3, atol=1e-4)
-    monkeypatch.setattr(linear, "AT_ONCE", 20 * 16 * 4 * 5)
+    monkeypatch.setattr(memory, "BYTES_AT_ONCE", 20 * 16 * 4 * 5)
     torch.testing.assert_close(parts(cells), whole(cells), rtol=1e-3, atol=1e-3)
 
 

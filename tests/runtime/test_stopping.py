@@ -43,13 +43,28 @@ def test_handlers_are_put_back() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+LOADED = ["typer", "numpy", "torch", "stn_cli.stn"]
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_ctrl_c_while_the_program_is_loaded_is_said(name: str, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom stn_cli.__main__ import main\nclass Pressed:\n  def find_spec(self, name, *_):\n"
+        f"    if name == {name!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Pressed())\nmain()"
+    )
+    command = [sys.executable, "-c", program, "train", str(tmp_path), "-o", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: stopped (interrupted)\n")
+
+
 def test_47_out_of_memory_in_training_says_what_to_lower(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("pretend")
 
-    monkeypatch.setattr(trainer, "search", full)
+    monkeypatch.setattr(trainer, "find_kinds", full)
     with pytest.raises(ResourceError, match="Lower --batch") as caught:
         trainer.train(trained.images, tmp_path / "run", TrainConfig(**QUICK))
     assert caught.value.exit_code == 7

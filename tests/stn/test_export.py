@@ -21,9 +21,9 @@ class Theta(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        grid = by_name(name)
-        self.start = nn.Parameter(grid.identity())
-        self.slope = nn.Parameter(0.05 * torch.randn(grid.theta_dim, generator=torch.Generator().manual_seed(0)))
+        transform = by_name(name)
+        self.start = nn.Parameter(transform.identity())
+        self.slope = nn.Parameter(0.05 * torch.randn(transform.theta_dim, generator=torch.Generator().manual_seed(0)))
 
     def forward(self, U: Tensor) -> Tensor:
         return self.start + U.mean((1, 2, 3))[:, None] * self.slope
@@ -84,7 +84,7 @@ def test_parallel_and_cascade_compile() -> None:
 
 
 def test_a_transformer_in_five_lines() -> None:
-    grid = by_name("thin_plate_spline")
-    model = SpatialTransformer(CnnLocalisation(grid, channels=1), grid, (28, 28))
+    transform = by_name("thin_plate_spline")
+    model = SpatialTransformer(CnnLocalisation(transform, channels=1), transform, (28, 28))
     crops, theta = model(torch.rand(8, 1, 60, 60))
     assert (crops.shape, theta.shape) == ((8, 1, 28, 28), (8, 32))

@@ -8,7 +8,7 @@ import torch
 
 from stn_cli.geometry import pixel_index
 from stn_cli.stn import Affine3d, Projective, ThinPlateSpline, base_grid, sample
-from stn_cli.stn.grids.thin_plate_spline import radial
+from stn_cli.stn.transforms.thin_plate_spline import radial
 
 kornia = pytest.importorskip("kornia", reason="kornia is a test dependency")
 interpolate = pytest.importorskip("scipy.interpolate", reason="scipy is a test dependency")

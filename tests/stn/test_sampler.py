@@ -321,11 +321,11 @@ def test_a_warp_and_its_inverse_return_the_image(name: str) -> None:
     """Away from the border, for a smooth picture."""
     y, x = torch.meshgrid(torch.arange(96, dtype=D), torch.arange(96, dtype=D), indexing="ij")
     U = (torch.sin(x / 9) * torch.cos(y / 7))[None, None]
-    grid = by_name(name)
+    transform = by_name(name)
     torch.manual_seed(8)
-    theta = grid.identity(D) + 0.06 * torch.randn(1, grid.theta_dim, dtype=D)
-    there = sample(U, grid.grid(theta, (96, 96)), kernel=Bicubic(-0.5))
-    back = grid.targets(theta, base_grid((96, 96), dtype=D).view(1, -1, 2)).view(1, 96, 96, 2)
+    theta = transform.identity(D) + 0.06 * torch.randn(1, transform.theta_dim, dtype=D)
+    there = sample(U, transform.grid(theta, (96, 96)), kernel=Bicubic(-0.5))
+    back = transform.targets(theta, base_grid((96, 96), dtype=D).view(1, -1, 2)).view(1, 96, 96, 2)
     again = sample(there, back, kernel=Bicubic(-0.5))
     torch.testing.assert_close(again[..., 24:72, 24:72], U[..., 24:72, 24:72], atol=3e-3, rtol=0)
 

@@ -28,6 +28,7 @@ from stn_cli.records import TrackedFrame
 from stn_cli.report import screen
 from stn_cli.runtime.progress import Silent
 from stn_cli.tracking.aside import Aside
+from stn_cli.tracking.session import Session, Shown
 from tests.videos import ground, moving, paint, write_frames, write_video
 
 Call = Callable[..., tuple[int, str, str]]
@@ -171,10 +172,11 @@ def test_a_signal_while_frames_are_followed_keeps_them(
     film: Path, box: tuple[float, float, float, float], tmp_path: Path
 ) -> None:
     out, options = tmp_path / "o", TrackOptions(init=box, crops=True)
-    with pytest.raises(Interrupted, match="frames are in"):
+    with pytest.raises(Interrupted, match=r"frames? is in"):
         track_source(film, out, options, reporter=Signals("track", 5))
     assert 5 <= len(read_tracks(out / "tracks.json").frames) < COUNT
     assert len(read_mot(out / "tracks.txt")) >= 5
+    assert not read_tracks(out / "tracks.json").complete
     assert sorted(p.name for p in out.iterdir()) == [".stn-coloc", "tracks.json", "tracks.txt"]
     track_source(film, out, options, overwrite=True)
     whole = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
@@ -182,6 +184,22 @@ def test_a_signal_while_frames_are_followed_keeps_them(
         track_source(film, out, options, overwrite=True, reporter=Signals("track", 5))
     assert 5 <= len(read_tracks(out / "unfinished" / "tracks.json").frames) < COUNT
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and "unfinished" not in p.parts} == whole
+    assert read_tracks(out / "tracks.json").complete
+    assert not read_tracks(out / "unfinished" / "tracks.json").complete
+
+
+@posix
+def test_one_frame_that_was_seen_is_said_in_good_english(
+    film: Path, box: tuple[float, float, float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(session: Session, work: Path) -> Iterator[Shown]:
+        yield TrackedFrame(0, 0.0, ()), None
+        os.kill(os.getpid(), signal.SIGINT)
+        session.stop.check()
+
+    monkeypatch.setattr(module, "follow_one", one)
+    with pytest.raises(Interrupted, match="What was seen in 1 frame is in"):
+        track_source(film, tmp_path / "o", TrackOptions(init=box))
 
 
 @posix

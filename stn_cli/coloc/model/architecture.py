@@ -12,11 +12,13 @@ from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, WordsScorer
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.pretrained import known_network, numbers_of
 from stn_cli.encoders.small import BUILDS
-from stn_cli.stn.grids import TRANSFORMS
+from stn_cli.stn.transforms import TRANSFORMS
 
 MOST_KINDS = 16
 LEAST_SIDE, MOST_SIDE = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
+WORDS = {RigidScorer.kind: "rigid (one layout in all images)"}
+DEFORMABLE = "deformable (told by what it is made of)"
 DIMENSIONS = {RigidScorer.kind: 1, WordsScorer.kind: 2, DenseScorer.kind: 4}
 """How many numbers say the shape of a scorer."""
 LONGEST = 4096
@@ -142,3 +144,8 @@ def _number(facts: dict[str, Any], name: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= SCALES[1]:
         raise ValueError(f"{name} must be a number of at most {SCALES[1]:g}")
     return float(value)
+
+
+def in_words(kind: str) -> str:
+    """What the object was taken for by a kind of scorer, for people."""
+    return WORDS.get(kind, DEFORMABLE)

@@ -14,8 +14,8 @@ from stn_cli.coloc.search.windows import or_middle
 from stn_cli.encoders import GradientEncoder
 from stn_cli.geometry import index_to_normalised
 from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation
-from stn_cli.stn.grids.attention import diagonal
 from stn_cli.stn.localisation import Seen
+from stn_cli.stn.transforms.attention import diagonal
 
 CROP = 64
 """Side of the transformer's crops, pixels."""
@@ -56,7 +56,7 @@ class ImageLocalisation(nn.Module):
     The maps are not learnt with it, so that a hundred images are enough to learn from.
 
     Args:
-        grid: the transformation whose theta is regressed.
+        transform: the transformation whose theta is regressed.
         reader: gives the maps; it is shared, not a part.
         width: channels of the body.
     """
@@ -65,11 +65,11 @@ class ImageLocalisation(nn.Module):
     std: Tensor
     reader: Reader
 
-    def __init__(self, grid: Transformation, reader: Reader | None = None, width: int = 48) -> None:
+    def __init__(self, transform: Transformation, reader: Reader | None = None, width: int = 48) -> None:
         super().__init__()
         object.__setattr__(self, "reader", reader or EdgeReader())
         channels = self.reader.channels
-        self.body = HeatmapLocalisation(grid, channels=channels, width=width)
+        self.body = HeatmapLocalisation(transform, channels=channels, width=width)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
 
@@ -81,12 +81,12 @@ class ImageLocalisation(nn.Module):
 
     def begin_at(self, sides: Tensor) -> None:
         """State the crop's half sides (2,) that training starts from."""
-        self.body.start.copy_(self.body.grid.shape_of_box(sides))
+        self.body.start.copy_(self.body.transform.shape_of_box(sides))
 
     def forward(self, scene: Scene) -> Tensor:
         """B images -> theta (B, theta_dim)."""
         centre, shape, _ = self.body.read(self.look(scene))
-        return self.body.grid.theta(centre, shape)
+        return self.body.transform.theta(centre, shape)
 
     def look(self, scene: Scene, shown: Tensor | None = None) -> Seen:
         """As `forward`, but returns the maps before anything is read off them.
@@ -128,15 +128,15 @@ class Finder(nn.Module):
     attention windows, the last one is the transformation that was asked for.
 
     Args:
-        grid: T_theta of the crops.
+        transform: T_theta of the crops.
         objects: how many objects of this kind are looked for in each image.
         levels: D; the first level sees the letterbox reduced by 2^(D-1).
         reader: what the first level reads; orientation and colour when left out, as finer levels do.
     """
 
-    def __init__(self, grid: Transformation, objects: int = 1, levels: int = 1, reader: Reader | None = None) -> None:
+    def __init__(self, transform: Transformation, objects: int = 1, levels: int = 1, reader: Reader | None = None) -> None:
         super().__init__()
-        kinds = [Attention() for _ in range(levels - 1)] + [grid]
+        kinds = [Attention() for _ in range(levels - 1)] + [transform]
         readers = [reader] + [None] * (levels - 1)
         self.levels = nn.ModuleList(
             SpatialTransformer(ImageLocalisation(kind, eyes), kind, (CROP, CROP), padding="border")
@@ -167,13 +167,13 @@ class Finder(nn.Module):
         body = self.localisation(0).body
         seen = self.localisation(0).look(self.coarse(scene))
         poses = body.peaks(seen, self.objects) if self.objects > 1 else [body.read(seen)[:2]]
-        crops = Crops(first.grid, first.grid.matrix(torch.stack([first.grid.theta(c, s) for c, s in poses], 1)))
+        crops = Crops(first.transform, first.transform.matrix(torch.stack([first.transform.theta(c, s) for c, s in poses], 1)))
         for level in range(1, depth or len(self.levels)):
             windows = window_of(crops)
             theta = self.transformer(level).localisation(look_through(scene, windows))
-            grid = self.transformer(level).grid
-            matrix = grid.after(windows.flatten(0, 1), grid.matrix(theta))
-            crops = Crops(grid, matrix.unflatten(0, windows.shape[:2]))
+            transform = self.transformer(level).transform
+            matrix = transform.after(windows.flatten(0, 1), transform.matrix(theta))
+            crops = Crops(transform, matrix.unflatten(0, windows.shape[:2]))
         return crops
 
 

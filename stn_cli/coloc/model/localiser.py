@@ -132,9 +132,9 @@ class Localiser:
         return CheckpointError("model cannot be used", self.run / checkpoint.MODEL, why, "Train again with this version")
 
     @property
-    def grid(self) -> Transformation:
+    def transform(self) -> Transformation:
         """T_theta of the run."""
-        return self.parts[0].finder.transformer().grid
+        return self.parts[0].finder.transformer().transform
 
     @torch.inference_mode()
     def look(self, scene: Scene) -> list[tuple[Crops, Tensor]]:
@@ -267,16 +267,16 @@ class Localiser:
 
     def _crops_of(self, found: Localisation) -> Crops:
         """A record's crop, in the image's normalised coordinates: theta is M_theta row by row."""
-        rows = self.grid.matrix(self.grid.identity()).shape[-2]
-        return Crops(self.grid, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
+        rows = self.transform.matrix(self.transform.identity()).shape[-2]
+        return Crops(self.transform, torch.tensor(found.theta, device="cpu").view(1, 1, rows, -1))
 
 
 def _empty_part(built: Architecture, kind: KindFacts, encoder: Encoder) -> Part:
     """What a kind of object is found by, to load its weights into."""
     scorer = make_scorer(kind.kind, kind.scorer, encoder)
     reader = scorer if isinstance(scorer, DenseScorer) else None
-    grid = by_name(built.transform, **kind.options)
-    return Part(Finder(grid, kind.objects, built.cascade, reader), scorer, Calibration())
+    transform = by_name(built.transform, **kind.options)
+    return Part(Finder(transform, kind.objects, built.cascade, reader), scorer, Calibration())
 
 
 def _clear_of(box: Tensor, image: Pixels) -> tuple[int, int, int, int]:
@@ -290,7 +290,7 @@ def _objects(letterboxes: list[Letterbox], crops: Crops, scores: Tensor) -> list
     """Records of R crops (B, R, d, k) and scores (B, R) of each letterbox; all at once, because small tensors cost more than they compute."""
     frames = [letterbox.frame for letterbox in letterboxes]
     sizes = torch.tensor([[f.height, f.width] for f in frames], dtype=torch.float64)[:, None]  # (B, 1, 2)
-    on_letterbox = Crops(crops.grid, crops.matrix.cpu().double())
+    on_letterbox = Crops(crops.transform, crops.matrix.cpu().double())
     moved = on_letterbox.after(torch.stack([f.letterbox_to_image() for f in frames])[:, None])
     quads = normalised_to_pixels(moved.quads(), sizes[:, :, None])  # (B, R, 4, 2)
     boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), sizes[:, :, None]).flatten(-2), sizes)

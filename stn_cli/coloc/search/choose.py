@@ -1,339 +1,172 @@
-"""The search that seeds the transformers: what is common, is it rigid or loose, how large, and where in each image?"""
+"""What is common to a set: is it rigid or deformable, how large is it, and where is it in each image?
+
+The rigid hypothesis lays crops over each other, the deformable one tells cells inside windows from cells outside. Both are searched
+for, and one is believed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes
+from stn_cli.coloc.objective import sized_loss
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
-from stn_cli.coloc.search.closely import CloseSearch, SearchedSet, label_closely, search_closely
-from stn_cli.coloc.search.rigid import (
-    RANDOM_PATCHES,
-    STRETCHES,
-    RigidResult,
-    apply_rigid,
-    search_rigid,
-)
-from stn_cli.coloc.search.rotation import Alignment, learn_alignment, turned_crops
+from stn_cli.coloc.search.outlined import OutlinedSearch, label_all, search_outlined
+from stn_cli.coloc.search.rigid import RigidResult, apply_rigid, embed_cut, search_rigid
+from stn_cli.coloc.search.rotation import Alignment, learn_alignment
+from stn_cli.coloc.search.searched import Placed, SearchedSet
+from stn_cli.coloc.search.settings import CHOICE, RIGID, ROTATION
 from stn_cli.coloc.search.visual_words import WordsResult, apply_words, search_words
-from stn_cli.coloc.search.windows import quantile
-from stn_cli.encoders import Appearance, Encoder, GradientEncoder
-from stn_cli.media.cache import Cache
-from stn_cli.runs.config import TrainConfig
-from stn_cli.stn import by_name
-
-CONTRAST_WEIGHT = 0.1
-RIGID_BELOW, RIGID_BELOW_DENSE = 1.04, 0.95
-"""The thing is taken for rigid when the rigid's objective + CONTRAST_WEIGHT x the loose contrast is below this; contrasts of words are higher
-than those of dense features."""
-STRETCH_GAIN = 0.02
-TIGHTEN = 1 / 1.122
-"""The size rule stops where the margin begins to break; the crop that is kept lies one step of the ladder inside."""
-CHUNK = 64
-LABELLED = 16
-"""Images that are looked at closely at once while they are labelled: a chunk takes less than a second."""
-OUTLINED = 4096
-TURNED_IMAGES = 64
-"""Images that a search over angles looks at: its windows are sixteen times as many."""
-HOPELESS = 0.1
-"""Images whose best crop has less margin than this share of all random patches hold no object that could be learnt from."""
-SAME_KIND = 0.5
-"""A further object is of a kind that was found before when in this share of the images its best place scores as that kind."""
+from stn_cli.encoders import GradientEncoder
 
 
-@dataclass(slots=True)
-class Kind:
-    """One kind of common thing, and where the search places it.
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """The hypothesis that is believed, and where it places the common thing.
 
     Attributes:
-        kind: `rigid`, `words` or `dense`.
-        scorer: what the search learnt, ready to scorer crops.
-        boxes: (N, R, 4) in every image of the set, normalised letterbox boxes before they are turned about their centres; R
-            is how many of this kind are looked for in each image.
-        angles: (N, R) radians.
-        present: (N, R) whether the object is believed to be there.
-        curve: (side, triplet loss) of rigid crops of every side that was tried.
-        rigid_objective, contrast: what the choice between rigid and loose was made by.
-        common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
+        evidence: what its search found: `RigidResult`, or of the deformable ones `WordsResult` or `OutlinedSearch`.
+        boxes: (N, 4) the first object in every image of the set, normalised letterbox boxes before they are turned about their centres.
+        angles: (N,) radians.
+        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) of the best places outside of them.
+        rigid: what the rigid search found, believed or not; None where it was not run, or no window fits.
+        contrast: of the deformable hypothesis; None where it was not tried.
     """
 
-    kind: str
-    scorer: Scorer
+    evidence: RigidResult | WordsResult | OutlinedSearch
     boxes: Tensor
     angles: Tensor
-    present: Tensor
-    curve: list[tuple[float, float]]
-    rigid_objective: float | None
+    place: Callable[[Tensor], Placed]
+    rigid: RigidResult | None
     contrast: float | None
-    common: float | None = None
-
-    def crops(self) -> Crops:
-        """The search's crops, R of each image."""
-        return turned_crops(self.boxes, self.angles)
-
-    def placed(self, rank: int | None = None) -> Tensor:
-        """Boxes (M, 4) of the objects that are believed to be there, of all where none is: what sizes are taken from.
-
-        Args:
-            rank: of which object in each image; of all of them when left out.
-        """
-        boxes, present = (self.boxes, self.present) if rank is None else (self.boxes[:, rank], self.present[:, rank])
-        return boxes[present] if bool(present.any()) else boxes.reshape(-1, 4)
-
-    def upright(self) -> Tensor:
-        """Upright boxes (N, R, 4) of the search's crops."""
-        return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(OUTLINED)])
-
-    def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
-        """One more object of this kind in each image."""
-        self.boxes = torch.cat([self.boxes, boxes[:, None]], 1)
-        self.angles = torch.cat([self.angles, angles[:, None]], 1)
-        self.present = torch.cat([self.present, present[:, None]], 1)
 
 
-def search(
-    cache: Cache,
-    encoder: Encoder,
-    config: TrainConfig,
-    device: torch.device,
-    progress: Callable[[str], None] = lambda _: None,
-    large: Cache | None = None,
-) -> list[Kind]:
-    """Search a set of images for `config.objects` objects in each.
-
-    The search looks at `config.search_images` of them, drawn at random; the rest are labelled with what it found, some at a time. A further
-    object is looked for where none was found yet: another one of a kind that is known, where most images hold one, or another kind.
+def choose(seen: SearchedSet, taken: Tensor | None) -> Hypothesis:
+    """Search for what is common under both hypotheses, and say which is believed.
 
     Args:
-        cache: the images at the size that the transformer looks at.
-        encoder: gives the embeddings.
-        config: `search`, `size`, `search_images`, `transform`, `objects`, `cascade` and `seed` are used.
-        device: to work on.
-        progress: told what is being done.
-        large: the same images, larger, for a dense encoder to look at closely; `cache` when left out.
+        seen: the set; `config.search` may leave one hypothesis out.
+        taken: (N, K, 4) boxes of objects that were found before, where this one is not; None for the first.
     """
-    generator = torch.Generator().manual_seed(config.seed)
-    most = config.search_images if by_name(config.transform).angle is None else min(config.search_images, TURNED_IMAGES)
-    chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
-    seen = SearchedSet(cache, large or cache, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
-    found = [_search_kind(seen, None)]
-    for number in range(1, config.objects):
-        progress(f"object {number + 1}")
-        taken = torch.cat([f.kind.upright() for f in found], 1)
-        if not any(_another(seen, f, taken) for f in found):
-            found.append(_search_kind(seen, taken))
-    return [f.kind for f in found]
-
-
-@dataclass(slots=True)
-class _Found:
-    """A kind, and how it was found: what is needed to look for another one.
-
-    Attributes:
-        kind: the kind.
-        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) outside of them, in every image.
-        likely: the margin half-way between random patches and the first object.
-    """
-
-    kind: Kind
-    place: Callable[[Tensor | None], tuple[Tensor, Tensor]]
-    likely: float = 0.0
-
-
-def _search_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
-    """What is common outside of the boxes (N, K, 4) that are taken."""
     config, encoder = seen.config, seen.encoder
-    held = None if taken is None else taken[seen.chosen]
     rigid = None
     if config.search != "deformable":
         rigid = search_rigid(
             encoder, seen.scene.images, seen.scene.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
-            angles=seen.angles, taken=held, progress=seen.progress,
+            angles=seen.angles, taken=seen.held(taken), progress=seen.progress,
         )  # fmt: skip
     if config.search == "rigid" and rigid is not None:
         return _rigid(seen, rigid, None, taken)
-    seen.progress("regions")
+    seen.progress("windows of cells")
     if encoder.dense:
-        dense = search_closely(seen, held)
-        if rigid is not None and is_rigid(rigid, dense.first.contrast, RIGID_BELOW_DENSE):
-            return _rigid(seen, rigid, dense.first.contrast, taken)
-        return _loose_dense(seen, rigid, dense, taken)
+        outlined = search_outlined(seen, taken)
+        if rigid is not None and is_rigid(rigid, outlined.first.contrast, CHOICE.rigid_below_dense):
+            return _rigid(seen, rigid, outlined.first.contrast, taken)
+        return _dense(seen, rigid, outlined)
     assert isinstance(encoder, GradientEncoder)
-    appearance = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHUNK)])
-    region = search_words(encoder, appearance, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=held)
-    if rigid is not None and is_rigid(rigid, region.contrast):
-        return _rigid(seen, rigid, region.contrast, taken)
-    return _loose_words(seen, rigid, region, taken)
+    cells = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHOICE.images_at_once)])
+    words = search_words(encoder, cells, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=seen.held(taken))
+    if rigid is not None and is_rigid(rigid, words.contrast):
+        return _rigid(seen, rigid, words.contrast, taken)
+    return _words(seen, rigid, words, taken)
 
 
-def _rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken: Tensor | None) -> _Found:
-    """The rigid hypothesis: crops of one layout of edges, turned where the transformation turns."""
-    held = None if taken is None else taken[seen.chosen]
-    scorer = RigidScorer.of(rigid, seen.encoder)
+def is_rigid(rigid: RigidResult, contrast: float, below: float = CHOICE.rigid_below) -> bool:
+    """Whether the rigid hypothesis is believed: its crops, laid over each other, must agree well enough.
+
+    Args:
+        rigid: what was found under it; told by its loss less the reward for size.
+        contrast: of the deformable hypothesis: the more clearly that one stands out, the better the rigid one must be.
+        below: the bar.
+    """
+    return rigid.objective + CHOICE.contrast_weight * contrast < below
+
+
+def _rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken: Tensor | None) -> Hypothesis:
+    """Crops of one layout of edges, turned where the transformation turns."""
     turns = len(rigid.angles) > 1
-    stretches = (1.0,) if turns else choose_stretches(scorer, rigid, seen, held)
-    alignment = _align(seen, rigid, held) if turns else None
+    stretches = (1.0,) if turns else choose_stretches(seen, rigid, taken)
+    alignment = _align(seen, rigid, taken) if turns else None
 
-    def place(index: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
+    def place(index: Tensor, out_of: Tensor | None) -> Placed:
         scene = Scene.of(seen.cache, index, seen.device)
         box, angle = apply_rigid(rigid, seen.encoder, scene.images, scene.rectangles, stretches, out_of)
-        box = tighten(box, TIGHTEN)
+        box = tighten(box, RIGID.tighten)
         return (box, angle) if alignment is None else alignment.apply(scene.images, box, angle)
 
-    found = _Found(_empty_kind(seen, scorer, rigid, contrast), _everywhere(seen, place))
-    boxes, angles = found.place(taken)
-    angles = centred(angles)
-    crops = turned_crops(boxes[:, None], angles[:, None])[seen.chosen]
-    scorer.prototype.copy_(scorer.embed(seen.scene.images, crops).mean((0, 1)))
-    return _with_first(seen, found, boxes, angles)
+    boxes, angles = seen.everywhere(place, taken)
+    return Hypothesis(rigid, boxes, centred(angles), partial(seen.everywhere, place), rigid, contrast)
 
 
-def _loose_words(seen: SearchedSet, rigid: RigidResult | None, region: WordsResult, taken: Tensor | None) -> _Found:
-    """The loose hypothesis where cells are values: margins of words."""
-    scorer = WordsScorer.of(region, seen.encoder)
+def _words(seen: SearchedSet, rigid: RigidResult | None, words: WordsResult, taken: Tensor | None) -> Hypothesis:
+    """Windows by the margins of words, where the encoder's cells are plain values."""
 
-    def place(index: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
+    def place(index: Tensor, out_of: Tensor | None) -> Placed:
         scene = Scene.of(seen.cache, index, seen.device)
-        box = apply_words(region, scene.appearance(seen.encoder).cells, scene.rectangles, seen.sides, out_of)
+        box = apply_words(words, scene.appearance(seen.encoder).cells, scene.rectangles, seen.sides, out_of)
         return box, torch.zeros_like(box[:, 0])
 
-    found = _Found(_empty_kind(seen, scorer, rigid, region.contrast), _everywhere(seen, place))
-    return _with_first(seen, found, *found.place(taken))
+    return Hypothesis(words, *seen.everywhere(place, taken), partial(seen.everywhere, place), rigid, words.contrast)
 
 
-def _loose_dense(seen: SearchedSet, rigid: RigidResult | None, dense: CloseSearch, taken: Tensor | None) -> _Found:
-    """The loose hypothesis on a network's features: the mean of both outlines."""
-    first = (dense.outlines.boxes + dense.outlined(dense.last).boxes) / 2
-    rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
+def _dense(seen: SearchedSet, rigid: RigidResult | None, found: OutlinedSearch) -> Hypothesis:
+    """Outlined windows on a network's dense features."""
 
-    def every(sample: Tensor, out_of: Tensor | None) -> tuple[Tensor, Tensor]:
-        boxes = torch.zeros((len(seen.cache), 4), device=seen.device)
-        boxes[seen.chosen] = sample
-        for number, part in enumerate(rest.split(LABELLED) if len(rest) else ()):
-            seen.progress(f"labelled {number * LABELLED} of {len(rest)}")
-            boxes[part] = label_closely(seen, dense, part, taken, out_of)
-        return boxes, boxes[:, 0] * 0
+    def place(out_of: Tensor) -> Placed:
+        return label_all(seen, found, found.further(out_of[seen.chosen]), out_of)
 
-    def place(out_of: Tensor | None) -> tuple[Tensor, Tensor]:
-        if out_of is None:
-            return every(first, None)
-        further = dense.search.outside(dense.last, out_of[seen.chosen])
-        return every(dense.outlined(further).boxes, out_of)
-
-    parts = [Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in seen.chosen.split(CHUNK)]
-    scorer = DenseScorer.of(seen.encoder, Appearance.join(parts), seen.scene.rectangles, first)
-    found = _Found(_empty_kind(seen, scorer, rigid, dense.last.contrast), place)
-    found.kind.common = dense.search.common(dense.first.boxes)
-    return _with_first(seen, found, *found.place(None))
+    return Hypothesis(found, *label_all(seen, found, found.boxes(), None), place, rigid, found.last.contrast)
 
 
-def _empty_kind(seen: SearchedSet, scorer: Scorer, rigid: RigidResult | None, contrast: float | None) -> Kind:
-    none = torch.zeros((len(seen.cache), 0), device=seen.device)
-    curve, objective = (rigid.curve, rigid.objective) if rigid else ([], None)
-    return Kind(scorer.kind, scorer, none[..., None].expand(-1, 0, 4), none, none.bool(), curve, objective, contrast)
+def choose_stretches(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> tuple[float, ...]:
+    """The sides that single images may take, in units of the common one: other ones than 1 only if the objective gains by it.
 
-
-def _with_first(seen: SearchedSet, found: _Found, boxes: Tensor, angles: Tensor) -> _Found:
-    """Give a kind its first object in each image; where the margin says that there is none, there is nothing to learn from."""
-    found.kind.add(boxes, angles, torch.ones_like(angles, dtype=torch.bool))
-    random, first = _typical_margins(seen, found.kind)
-    found.likely = float(random.median() + first.median()) / 2
-    if isinstance(found.kind.scorer, DenseScorer):
-        margins = _margins_of(seen, found.kind, boxes, angles)
-        found.kind.present[:, 0] &= margins > quantile(random.flatten(), HOPELESS)
-    return found
-
-
-def _everywhere(
-    seen: SearchedSet, place: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
-) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
-    """What places objects in some images, as what places them in the whole set outside of boxes (N, K, 4) that are taken."""
-
-    def whole(taken: Tensor | None) -> tuple[Tensor, Tensor]:
-        parts = []
-        for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
-            seen.progress(f"labelled {number * CHUNK} of {len(seen.cache)}")
-            parts.append(place(i, None if taken is None else taken[i.to(taken.device)]))
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    return whole
+    Args:
+        seen: the set.
+        rigid: what was found in it.
+        taken: (N, K, 4) boxes of objects that were found before; None for the first.
+    """
+    low, high = seen.sides or (0.0, 1.0)
+    stretches = tuple(s for s in RIGID.stretches if low <= s * rigid.side <= high) or (1.0,)
+    scene, encoder = seen.scene, seen.encoder
+    generator = torch.Generator().manual_seed(seen.config.seed)
+    full = scene.rectangles.new_tensor([2 * rigid.side, 2 * rigid.side])
+    random = Crops.of_boxes(random_boxes(scene.rectangles, RIGID.random_patches, full, generator))
+    losses = []
+    for choice in ((1.0,), stretches):
+        boxes, _ = apply_rigid(rigid, encoder, scene.images, scene.rectangles, choice, seen.held(taken))
+        crops = Crops.of_boxes(boxes[:, None])
+        positive, away = (embed_cut(encoder, scene.pyramid, c) / rigid.scale for c in (crops, random))
+        losses.append(float(sized_loss(positive[:, 0], away, crops.log_area(), seen.config.margin)))
+    return stretches if losses[1] < losses[0] - RIGID.stretch_gain else (1.0,)
 
 
 def _align(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> Alignment:
-    boxes, angles = apply_rigid(rigid, seen.encoder, seen.scene.images, seen.scene.rectangles, (1.0,), taken)
+    scene = seen.scene
+    boxes, angles = apply_rigid(rigid, seen.encoder, scene.images, scene.rectangles, (1.0,), seen.held(taken))
     generator = torch.Generator().manual_seed(seen.config.seed)
-    return learn_alignment(seen.encoder, seen.scene.images, seen.scene.rectangles, tighten(boxes, TIGHTEN), angles, generator)
-
-
-def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
-    """Margins of random patches (n, R) and of a kind's first objects (n,), in the images that the search looks at."""
-    crops = kind.crops()[seen.chosen]
-    box = kind.boxes[seen.chosen, 0]
-    generator = torch.Generator().manual_seed(seen.config.seed)
-    patches = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], generator))
-    if isinstance(kind.scorer, RigidScorer):
-        kind.scorer.observe(kind.scorer.embed(seen.scene.images, crops), kind.scorer.embed(seen.scene.images, patches))
-    margins = kind.scorer.margins(seen.scene, crops, patches)
-    return margins[:, 1:], margins[:, 0]
-
-
-def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
-    """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
-    crops = turned_crops(boxes[:, None], angles[:, None])
-    parts = []
-    for number, i in enumerate(torch.arange(len(seen.cache)).split(CHUNK)):
-        seen.progress(f"judged {number * CHUNK} of {len(seen.cache)}")
-        parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
-    return torch.cat(parts)
-
-
-def _another(seen: SearchedSet, found: _Found, taken: Tensor) -> bool:
-    """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
-    boxes, angles = found.place(taken)
-    present = _margins_of(seen, found.kind, boxes, angles) > found.likely
-    if float(present.sum()) < SAME_KIND * len(present):
-        return False
-    found.kind.add(boxes, angles, present)
-    return True
+    return learn_alignment(seen.encoder, scene.images, scene.rectangles, tighten(boxes, RIGID.tighten), angles, generator)
 
 
 def centred(angles: Tensor) -> Tensor:
     """Angles (N,) turned so that their mean direction is 0: crops come upright when most objects stand upright; in (-pi, pi]."""
     middle = torch.atan2(angles.sin().mean(), angles.cos().mean())
-    if float(torch.hypot(angles.sin().mean(), angles.cos().mean())) < 0.3:
+    if float(torch.hypot(angles.sin().mean(), angles.cos().mean())) < ROTATION.upright_above:
         middle = torch.zeros_like(middle)  # they point everywhere: no direction is upright
     turned = angles - middle
     return torch.atan2(turned.sin(), turned.cos())
 
 
 def tighten(boxes: Tensor, share: float) -> Tensor:
-    """Boxes (N, 4) of `share` the sides about the same centres."""
+    """Boxes (N, 4) of `share` the sides about the same centres.
+
+    >>> tighten(torch.tensor([[-1.0, -0.5, 1.0, 0.5]]), 0.5)
+    tensor([[-0.5000, -0.2500,  0.5000,  0.2500]])
+    """
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     return torch.cat([centre - share * half, centre + share * half], 1)
-
-
-def is_rigid(rigid: RigidResult, contrast: float, below: float = RIGID_BELOW) -> bool:
-    """Whether crops laid over each other agree well enough: the rigid hypothesis is judged by its loss less the reward for
-    size, and must be the better the more clearly the loose one stands out.
-    """
-    return rigid.objective + CONTRAST_WEIGHT * contrast < below
-
-
-def choose_stretches(scorer: RigidScorer, rigid: RigidResult, seen: SearchedSet, taken: Tensor | None) -> tuple[float, ...]:
-    """Whether single images may take crops a little larger or smaller than the common side: only if the objective gains by it."""
-    low, high = seen.sides or (0.0, 1.0)
-    stretches = tuple(s for s in STRETCHES if low <= s * rigid.side <= high) or (1.0,)
-    generator = torch.Generator().manual_seed(seen.config.seed)
-    full = seen.scene.rectangles.new_tensor([2 * rigid.side, 2 * rigid.side])
-    random = Crops.of_boxes(random_boxes(seen.scene.rectangles, RANDOM_PATCHES, full, generator))
-    losses = []
-    for choice in ((1.0,), stretches):
-        boxes, _ = apply_rigid(rigid, scorer.encoder, seen.scene.images, seen.scene.rectangles, choice, taken)
-        crops = Crops.of_boxes(boxes[:, None])
-        losses.append(float(scorer.loss(seen.scene, crops, random, seen.config.margin)))
-    return stretches if losses[1] < losses[0] - STRETCH_GAIN else (1.0,)

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness, unlikeness
-from stn_cli.coloc.search.rule import CENTRE_PRIOR, FADED_PRIOR, SMOOTHING, WindowRule
+from stn_cli.coloc.search.settings import DENSE
+from stn_cli.coloc.search.window_rule import WindowRule
 from stn_cli.coloc.search.windows import (
     Layout,
     Sides,
+    alternate,
     cells_of,
     choose_windows,
     contrast,
@@ -33,42 +35,6 @@ from stn_cli.coloc.search.windows import (
 )
 from stn_cli.encoders import Appearance, Encoder
 from stn_cli.encoders.gradient_maps import blur
-
-SCALES = (0.75, 1.125, 1.625)
-"""Sides at which the search looks at images, in units of `imgsz`: what an object's parts look like, and what its whole does."""
-PAD = 16
-GRID = 24
-"""Cells along a side of the search's maps."""
-ROUNDS = 8
-FIRST_ROUNDS = 3
-HALO = 2.0
-"""Cells around an object that is taken in which its own blurred margins would be found again."""
-MEANS_GAIN = 1.3
-"""How many times the discriminant's worth the mean difference must have to be believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way to make margins.
-
-    Attributes:
-        name: for people.
-        whiten: of the features, see `Projection`.
-        shrinkage: of the discriminant; None is the mean difference.
-        above: how far above Otsu's the threshold of the rounds lies, standard deviations of the margin map.
-        last_above: the same, of the last windows.
-    """
-
-    name: str
-    whiten: float
-    shrinkage: float | None
-    above: float
-    last_above: float
-
-
-VARIANTS = (Variant("means", 0.5, None, 0.0, 0.0), Variant("discriminant", 0.0, 1.0, 0.25, 0.1))
-"""Half-whitened means find small things on plain ground, the discriminant finds things in scenes; there the threshold must rise, or the
-ground that a thing stands on passes for a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +66,7 @@ class DenseSearch:
 
     Attributes:
         layout: of the set.
-        projections: of the features, for each of `VARIANTS`.
+        projections: of the features, for each of `DENSE.variants`.
         views: the features (N, h, w, d), projected by them.
         unlike: (N, h, w) how unlike a cell is to all images' borders.
         objectness: (N, h, w), or None.
@@ -127,9 +93,9 @@ class DenseSearch:
         layout = lay_out((appearance.cells.shape[-2], appearance.cells.shape[-1]), rectangles)
         every = appearance.cells.movedim(1, -1)[layout.valid]
         layout.close(with_halo(taken))
-        projections = [Projection.of(every, variant.whiten) for variant in VARIANTS]
+        projections = [Projection.of(every, variant.whiten) for variant in DENSE.variants]
         views = [projection(appearance.cells) for projection in projections]
-        unlike = unlikeness(views[-1], layout, SMOOTHING)
+        unlike = unlikeness(views[-1], layout, DENSE.smoothing)
         return cls(layout, projections, views, unlike, appearance.objectness, sides)
 
     def candidates(self) -> list[DenseResult]:
@@ -137,13 +103,13 @@ class DenseSearch:
         starts = list(self._starts())
         return [
             max((self.iterate(start, number, name) for name, start in starts), key=lambda r: r.worth)
-            for number in range(len(VARIANTS))
+            for number in range(len(DENSE.variants))
         ]
 
     def _starts(self) -> Iterator[tuple[str, Tensor]]:
         yield "unlike borders", self.unlike
         if self.objectness is not None:
-            yield "objectness", blur(self.objectness[:, None], SMOOTHING)[:, 0]
+            yield "objectness", blur(self.objectness[:, None], DENSE.smoothing)[:, 0]
 
     def iterate(self, start: Tensor, variant: int, name: str = "") -> DenseResult:
         """Windows from margins, margins from windows, for some rounds.
@@ -153,17 +119,21 @@ class DenseSearch:
             variant: number of the features and the discriminant.
             name: of the start.
         """
-        margins = start
-        for turn in range(ROUNDS):
-            above = VARIANTS[variant].above if turn + 1 < ROUNDS else VARIANTS[variant].last_above
-            boxes = self.windows(margins, CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR, above)
-            margin, margins = self.margins(inside_mask(boxes, self.layout.size), variant)
-        return self._result(boxes, margin, margins, variant, f"{name}, {VARIANTS[variant].name}")
+
+        def place(margins: Tensor, turn: int) -> Tensor:
+            above = DENSE.variants[variant].above if turn + 1 < DENSE.rounds else DENSE.variants[variant].last_above
+            return self.windows(margins, DENSE.centre_prior if turn < DENSE.first_rounds else DENSE.faded_prior, above)
+
+        def learn(boxes: Tensor, _: int) -> tuple[LinearMargin, Tensor]:
+            return self.margins(inside_mask(boxes, self.layout.size), variant)
+
+        boxes, margin, margins = alternate(start, DENSE.rounds, place, learn)
+        return self._result(boxes, margin, margins, variant, f"{name}, {DENSE.variants[variant].name}")
 
     def again(self, masks: Tensor, found: DenseResult) -> DenseResult:
         """One more round of a result, from masks (N, h, w) of the objects themselves instead of boxes around them."""
         margin, margins = self.margins(masks, found.variant)
-        windows = self.windows(margins, FADED_PRIOR, VARIANTS[found.variant].last_above)
+        windows = self.windows(margins, DENSE.faded_prior, DENSE.variants[found.variant].last_above)
         return self._result(windows, margin, margins, found.variant, found.name)
 
     def outside(self, result: DenseResult, taken: Tensor) -> DenseResult:
@@ -186,12 +156,12 @@ class DenseSearch:
     def margins(self, inside: Tensor, variant: int) -> tuple[LinearMargin, Tensor]:
         """The margin, given which cells are inside (N, h, w), and its map (N, h, w)."""
         z = self.views[variant]
-        margin = LinearMargin.fit(z, inside, self.layout, VARIANTS[variant].shrinkage)
-        return margin, margin.map(z, SMOOTHING)
+        margin = LinearMargin.fit(z, inside, self.layout, DENSE.variants[variant].shrinkage)
+        return margin, margin.map(z, DENSE.smoothing)
 
     def _result(self, boxes: Tensor, margin: LinearMargin, margins: Tensor, variant: int, name: str) -> DenseResult:
         inside = inside_mask(boxes, self.layout.size)
-        threshold = float(self.threshold(margins, VARIANTS[variant].last_above))
+        threshold = float(self.threshold(margins, DENSE.variants[variant].last_above))
         spread = float(margins[self.layout.valid].std())
         rule = WindowRule(self.projections[variant], margin, threshold, spread, self.sides)
         exact = exact_windows(boxes, rule.score_map(margins, self.layout), self.sides)
@@ -232,27 +202,27 @@ def believed(results: list[DenseResult]) -> int:
         results: of each variant, after the round from outlines: windows that hold an object's ground too gain little by it.
     """
     means, discriminant = results
-    return means.variant if means.worth > MEANS_GAIN * discriminant.worth else discriminant.variant
+    return means.variant if means.worth > DENSE.means_gain * discriminant.worth else discriminant.variant
 
 
 def with_halo(taken: Tensor | None) -> Tensor | None:
     """Boxes (N, K, 4) that are taken, and what lies around them."""
     if taken is None:
         return None
-    reach = HALO * 2 / GRID
+    reach = DENSE.halo * 2 / DENSE.cells
     return taken + taken.new_tensor([-reach, -reach, reach, reach])
 
 
-def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = 32) -> Appearance:
-    """What the cells of images look like at several scales: (N, C x scales, GRID, GRID)."""
+def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = DENSE.images_at_once) -> Appearance:
+    """What the cells of images look like at several scales: (N, C x scales, DENSE.cells, DENSE.cells)."""
     parts = []
     for images in scene.images.split(chunk):
         cells, odds = [], []
-        for scale in SCALES:
+        for scale in DENSE.scales:
             side = max(32, round(imgsz * scale / 16) * 16)
             shrinks = side < images.shape[-1]
             resized = F.interpolate(images, (side, side), mode="bilinear", antialias=shrinks, align_corners=False)
-            seen = encoder.appearance(resized, PAD)
+            seen = encoder.appearance(resized, DENSE.pad)
             cells.append(_to_grid(seen.cells))
             if seen.objectness is not None:
                 odds.append(_to_grid(seen.objectness[:, None])[:, 0])
@@ -261,4 +231,6 @@ def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = 32) ->
 
 
 def _to_grid(maps: Tensor) -> Tensor:
-    return F.interpolate(maps, (GRID, GRID), mode="bilinear", antialias=maps.shape[-1] > GRID, align_corners=False)
+    return F.interpolate(
+        maps, (DENSE.cells, DENSE.cells), mode="bilinear", antialias=maps.shape[-1] > DENSE.cells, align_corners=False
+    )

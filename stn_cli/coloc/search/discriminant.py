@@ -13,17 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.search.windows import Layout, quantile
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.runtime.device import in_double
-
-DIMENSIONS = 64
-AT_ONCE = 512 << 20
-"""Bytes of a set's cells that are copied at once: a wide network's cells of a whole set, several times over, fill the memory."""
-BORDER_WEIGHT = 4.0
-"""How much more than others a border cell counts as background; it does so inside a crop too."""
-LEAST_OUTSIDE = 4
-"""Images with fewer cells outside of their crop say nothing of the background."""
+from stn_cli.runtime.memory import rows_at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +33,19 @@ class Projection:
     basis: Tensor
 
     @classmethod
-    def of(cls, cells: Tensor, whiten: float, dimensions: int = DIMENSIONS) -> Projection:
+    def of(cls, cells: Tensor, whiten: float, dimensions: int = DENSE.dimensions) -> Projection:
         """The first `dimensions` components of cells (M, C); `whiten` 1 makes their spreads equal, 0 leaves them."""
         centre = cells.mean(0)
         scatter = torch.zeros((cells.shape[1],) * 2, device=cells.device, dtype=cells.dtype)
-        for part in cells.split(rows_at_once(cells[0])):
+        for part in cells.split(rows_at_once(cells[0].nbytes)):
             x = part - centre
             scatter += x.T @ x
         return cls(centre, in_double(lambda s: principal(s, whiten, dimensions), scatter / len(cells)))
 
     def __call__(self, cells: Tensor) -> Tensor:
         """Maps (B, C, h, w) -> (B, h, w, d)."""
-        parts = cells.split(rows_at_once(cells[0])) if len(cells) else (cells,)
+        parts = cells.split(rows_at_once(cells[0].nbytes)) if len(cells) else (cells,)
         return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
-
-
-def rows_at_once(row: Tensor) -> int:
-    """How many rows like one are worked on at once, so that what is made of them on the way takes no more than `AT_ONCE`."""
-    return max(1, AT_ONCE // (row.numel() * row.element_size()))
 
 
 def principal(covariance: Tensor, whiten: float, dimensions: int) -> Tensor:
@@ -94,8 +83,8 @@ class LinearMargin:
         outside = layout.valid & ~inside
         wi = inside.to(z) * (1 - 0.5 * layout.border.to(z))
         wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6)
-        wo = outside.to(z) + BORDER_WEIGHT * (layout.border & layout.valid)
-        tells = (outside.sum((1, 2)) >= LEAST_OUTSIDE).to(z)
+        wo = outside.to(z) + DENSE.border_weight * (layout.border & layout.valid)
+        tells = (outside.sum((1, 2)) >= DENSE.least_outside).to(z)
         wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None]
         wi, wo = wi / wi.sum().clamp(min=1e-6), wo / wo.sum().clamp(min=1e-6)
         flat = z.flatten(0, 2)
@@ -126,7 +115,7 @@ def likeness(rows: Tensor, others: Tensor) -> Tensor:
     return quantile(F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T, 0.5)
 
 
-def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = 0.05) -> Tensor:
+def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = DENSE.unlike_shrinkage) -> Tensor:
     """How unlike a cell is to what lies along the borders of all images: the log of its Mahalanobis distance (N, h, w), 0 on average.
 
     Args:

@@ -15,20 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.settings import OUTLINE
 from stn_cli.coloc.search.windows import cells_of
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import Pixels
-
-REACH = 0.25
-"""How far beyond the window the object may reach, share of the window's side."""
-ITERATIONS = 1
-LEAST_PART = 0.15
-"""Parts of the outline that are smaller than this share of its largest are specks."""
-AGREES = 0.4
-"""IoU with the window below which an outline has found something else."""
-WEIGHT = 0.5
-"""Of the outline's box against the window: colours overlook pale parts, features overlook none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +60,10 @@ def outline(
     def one(i: int) -> tuple[Tensor, Tensor]:
         mask = _cut_out(pixels[i], frames[i], windows[i], maps[i], threshold)
         found = _box_of(mask) if mask is not None else None
-        if mask is None or found is None or float(box_iou(found, windows[i])) < AGREES:
+        if mask is None or found is None or float(box_iou(found, windows[i])) < OUTLINE.agrees:
             return windows[i], cells_of(windows[i : i + 1], (h, w))[0].float()
         cells = F.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float(), (h, w))[0]
-        return WEIGHT * found + (1 - WEIGHT) * windows[i], cells
+        return OUTLINE.weight * found + (1 - OUTLINE.weight) * windows[i], cells
 
     parts = list(ordered_map(one, range(len(windows)), workers or default_workers()))
     return Outlines(torch.stack([p[0] for p in parts]).to(boxes), torch.stack([p[1] for p in parts]).to(margins))
@@ -84,7 +75,7 @@ def _cut_out(
     """The object's pixels on the letterbox (S, S), 0 or 1; None where there is nothing to tell apart."""
     side = letterbox.shape[0]
     x1, y1, x2, y2 = ((window + 1) * side / 2).tolist()
-    dx, dy = REACH * (x2 - x1), REACH * (y2 - y1)
+    dx, dy = OUTLINE.reach * (x2 - x1), OUTLINE.reach * (y2 - y1)
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
     right, bottom = min(side, int(x2 + dx)), min(side, int(y2 + dy))
     labels = np.full((side, side), cv2.GC_BGD, np.uint8)
@@ -95,7 +86,7 @@ def _cut_out(
     part = np.ascontiguousarray(labels[y : y + h, x : x + w])
     if not (part == cv2.GC_PR_FGD).any() or not (part != cv2.GC_PR_FGD).any():
         return None
-    own = grab_cut(letterbox[y : y + h, x : x + w], part, ITERATIONS)
+    own = grab_cut(letterbox[y : y + h, x : x + w], part, OUTLINE.iterations)
     if own is None:
         return None
     mask = np.zeros((side, side), np.uint8)
@@ -122,7 +113,7 @@ def without_specks(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
         return None
     area = stats[:, cv2.CC_STAT_AREA].copy()
     area[0] = 0
-    return np.isin(labels, np.flatnonzero(area > LEAST_PART * area.max())).astype(np.uint8)
+    return np.isin(labels, np.flatnonzero(area > OUTLINE.least_part * area.max())).astype(np.uint8)
 
 
 def _box_of(mask: npt.NDArray[np.uint8]) -> Tensor:

@@ -13,27 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.crops import Crops, cut, random_boxes
-from stn_cli.coloc.search.rigid import TURNS
+from stn_cli.coloc.crops import Crops, cut, random_boxes, turned_crops
+from stn_cli.coloc.search.settings import RIGID, ROTATION
 from stn_cli.encoders import Encoder
-from stn_cli.stn import Affine
-
-STARTS = 16
-"""Crops that are tried as the first prototype; the one under which all agree best is kept."""
-ROUNDS = 12
-PATCHES = 8
-CENTRINGS = 3
-FINE_TURNS = tuple(math.radians(a) for a in (-12, -6, 0, 6, 12))
-HALF_TURNS = FINE_TURNS + tuple(a + math.pi for a in FINE_TURNS)
-COARSE_SHIFTS, FINE_SHIFTS = (-0.25, 0.0, 0.25), (-0.12, 0.0, 0.12)
-CHUNK = 16
-
-
-def turned_crops(boxes: Tensor, angles: Tensor) -> Crops:
-    """Boxes (N, R, 4) turned about their centres by angles (N, R)."""
-    half, centre = (boxes[..., 2:] - boxes[..., :2]) / 2, (boxes[..., 2:] + boxes[..., :2]) / 2
-    shape = torch.cat([half.clamp(min=1e-6).log(), angles[..., None], torch.zeros_like(angles)[..., None]], -1)
-    return Crops(Affine(), Affine().matrix(Affine().theta(centre, shape)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +67,22 @@ def learn_alignment(
         boxes, angles: (N, 4), (N,) as the search found them.
         generator: of the starts, on the CPU.
     """
-    patches = Crops.of_boxes(random_boxes(rectangles, PATCHES, boxes[:, 2:] - boxes[:, :2], generator))
+    patches = Crops.of_boxes(random_boxes(rectangles, ROTATION.random_patches, boxes[:, 2:] - boxes[:, :2], generator))
     ground = _structure(encoder, images, patches).mean((0, 1, 3, 4))  # (C,)
     moved = torch.zeros(2, device=boxes.device)
-    for _ in range(CENTRINGS):
+    for _ in range(ROTATION.centrings):
         centring = evidence_centre(encoder, images, turned_crops(boxes[:, None], angles[:, None]), ground)
         boxes, moved = shifted(boxes, angles, centring), moved + centring
-    tried, turned = _candidates(boxes, angles, TURNS, COARSE_SHIFTS)
+    tried, turned = _candidates(boxes, angles, RIGID.angles, ROTATION.coarse_shifts)
     z = _embed_all(encoder, images, tried, turned)
-    prototype, chosen = _agree(z, TURNS, generator)
-    steps = [Step(moved, prototype, TURNS, COARSE_SHIFTS)]
+    prototype, chosen = _agree(z, RIGID.angles, generator)
+    steps = [Step(moved, prototype, RIGID.angles, ROTATION.coarse_shifts)]
     boxes, angles = _pick(tried, turned, chosen)
-    for turns in (HALF_TURNS, FINE_TURNS, FINE_TURNS):
+    for turns in (ROTATION.half_turns, ROTATION.fine_turns, ROTATION.fine_turns):
         centring = evidence_centre(encoder, images, turned_crops(boxes[:, None], angles[:, None]), ground)
         middle = turned_crops(shifted(boxes, angles, centring)[:, None], angles[:, None])
         prototype = _structure(encoder, images, middle).mean((0, 1)).flatten()
-        steps.append(Step(centring, prototype, turns, FINE_SHIFTS))
+        steps.append(Step(centring, prototype, turns, ROTATION.fine_shifts))
         boxes, angles = steps[-1].apply(encoder, images, boxes, angles)
     return Alignment(encoder, steps)
 
@@ -132,9 +114,9 @@ def _agree(z: Tensor, turns: tuple[float, ...], generator: torch.Generator) -> t
     square = z.square().sum(-1)
     middle = z.shape[1] // len(turns) // 2 * len(turns)  # no shift, no turn
     best, kept = math.inf, (z[0, middle], rows)
-    for k in torch.randperm(len(z), generator=generator)[:STARTS].tolist():
+    for k in torch.randperm(len(z), generator=generator)[: ROTATION.starts].tolist():
         prototype = z[k, middle]
-        for _ in range(ROUNDS):
+        for _ in range(ROTATION.rounds):
             chosen = (square - 2 * z @ prototype).argmin(1)
             prototype = z[rows, chosen].mean(0)
         cost = float((z[rows, chosen] - prototype).square().sum(-1).mean())
@@ -164,5 +146,5 @@ def _structure(encoder: Encoder, images: Tensor, crops: Crops) -> Tensor:
 
 
 def _embed_all(encoder: Encoder, images: Tensor, boxes: Tensor, angles: Tensor) -> Tensor:
-    parts = torch.arange(len(images), device=images.device).split(CHUNK)
+    parts = torch.arange(len(images), device=images.device).split(ROTATION.images_at_once)
     return torch.cat([_structure(encoder, images[i], turned_crops(boxes[i], angles[i])).flatten(2) for i in parts])

@@ -8,18 +8,20 @@ largest sum of (margin - threshold): the largest window that satisfies the margi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.settings import WORDS
 from stn_cli.coloc.search.windows import (
     Layout,
     Sides,
+    alternate,
     choose_windows,
     contrast,
-    criterion,
     inside_mask,
     lay_out,
     normalise_cells,
@@ -27,20 +29,6 @@ from stn_cli.coloc.search.windows import (
 )
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.gradient_maps import blur
-
-WORDS = 200
-ROUNDS = 10
-SMOOTHING = 1.0
-"""Sigma of the margin map's blur, cells."""
-CENTRE_PRIOR = 0.3
-"""What the centre is favoured by in the first rounds, standard deviations of the margin map."""
-FIRST_ROUNDS, OWN_ROUNDS = 4, 3
-FADED_PRIOR = {False: 0.09, True: 0.45}
-"""What is left of it afterwards, without and with guidance."""
-GUIDED_GAIN, START_GAIN = 0.1, 0.5
-"""By how much the criterion must rise before guidance, or another start than the centre, is believed."""
-COMPONENTS = 2
-"""Principal components of the cells that searches also start from, with either sign."""
 
 
 @dataclass(slots=True)
@@ -62,7 +50,9 @@ class Vocabulary:
         return (self.words.square().sum(-1) - 2 * x @ self.words.T).argmin(-1)
 
 
-def learn_words(cells: Tensor, scale: Tensor, count: int, generator: torch.Generator, rounds: int = 15) -> Vocabulary:
+def learn_words(
+    cells: Tensor, scale: Tensor, count: int, generator: torch.Generator, rounds: int = WORDS.kmeans_rounds
+) -> Vocabulary:
     """k-means on a sample of cells.
 
     Args:
@@ -72,7 +62,7 @@ def learn_words(cells: Tensor, scale: Tensor, count: int, generator: torch.Gener
         generator: of the sample and the first centroids.
     """
     centre = cells.mean(0)
-    pick = torch.randperm(len(cells), generator=generator)[:20000].to(cells.device)
+    pick = torch.randperm(len(cells), generator=generator)[: WORDS.kmeans_cells].to(cells.device)
     x = (cells[pick] - centre) / scale
     k = min(count, len(x))
     words = x[torch.randperm(len(x), generator=generator)[:k].to(x.device)].clone()
@@ -86,10 +76,20 @@ def learn_words(cells: Tensor, scale: Tensor, count: int, generator: torch.Gener
 
 @dataclass(slots=True)
 class Cells:
-    """A set's images as words (N, h, w) on a grid of cells."""
+    """A set's images as words.
+
+    Attributes:
+        words: (N, h, w) the word of each cell.
+        layout: where the images lie on the cells.
+    """
 
     words: Tensor
     layout: Layout
+
+    def windows(self, margins: Tensor, prior: float, sides: Sides) -> Tensor:
+        """Windows (N, 4) in cells, of a margin map (N, h, w) by its own threshold and spread; the centre favoured by `prior`."""
+        values = margins[self.layout.valid]
+        return choose_windows(margins, self.layout, otsu(values), values.std(), prior, sides)
 
 
 def histogram(words: Tensor, mask: Tensor, count: int) -> Tensor:
@@ -114,7 +114,7 @@ class Shares:
         Returns:
             (1, K), or (N, K) with `own`.
         """
-        least = 0.05 / len(self.inside)
+        least = WORDS.least_share / len(self.inside)
         outside = self.outside[None] if own is None else (self.outside[None] + own) / 2
         return ((self.inside[None] + least) / (outside + least)).log()
 
@@ -124,7 +124,9 @@ def word_shares(cells: Cells, inside: Tensor, count: int) -> tuple[Shares, Tenso
     inside = inside & cells.layout.valid
     outside = cells.layout.valid & ~inside
     hi = histogram(cells.words, inside, count)
-    ho = histogram(cells.words, outside, count) + 2 * histogram(cells.words, cells.layout.border & outside, count)
+    ho = histogram(cells.words, outside, count) + (WORDS.border_weight - 1) * histogram(
+        cells.words, cells.layout.border & outside, count
+    )
     hi = hi / hi.sum(1, keepdim=True).clamp(min=1)
     ho = ho / ho.sum(1, keepdim=True).clamp(min=1)
     return Shares(hi.mean(0), ho.mean(0)), ho
@@ -133,7 +135,7 @@ def word_shares(cells: Cells, inside: Tensor, count: int) -> tuple[Shares, Tenso
 def margin_map(margins: Tensor, words: Tensor) -> Tensor:
     """Margins of words (1 or N, K) and words of cells (N, h, w) -> the smoothed margin of each cell (N, h, w)."""
     read = margins.expand(len(words), -1).gather(1, words.flatten(1)).view_as(words)
-    return blur(read[:, None], SMOOTHING)[:, 0]
+    return blur(read[:, None], WORDS.smoothing)[:, 0]
 
 
 @dataclass(slots=True)
@@ -148,7 +150,7 @@ class WordsResult:
         spread: of the margin map.
         boxes: (N, 4) chosen windows, normalised letterbox boxes.
         contrast: (mean margin inside - mean outside) / spread, over the set.
-        criterion: what starts are chosen by, see `criterion`.
+        criterion: what starts are chosen by, see `start_criterion`.
     """
 
     vocabulary: Vocabulary
@@ -171,7 +173,7 @@ def search_words(
     rectangles: Tensor,
     *,
     seed: int,
-    words: int = WORDS,
+    words: int = WORDS.words,
     sides: Sides = None,
     taken: Tensor | None = None,
 ) -> WordsResult:
@@ -196,11 +198,11 @@ def search_words(
     centre = -2 * cells.layout.off_centre
     best = iterate(vocabulary, cells, centre, guided=False, sides=sides)
     guided = iterate(vocabulary, cells, centre, guided=True, sides=sides)
-    if guided.criterion > best.criterion + GUIDED_GAIN:
+    if guided.criterion > best.criterion + WORDS.guided_gain:
         best = guided
     for start in component_maps(vocabulary, appearance, every):
         other = iterate(vocabulary, cells, start, guided=False, sides=sides)
-        if other.criterion > best.criterion + START_GAIN:
+        if other.criterion > best.criterion + WORDS.start_gain:
             best = other
     return best
 
@@ -210,7 +212,9 @@ def component_maps(vocabulary: Vocabulary, appearance: Tensor, every: Tensor) ->
     standard = (every - vocabulary.centre) / vocabulary.spread
     _, vectors = torch.linalg.eigh(standard.T @ standard)  # ascending
     x = (appearance.movedim(1, -1) - vocabulary.centre) / vocabulary.spread
-    maps = [blur((x @ vectors[:, -1 - k])[:, None], SMOOTHING)[:, 0] for k in range(min(COMPONENTS, vectors.shape[1]))]
+    maps = [
+        blur((x @ vectors[:, -1 - k])[:, None], WORDS.smoothing)[:, 0] for k in range(min(WORDS.components, vectors.shape[1]))
+    ]
     return [sign * m for m in maps for sign in (1, -1)]
 
 
@@ -226,15 +230,17 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
     """
     h, w = cells.words.shape[-2:]
     count = len(vocabulary.words)
-    margins = start
-    for turn in range(ROUNDS):
-        values = margins[cells.layout.valid]
-        prior = CENTRE_PRIOR if turn < FIRST_ROUNDS else FADED_PRIOR[guided]
-        boxes = choose_windows(margins, cells.layout, otsu(values), values.std(), prior, sides)
-        inside = inside_mask(boxes, (h, w))
-        shares, own = word_shares(cells, inside, count)
-        late = guided and turn >= ROUNDS - OWN_ROUNDS
-        margins = margin_map(shares.margins(own if late else None), cells.words)
+
+    def place(margins: Tensor, turn: int) -> Tensor:
+        return cells.windows(margins, WORDS.centre_prior if turn < WORDS.first_rounds else WORDS.prior(guided), sides)
+
+    def learn(boxes: Tensor, turn: int) -> tuple[Shares, Tensor]:
+        shares, own = word_shares(cells, inside_mask(boxes, (h, w)), count)
+        late = guided and turn >= WORDS.rounds - WORDS.own_rounds
+        return shares, margin_map(shares.margins(own if late else None), cells.words)
+
+    boxes, shares, margins = alternate(start, WORDS.rounds, place, learn)
+    inside = inside_mask(boxes, (h, w))
     seen = contrast(margins, inside, cells.layout.valid)
     covered = (cells.layout.border & inside).sum((1, 2)) / cells.layout.border.sum((1, 2)).clamp(min=1)
     values = margin_map(shares.margins(), cells.words)[cells.layout.valid]
@@ -246,24 +252,46 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
         float(values.std().clamp(min=1e-6)),
         normalise_cells(boxes, (h, w)),
         seen,
-        criterion(seen, float(covered.mean())),
+        start_criterion(seen, float(covered.mean())),
     )
 
 
+def start_criterion(contrast: float, covered: float) -> float:
+    """What starts are chosen by: contrast, less what is lost by covering the border.
+
+    Crops that take in nearly everything have hardly anything to be compared with: their contrast means nothing.
+
+    Args:
+        contrast: (mean margin inside - mean outside) in standard deviations, over the set.
+        covered: share of the images' border bands that the windows cover.
+
+    >>> start_criterion(1.5, 0.25), start_criterion(7.0, 0.9)
+    (1.0, -inf)
+    """
+    return contrast - WORDS.cover_cost * covered if covered <= WORDS.most_cover else -math.inf
+
+
 def apply_words(
-    region: WordsResult, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
+    found: WordsResult, appearance: Tensor, rectangles: Tensor, sides: Sides = None, taken: Tensor | None = None
 ) -> Tensor:
     """The window of each image: (N, C, h, w), (N, 4) -> normalised letterbox boxes (N, 4); `taken` as for `search_words`."""
     size = (appearance.shape[-2], appearance.shape[-1])
     layout = lay_out(size, rectangles)
     layout.close(taken)
-    cells = Cells(region.vocabulary.assign(appearance), layout)
-    margins = margin_map(region.shares.margins(), cells.words)
-    prior = FADED_PRIOR[region.guided]
-    boxes = choose_windows(margins, cells.layout, region.threshold, region.spread, prior, sides)
-    for _ in range(OWN_ROUNDS if region.guided else 0):
-        _, own = word_shares(cells, inside_mask(boxes, size), len(region.vocabulary.words))
-        margins = margin_map(region.shares.margins(own), cells.words)
-        values = margins[cells.layout.valid]
-        boxes = choose_windows(margins, cells.layout, otsu(values), values.std(), prior, sides)
-    return normalise_cells(boxes, size)
+    cells = Cells(found.vocabulary.assign(appearance), layout)
+    margins = margin_map(found.shares.margins(), cells.words)
+    prior = WORDS.prior(found.guided)
+
+    def place(margins: Tensor, turn: int) -> Tensor:
+        if turn > 0:
+            return cells.windows(margins, prior, sides)
+        return choose_windows(margins, cells.layout, found.threshold, found.spread, prior, sides)
+
+    def learn(boxes: Tensor, _: int) -> tuple[Tensor, Tensor]:
+        own = word_shares(cells, inside_mask(boxes, size), len(found.vocabulary.words))[1]
+        return own, margin_map(found.shares.margins(own), cells.words)
+
+    rounds = WORDS.own_rounds if found.guided else 0
+    if rounds:
+        *_, margins = alternate(margins, rounds, place, learn)
+    return normalise_cells(place(margins, rounds), size)

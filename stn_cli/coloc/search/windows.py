@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.coloc.search.settings import WINDOWS
 from stn_cli.geometry import index_to_normalised
 from stn_cli.runtime.device import in_double
 
-BORDER = 0.08
-"""Width of the border band whose cells count as background, share of the image's side."""
-OUTSIDE = -5.0
-"""What a cell beside the image counts, standard deviations: no window gains by reaching out."""
-SIDES = (*(0.1 * 1.2**i for i in range(13)), 1.0)
-MAX_ASPECT = 4.1
-FINER = 4
-"""Steps to a cell at which the last windows are placed."""
-SWEEPS = 4
-"""Times that all four sides of a window are moved in turn; most stand still after two."""
-MOST_BORDER = 0.75
-
 Sides = tuple[float, float] | None
+"""Smallest and largest allowed longer side of a window, shares of the letterbox; None where any is."""
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -71,7 +62,7 @@ def lay_out(size: tuple[int, int], rectangles: Tensor) -> Layout:
     u, v = u.expand(shape), v.expand(shape)
     inner = torch.minimum(torch.minimum(u, 1 - u), torch.minimum(v, 1 - v))  # distance to the border, share of the side
     off_centre = (u.clamp(0, 1) - 0.5).square() + (v.clamp(0, 1) - 0.5).square()
-    return Layout(valid, valid & (inner < BORDER), 4 * off_centre)
+    return Layout(valid, valid & (inner < WINDOWS.border), 4 * off_centre)
 
 
 def or_middle(inside: Tensor, offset: Tensor, dim: int) -> Tensor:
@@ -89,7 +80,7 @@ def or_middle(inside: Tensor, offset: Tensor, dim: int) -> Tensor:
 def otsu(values: Tensor) -> Tensor:
     """The threshold that splits values (M,) into two groups of least variance."""
     v = values.sort().values
-    return in_double(_least_variance, v[:: max(1, len(v) // 4096)])
+    return in_double(_least_variance, v[:: max(1, len(v) // WINDOWS.otsu_values)])
 
 
 def _least_variance(v: Tensor) -> Tensor:
@@ -127,7 +118,7 @@ def largest_windows(score_map: Tensor, sides: Sides = None) -> tuple[Tensor, Ten
     table = F.pad(score_map.cumsum(1).cumsum(2), (1, 0, 1, 0))  # summed-area table: every window in constant time
     best = score_map.new_full((N,), -torch.inf)
     boxes = torch.zeros((N, 4), dtype=torch.long, device=score_map.device)
-    ladder = SIDES if sides is None else tuple(sorted({*SIDES, *sides}))
+    ladder = WINDOWS.ladder if sides is None else tuple(sorted({*WINDOWS.ladder, *sides}))
     heights = sorted({max(2, round(h * s)) for s in ladder})
     widths = sorted({max(2, round(w * s)) for s in ladder})
     for bh in heights:
@@ -164,12 +155,25 @@ def normalise_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return boxes * boxes.new_tensor([2 / w, 2 / h, 2 / w, 2 / h], dtype=torch.float32) - 1
 
 
-def criterion(contrast: float, covered: float) -> float:
-    """What starts are chosen by: contrast less twice the share of the border that is covered.
+def alternate(
+    start: Tensor, rounds: int, place: Callable[[Tensor, int], Tensor], learn: Callable[[Tensor, int], tuple[T, Tensor]]
+) -> tuple[Tensor, T, Tensor]:
+    """Windows from margins, margins from windows, for some rounds: how every search for a deformable thing goes.
 
-    Crops that take in nearly everything have hardly anything to be compared with: their contrast means nothing.
+    Args:
+        start: (N, h, w) margin map of the first round.
+        rounds: at least 1.
+        place: a margin map (N, h, w) and the round's number -> windows (N, 4) in cells.
+        learn: windows and the round's number -> what tells inside from outside, and the margin map that it makes.
+
+    Returns:
+        The last round's windows, what was learnt from them, and its margin map.
     """
-    return contrast - 2 * covered if covered <= MOST_BORDER else -math.inf
+    margins = start
+    for turn in range(rounds):
+        boxes = place(margins, turn)
+        learnt, margins = learn(boxes, turn)
+    return boxes, learnt, margins
 
 
 def choose_windows(
@@ -182,7 +186,7 @@ def choose_windows(
 def score_map_of(margins: Tensor, layout: Layout, threshold: Tensor | float, spread: Tensor | float, prior: float) -> Tensor:
     """What windows are chosen by: margin less threshold in standard deviations, the centre favoured by `prior` (N, h, w)."""
     score_map = (margins - threshold) / max(float(spread), 1e-6) - prior * layout.off_centre
-    return score_map.masked_fill(~layout.valid, OUTSIDE)
+    return score_map.masked_fill(~layout.valid, WINDOWS.outside)
 
 
 def exact_windows(boxes: Tensor, score_map: Tensor, sides: Sides) -> Tensor:
@@ -191,8 +195,8 @@ def exact_windows(boxes: Tensor, score_map: Tensor, sides: Sides) -> Tensor:
     The ladder of `largest_windows` misses a side by up to a tenth. No window becomes smaller than two cells; one that would take a form that
     is not allowed stays as it is.
     """
-    fine = F.interpolate(score_map[:, None], scale_factor=FINER, mode="bilinear", align_corners=False)[:, 0]
-    found = in_double(_slid, fine, (boxes * FINER).long()) / FINER
+    fine = F.interpolate(score_map[:, None], scale_factor=WINDOWS.finer, mode="bilinear", align_corners=False)[:, 0]
+    found = in_double(_slid, fine, (boxes * WINDOWS.finer).long()) / WINDOWS.finer
     h, w = score_map.shape[1:]
     shares = (found[:, 2:] - found[:, :2]) / found.new_tensor([w, h])
     return torch.where(_allowed(shares.amax(1), shares.amin(1), sides)[:, None], found, boxes.to(found))
@@ -204,13 +208,13 @@ def _slid(fine: Tensor, boxes: Tensor) -> Tensor:
     rows = torch.arange(len(boxes), device=boxes.device)
     across, down = (torch.arange(n, device=boxes.device)[None] for n in (table.shape[2], table.shape[1]))
     x1, y1, x2, y2 = boxes[..., None].unbind(1)  # (N, 1) each
-    for _ in range(SWEEPS):
+    for _ in range(WINDOWS.sweeps):
         columns = table[rows, y2[:, 0]] - table[rows, y1[:, 0]]  # the sum of what is left of each x, between the two rows
-        x1 = _least(columns, across <= x2 - 2 * FINER)
-        x2 = _least(-columns, across >= x1 + 2 * FINER)
+        x1 = _least(columns, across <= x2 - 2 * WINDOWS.finer)
+        x2 = _least(-columns, across >= x1 + 2 * WINDOWS.finer)
         lines = table[rows, :, x2[:, 0]] - table[rows, :, x1[:, 0]]
-        y1 = _least(lines, down <= y2 - 2 * FINER)
-        y2 = _least(-lines, down >= y1 + 2 * FINER)
+        y1 = _least(lines, down <= y2 - 2 * WINDOWS.finer)
+        y2 = _least(-lines, down >= y1 + 2 * WINDOWS.finer)
     return torch.cat([x1, y1, x2, y2], 1)
 
 
@@ -221,8 +225,12 @@ def _least(values: Tensor, where: Tensor) -> Tensor:
 
 def _allowed(longer: Any, shorter: Any, sides: Sides) -> Any:
     """Whether a window may have these sides, shares of the letterbox: numbers, or a tensor of each."""
-    fits = longer <= MAX_ASPECT * shorter
-    return fits if sides is None else fits & (longer >= sides[0] * 0.95) & (longer <= sides[1] * 1.05)
+    fits = longer <= WINDOWS.most_aspect * shorter
+    return (
+        fits
+        if sides is None
+        else fits & (longer >= sides[0] * (1 - WINDOWS.slack)) & (longer <= sides[1] * (1 + WINDOWS.slack))
+    )
 
 
 def contrast(margins: Tensor, inside: Tensor, valid: Tensor) -> float:

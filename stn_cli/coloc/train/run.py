@@ -14,15 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import stn_cli
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, options_for
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import DOUBTFUL, PATCHES, Calibration, calibrate, little_in_common
+from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import DenseScorer, dimensions, encoder_state, make_scorer, own_state
-from stn_cli.coloc.search.choose import Kind, search
-from stn_cli.coloc.search.dense import SCALES
+from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.train.state import check_optimiser, check_state
 from stn_cli.coloc.train.steps import (
     Plan,
@@ -53,10 +52,13 @@ from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.progress import Remarks, Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.stn import SpatialTransformer, by_name
+from stn_cli.version import __version__
 
 CHECK_EVERY = 25
 PROBED = 128
 """Images at most whose boxes are compared with the search's."""
+FEW = 10
+"""Images below which it is said that they are few."""
 PATIENCE = 3
 LATE = 0.75
 """Share of the steps before which the rate is too high for a standstill to mean anything."""
@@ -90,7 +92,7 @@ class TrainResult:
         run: the run folder.
         images: how many were learnt from.
         skipped: what was left out.
-        kind: `rigid`, `words` or `dense`, of each kind of object.
+        kind: `rigid`, `words` or `dense`, of each kind of object, with commas.
         agreement: mean IoU of the transformer's boxes with the search's.
         warnings: collapse and the like.
         seconds: spent in this process.
@@ -241,7 +243,7 @@ class _Training:
         self.cache = self._decode()
         self.cache.settle(self.device)
         if self.state is None:
-            write_text(self.folder / CONFIG, f"# stn-coloc {stn_cli.__version__}\n" + self.config.toml())
+            write_text(self.folder / CONFIG, f"# stn-coloc {__version__}\n" + self.config.toml())
             self.metrics.clear()
             self._save()
             self._say_how_to_go_on()
@@ -272,7 +274,7 @@ class _Training:
         finest = 2 ** (self.config.cascade - 1)
         looked_at = letterbox_side(files, self.config.imgsz * finest, multiple=4 * finest)
         closely = self.encoder.dense and self.config.cascade == 1
-        side = letterbox_side(files, round(self.config.imgsz * max(SCALES))) if closely else looked_at
+        side = letterbox_side(files, round(self.config.imgsz * max(DENSE.scales))) if closely else looked_at
         cache = build_cache(
             files,
             side,
@@ -311,7 +313,7 @@ class _Training:
             self.stop.check()
 
         with torch.no_grad():
-            self.kinds = search(self.cache, self.encoder, self.config, self.device, heard, self.large)
+            self.kinds = find_kinds(self.cache, self.encoder, self.config, self.device, heard, self.large)
         for number, kind in enumerate(self.kinds):
             for side, loss in kind.curve:
                 self.metrics.log({"stage": "search", "object": number, "side": round(side, 4), "loss": loss})
@@ -335,9 +337,9 @@ class _Training:
         torch.manual_seed(self.config.seed)
         self.options = options
         for kind, option in zip(self.kinds, options, strict=True):
-            grid = by_name(self.config.transform, **option)
+            transform = by_name(self.config.transform, **option)
             reader = kind.scorer if isinstance(kind.scorer, DenseScorer) else None
-            finder = Finder(grid, kind.boxes.shape[1], self.config.cascade, reader)
+            finder = Finder(transform, kind.boxes.shape[1], self.config.cascade, reader)
             self.finders.append(finder.to(self.device))
 
     def _warm_start(self) -> None:
@@ -357,8 +359,8 @@ class _Training:
 
     def _plan(self, number: int, level: int) -> Plan:
         finder = self.finders[number]
-        grid, reader = finder.transformer(level).grid, finder.localisation(level).reader
-        return Plan(self.cache, self.kinds[number], grid, finder.reduction, level > 0, self.config.batch, reader.hideable)
+        transform, reader = finder.transformer(level).transform, finder.localisation(level).reader
+        return Plan(self.cache, self.kinds[number], transform, finder.reduction, level > 0, self.config.batch, reader.hideable)
 
     def _now(self) -> tuple[SpatialTransformer, Plan, ImageLocalisation]:
         """The transformer that is being trained, its plan and its f_loc."""
@@ -410,7 +412,7 @@ class _Training:
                 if self.progress.step % CHECK_EVERY == 0:
                     agreement = self._agreement(self.progress.number, self.progress.level + 1)
                     record["agreement"] = agreement
-                    note += f", agrees with the search {agreement:.2f}"
+                    note += f", overlap with the search's boxes {agreement:.2f}"
                     gained = agreement > self.progress.best + LEAST_GAIN
                     self.progress.stale = 0 if gained else self.progress.stale + 1
                     self.progress.best = max(agreement, self.progress.best)
@@ -512,6 +514,8 @@ class _Training:
         self.reporter.stage("calibration", None)
         calibrations = []
         self.progress.warnings = []
+        if len(self.cache) < FEW:
+            self._suspect(f"{len(self.cache)} images are too few to learn from well: ten are few, a hundred are comfortable")
         doubtful = little_in_common([kind.common for kind in self.kinds])
         for finder, kind, doubt in zip(self.finders, self.kinds, doubtful, strict=True):
             calibration, suspicion = calibrate(finder, kind.scorer, self.cache, self.device, self.config.seed)
@@ -523,10 +527,13 @@ class _Training:
                     f"the crops have little in common ({kind.common:.2f}): there may be no common object; scores stay below 0.5"
                 )
             for said in filter(None, sayings):
-                self.progress.warnings.append(said)
-                self.reporter.warn(said)
-                self.metrics.log({"stage": "calibrate", "warning": said})
+                self._suspect(said)
         return calibrations
+
+    def _suspect(self, said: str) -> None:
+        self.progress.warnings.append(said)
+        self.reporter.warn(said)
+        self.metrics.log({"stage": "calibrate", "warning": said})
 
     def _finish(self, calibrations: list[Calibration]) -> float:
         agreement = sum(self._agreement(i) for i in range(len(self.finders))) / len(self.finders)
@@ -537,7 +544,7 @@ class _Training:
             states = {"finder": finder.state_dict(), "scorer": own_state(kind.scorer), "calibration": calibration.state_dict()}
             tensors |= {f"{number}.{name}.{k}": v for name, state in states.items() for k, v in state.items()}
         facts = {
-            "version": stn_cli.__version__,
+            "version": __version__,
             "transform": self.config.transform,
             "encoder": self.encoder.name,
             "layer": self.config.layer,
@@ -576,7 +583,7 @@ class _Training:
     def _save(self) -> None:
         p = self.progress
         state: dict[str, Any] = {
-            "version": stn_cli.__version__,
+            "version": __version__,
             "names": self.cache.names,
             "progress": [p.stage, p.number, p.level, p.step, p.best, p.stale, p.warnings],
         }

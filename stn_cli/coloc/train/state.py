@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stn_cli.coloc.model.architecture import MOST_KINDS, check_dimensions
 from stn_cli.runs.config import TrainConfig
-from stn_cli.stn.grids import TRANSFORMS
+from stn_cli.stn.transforms import TRANSFORMS
 
 STAGES = ("search", "regression", "finetune", "calibrate")
 OWN = frozenset({"lr", "full", "params"})

@@ -13,8 +13,8 @@ from torch import Tensor
 from stn_cli.coloc.crops import Crops, cut, random_boxes
 from stn_cli.coloc.model.finder import CONTEXT, FINE, Finder, ImageLocalisation
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.scorers import Scorer
-from stn_cli.coloc.search.choose import Kind
 from stn_cli.errors import DivergedError
 from stn_cli.geometry import pixel_index, points_to_box
 from stn_cli.media.cache import Cache
@@ -74,7 +74,7 @@ class Plan:
     Attributes:
         cache: the images.
         kind: where the search places the objects.
-        grid: the level's transformation.
+        transform: the level's transformation.
         reduction: by how much the level's images are smaller than the letterboxes; ignored by fine levels.
         fine: whether the level looks through windows around the objects instead of at whole letterboxes.
         batch: images per step.
@@ -83,7 +83,7 @@ class Plan:
 
     cache: Cache
     kind: Kind
-    grid: Transformation
+    transform: Transformation
     reduction: int
     fine: bool
     batch: int
@@ -125,11 +125,11 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
         zoom = zoom * CONTEXT * half[:, 0].amax(-1, keepdim=True)
     if kind.kind != "rigid":
         zoom[:, 0] *= torch.where(uniform(n) < 0, -1.0, 1.0)
-        if plan.grid.log_sides == 2 and plan.grid.angle is None:  # other crops could not follow
+        if plan.transform.log_sides == 2 and plan.transform.angle is None:  # other crops could not follow
             stretch = (uniform(n) * ASPECT_JITTER * jitter).exp()
             zoom[:, 0] *= stretch
             zoom[:, 1] /= stretch
-    turn = uniform(n) * turning(kind) if plan.grid.angle is not None else torch.zeros(n, device=device)
+    turn = uniform(n) * turning(kind) if plan.transform.angle is not None else torch.zeros(n, device=device)
     # the picture's own linear map, x_source = linear x_target + shift, is chosen so that the first object lands at `moved`
     cos, sin = turn.cos(), turn.sin()
     linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2) * zoom[:, None]
@@ -155,11 +155,11 @@ def draw(plan: Plan, g: torch.Generator, jitter: float = 1.0) -> Sample:
     corners = torch.stack([low, torch.stack([high[:, 0], low[:, 1]], -1), high, torch.stack([low[:, 0], high[:, 1]], -1)], 1)
     targets = back(centre)
     half = half / zoom.abs()[:, None]
-    shape = plan.grid.shape_of_box(half)
-    if plan.grid.angle is not None:
+    shape = plan.transform.shape_of_box(half)
+    if plan.transform.angle is not None:
         flip = zoom[:, :1].sign()
         angle = flip * angles - turn[:, None]
-        shape = torch.cat([shape[..., : plan.grid.angle], angle[..., None], shape[..., plan.grid.angle + 1 :]], -1)
+        shape = torch.cat([shape[..., : plan.transform.angle], angle[..., None], shape[..., plan.transform.angle + 1 :]], -1)
     if not plan.fine:  # what was moved off the picture cannot be learnt
         present = present & (targets.abs() < 1).all(-1)
     shown = (torch.rand((n, plan.hideable), generator=g) >= HIDDEN).to(device, torch.float32) / (1 - HIDDEN)
@@ -191,17 +191,19 @@ def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Te
         place = F.smooth_l1_loss(
             (centre - target) / sample.half_sides[:, r], torch.zeros_like(centre), beta=0.2, reduction="none"
         )
-        form = shape_error(body.grid, shape, sample.shape[:, r])
-        if body.grid.angle is not None:
+        form = shape_error(body.transform, shape, sample.shape[:, r])
+        if body.transform.angle is not None:
             # while the heatmap is still flat its mean angle says nothing: the cells around the object are taught
-            form = form + turn_error(body.turn(seen, body.around(target, seen.logits)), sample.shape[:, r, body.grid.angle])
+            form = form + turn_error(
+                body.turn(seen, body.around(target, seen.logits)), sample.shape[:, r, body.transform.angle]
+            )
         total = total + (here * (at_centre + place.mean(1) + form)).sum()
     return total / count
 
 
-def shape_error(grid: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
+def shape_error(transform: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
     """Smooth absolute error of shapes (B, k), averaged over what they hold but angles: (B,)."""
-    kept = [i for i in range(shape.shape[1]) if i != grid.angle]
+    kept = [i for i in range(shape.shape[1]) if i != transform.angle]
     if not kept:
         return shape.sum(1) * 0
     return F.smooth_l1_loss(shape[:, kept], wanted[:, kept], beta=0.2, reduction="none").mean(1)
@@ -238,9 +240,9 @@ def finetune_loss(localisation: ImageLocalisation, scorer: Scorer, sample: Sampl
     where = None if objects == 1 else body.around(sample.centre[:, 0], seen.logits)
     centre, shape, _ = body.read(seen, where)
     if not scorer.free_size:
-        n = body.grid.log_sides
+        n = body.transform.log_sides
         shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
-    crops = Crops(body.grid, body.grid.matrix(body.grid.theta(centre, shape))[:, None])
+    crops = Crops(body.transform, body.transform.matrix(body.transform.theta(centre, shape))[:, None])
     box = crops.detach().boxes()[:, 0]
     random = Crops.of_boxes(random_boxes(sample.scene.rectangles, RANDOM_PATCHES, box[:, 2:] - box[:, :2], g))
     return scorer.loss(sample.scene, crops, random, margin) + ANCHOR * anchor
@@ -283,7 +285,7 @@ def predict(
 ) -> Crops:
     """The crops (B, R) of some images (B,), by the first `depth` levels."""
     parts = [finder(Scene.of(cache, i, device), depth) for i in index.split(chunk)]
-    return Crops(parts[0].grid, torch.cat([p.matrix for p in parts]))
+    return Crops(parts[0].transform, torch.cat([p.matrix for p in parts]))
 
 
 @torch.no_grad()
@@ -296,9 +298,9 @@ def match_sizes(finder: Finder, kind: Kind, cache: Cache, device: torch.device, 
     index = some(len(cache), MATCHED, seed)
     at = index.to(kind.boxes.device)
     learnt = kind.present[at, 0]
-    if not body.grid.log_sides or not bool(learnt.any()):
+    if not body.transform.log_sides or not bool(learnt.any()):
         return
     wanted, found = (boxes[learnt, 0] for boxes in (kind.crops()[at].boxes(), predict(finder, cache, device, index).boxes()))
     ratio = ((wanted[:, 2:] - wanted[:, :2]).mean(0) / (found[:, 2:] - found[:, :2]).mean(0).clamp(min=1e-6)).log()
-    count = body.grid.log_sides
+    count = body.transform.log_sides
     body.start[:count] += ratio if count == len(ratio) else ratio.mean()

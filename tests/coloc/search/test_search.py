@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.crops import cut, random_boxes
-from stn_cli.coloc.search.choose import search, tighten, turned_crops
-from stn_cli.coloc.search.rigid import search_rigid, windows
+from stn_cli.coloc.crops import cut, random_boxes, turned_crops
+from stn_cli.coloc.score.kinds import find_kinds
+from stn_cli.coloc.search.choose import tighten
+from stn_cli.coloc.search.rigid import search_rigid
+from stn_cli.coloc.search.square_windows import square_windows
 from stn_cli.coloc.search.visual_words import search_words
 from stn_cli.coloc.search.windows import inside_mask, largest_windows, lay_out, otsu, quantile
 from stn_cli.encoders import GradientEncoder, embed_crops
@@ -47,18 +49,18 @@ def planted_glyphs(count: int = 24, side: int = 64) -> tuple[Cache, torch.Tensor
 
 def test_a_rigid_thing_is_found_with_its_size() -> None:
     cache, truth = planted_glyphs()
-    (result,) = search(cache, GradientEncoder(), TrainConfig(), CPU)
+    (result,) = find_kinds(cache, GradientEncoder(), TrainConfig(), CPU)
     assert result.kind == "rigid"
     right = (box_iou(result.boxes[:, 0], truth) > 0.5).float().mean()
     assert float(right) >= 0.9
     assert len(result.curve) > 10
 
 
-def test_a_loose_thing_is_found_with_its_size(tmp_path: Path) -> None:
+def test_a_deformable_thing_is_found_with_its_size(tmp_path: Path) -> None:
     truth = make_folder(tmp_path, 24)
     files = scan(tmp_path / "images").images
     cache = build_cache(files, letterbox_side(files, 128))
-    (result,) = search(cache, GradientEncoder(), TrainConfig(search="deformable"), CPU)
+    (result,) = find_kinds(cache, GradientEncoder(), TrainConfig(search="deformable"), CPU)
     boxes = torch.stack(
         [f.boxes_to_letterbox(torch.tensor(truth[n][0]).float()) for f, n in zip(cache.frames, cache.names, strict=True)]
     )
@@ -68,7 +70,7 @@ def test_a_loose_thing_is_found_with_its_size(tmp_path: Path) -> None:
 def test_search_is_the_same_every_time_and_labels_images_it_did_not_see() -> None:
     cache, truth = planted_glyphs(30)
     config = TrainConfig(search="rigid", search_images=18)
-    a, b = (search(cache, GradientEncoder(), config, CPU)[0] for _ in range(2))
+    a, b = (find_kinds(cache, GradientEncoder(), config, CPU)[0] for _ in range(2))
     assert torch.equal(a.boxes, b.boxes)
     assert len(a.boxes) == 30
     assert float((box_iou(a.boxes[:, 0], truth) > 0.5).float().mean()) >= 0.85
@@ -77,7 +79,7 @@ def test_search_is_the_same_every_time_and_labels_images_it_did_not_see() -> Non
 def test_a_stated_size_is_kept() -> None:
     cache, _ = planted_glyphs(16)
     config = TrainConfig(size=(0.5, 0.6))
-    boxes = search(cache, GradientEncoder(), config, CPU)[0].boxes[:, 0]
+    boxes = find_kinds(cache, GradientEncoder(), config, CPU)[0].boxes[:, 0]
     longest = ((boxes[:, 2:] - boxes[:, :2]) / 2).amax(1)
     assert float(longest.min()) > 0.43
     assert float(longest.max()) < 0.64
@@ -86,13 +88,13 @@ def test_a_stated_size_is_kept() -> None:
 def test_windows_keep_to_the_image_on_its_letterbox() -> None:
     image = torch.rand(1, 3, 64, 64)
     rectangle = torch.tensor([[-1.0, -0.5, 1.0, 0.5]])
-    found = windows(GradientEncoder(), image, rectangle, 0.3)
+    found = square_windows(GradientEncoder(), image, rectangle, 0.3)
     boxes, angles = found.poses(found.inside[0].nonzero()[:, 0])
     assert not bool(angles.any())
     assert len(boxes) > 0
     assert float(boxes[:, 1].min()) >= -0.54
     assert float(boxes[:, 3].max()) <= 0.54
-    assert not bool(windows(GradientEncoder(), image, rectangle, 0.8).inside.any())  # no such window fits
+    assert not bool(square_windows(GradientEncoder(), image, rectangle, 0.8).inside.any())  # no such window fits
 
 
 def test_turned_windows_embed_as_turned_crops() -> None:
@@ -101,7 +103,7 @@ def test_turned_windows_embed_as_turned_crops() -> None:
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12), size=(96, 96), mode="bicubic").clamp(0, 1)
     rectangle = torch.tensor([[-1.0, -1, 1, 1]])
     encoder = GradientEncoder()
-    found = windows(encoder, image, rectangle, 32 / 96, scale=1.0, angles=(0.0, math.pi / 2, 0.7))
+    found = square_windows(encoder, image, rectangle, 32 / 96, scale=1.0, angles=(0.0, math.pi / 2, 0.7))
     chosen = found.inside[0].nonzero()[::9, 0]
     assert len(set(found.angles[chosen].tolist())) == 3
     boxes, angles = found.poses(chosen)
@@ -111,7 +113,7 @@ def test_turned_windows_embed_as_turned_crops() -> None:
     assert float(match.min()) > 0.97
 
 
-def test_no_window_fits_gives_no_template() -> None:
+def test_no_window_fits_gives_nothing() -> None:
     rectangle = torch.tensor([[-1.0, -0.05, 1.0, 0.05]]).repeat(3, 1)
     assert search_rigid(GradientEncoder(), torch.rand(3, 3, 64, 64), rectangle, seed=0, sides=(0.5, 0.5)) is None
 
@@ -168,7 +170,7 @@ def test_tightened_boxes_keep_their_centres() -> None:
 @pytest.mark.skipif(not (SHARED / "data/photos").is_dir(), reason="the photo sets for measuring are not here")
 @pytest.mark.parametrize(("name", "least"), [("bccd_wbc", 85), ("foda_hammer", 45)])
 def test_photographs(name: str, least: float) -> None:
-    """The loose search on real photographs; the figures of the whole training are those of benchmarks/gradient_photos.py."""
+    """The search by words on real photographs; the figures of the whole training are those of benchmarks/gradient_photos.py."""
     import json
 
     folder = SHARED / "data/photos" / name

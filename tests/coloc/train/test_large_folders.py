@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from stn_cli.coloc.model.finder import options_for
+from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import RigidScorer
-from stn_cli.coloc.search import choose as module
-from stn_cli.coloc.search.choose import Kind, search
+from stn_cli.coloc.search import outlined as module
 from stn_cli.coloc.train import run as trainer
 from stn_cli.coloc.train.run import train
 from stn_cli.coloc.train.steps import Plan, draw, some, step_generator, turning
@@ -68,16 +68,16 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache, torch.
 def searched_discs(discs: tuple[Path, Cache, torch.Tensor]) -> tuple[Kind, torch.Tensor]:
     """What a search of 12 of the discs gives, and the rules' own boxes of those 12."""
     own = []
-    real = module.label_closely
+    real = module.label_by_rules
 
-    def spy(seen, dense, index, taken, out_of):  # type: ignore[no-untyped-def]
+    def spy(seen, found, index, out_of):  # type: ignore[no-untyped-def]
         if not own:
-            own.append(real(seen, dense, seen.chosen, taken, out_of))
-        return real(seen, dense, index, taken, out_of)
+            own.append(real(seen, found, seen.chosen, out_of))
+        return real(seen, found, index, out_of)
 
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(module, "label_closely", spy)
-        (kind,) = search(discs[1], make_encoder("small"), TrainConfig(search="deformable", search_images=SEARCHED), CPU)
+        patch.setattr(module, "label_by_rules", spy)
+        (kind,) = find_kinds(discs[1], make_encoder("small"), TrainConfig(search="deformable", search_images=SEARCHED), CPU)
     return kind, own[0]
 
 
@@ -103,7 +103,7 @@ def test_images_that_were_not_searched_are_labelled_as_well(
         kind, truth = searched_discs[0], discs[2]
     else:
         with torch.no_grad():
-            (kind,) = search(cache, make_encoder(encoder), TrainConfig(search=how, search_images=SEARCHED), CPU)
+            (kind,) = find_kinds(cache, make_encoder(encoder), TrainConfig(search=how, search_images=SEARCHED), CPU)
     rest = unsearched(40, SEARCHED)
     right = box_iou(kind.boxes[:, 0], truth) > 0.5
     assert float(right[rest].float().mean()) >= 0.85, float(right[~rest].float().mean())
@@ -122,7 +122,7 @@ def test_further_objects_are_found_where_nobody_searched() -> None:
     pairs = [scene(rng, [glyph(), glyph()], 80) for _ in range(32)]
     cache = as_cache([p for p, _ in pairs])
     with torch.no_grad():
-        kinds = search(
+        kinds = find_kinds(
             cache, make_encoder("small"), TrainConfig(objects=2, search="deformable", search_images=16, imgsz=80), CPU
         )
     boxes = torch.cat([k.boxes for k in kinds], 1)[unsearched(32, 16)]
@@ -144,7 +144,7 @@ def test_a_thing_of_fixed_size_is_found_in_all_when_a_third_was_searched(
 ) -> None:
     """Boxes of zeros for the rest made the one scale that all crops share a tenth of what it is, and the agreement not a number."""
     folder, _, truth = discs
-    monkeypatch.setattr(trainer, "search", lambda *_: [replace(searched_discs[0])])
+    monkeypatch.setattr(trainer, "find_kinds", lambda *_: [replace(searched_discs[0])])
     config = TrainConfig(**{**QUICK, "imgsz": 128, "steps": 25}, transform=transform, search_images=SEARCHED)
     result = train(folder / "images", tmp_path / "run", config)
     assert math.isfinite(result.agreement)
@@ -189,7 +189,7 @@ def test_the_first_size_is_over_the_objects_that_are_there(
         scorer = RigidScorer(GradientEncoder(), 192)
         return [Kind("rigid", scorer, boxes[:, None], torch.zeros(40, 1), there[:, None], [], None, None)]
 
-    monkeypatch.setattr(trainer, "search", partly)
+    monkeypatch.setattr(trainer, "find_kinds", partly)
     train(folder / "images", tmp_path / "run", TrainConfig(**{**QUICK, "steps": 2, "finetune": 1}))
     assert starts[0].tolist() == pytest.approx([float((truth[:, 2] - truth[:, 0]).mean()) / 2] * 2, rel=0.05)
 
@@ -209,7 +209,7 @@ def test_agreement_is_over_a_random_sample_and_always_a_number(
     for number, present in enumerate((there, nowhere)):
         scorer = RigidScorer(GradientEncoder(), 192)
         kind = Kind("rigid", scorer, truth[:, None], torch.zeros(40, 1), present[:, None], [], None, None)
-        monkeypatch.setattr(trainer, "search", lambda *_, kind=kind: [kind])
+        monkeypatch.setattr(trainer, "find_kinds", lambda *_, kind=kind: [kind])
         config = TrainConfig(**{**QUICK, "steps": 25, "finetune": 1}, search_images=10)
         result = train(folder / "images", tmp_path / str(number), config)
         assert math.isfinite(result.agreement)

@@ -162,7 +162,7 @@ def test_collapse_is_noticed() -> None:
 def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str, fine: bool) -> None:
     """The crop at the moved pose of the moved image is the crop at the old pose of the old one."""
     from stn_cli.coloc.crops import Crops, cut
-    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.score.kinds import Kind
     from stn_cli.coloc.train.steps import Plan
     from stn_cli.media.cache import build_cache
     from stn_cli.stn import by_name
@@ -186,11 +186,11 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
         None,
         None,
     )
-    grid = by_name(transform)
-    sample = draw(Plan(cache, kind, grid, 1, fine, 16), step_generator(0, 5))
+    built = by_name(transform)
+    sample = draw(Plan(cache, kind, built, 1, fine, 16), step_generator(0, 5))
     index = torch.randint(n, (16,), generator=step_generator(0, 5))
     before = cut(cache.batch(index, torch.device("cpu")), Crops.of_boxes(boxes[index][:, None]), 12)[:, 0]
-    after = cut(sample.scene.images, Crops(grid, grid.matrix(grid.theta(sample.centre, sample.shape))), 12)[:, 0]
+    after = cut(sample.scene.images, Crops(built, built.matrix(built.theta(sample.centre, sample.shape))), 12)[:, 0]
 
     def red(x: torch.Tensor) -> torch.Tensor:
         return (x[:, 0] - x[:, 1]).flatten(1)
@@ -198,20 +198,20 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
     a, b = red(before), red(after)
     match = torch.maximum(torch.cosine_similarity(a, b), torch.cosine_similarity(a, red(after.flip(-1))))
     assert float(match.min()) > 0.9
-    if not fine and grid.angle is None:  # without jitter the pictures are the images themselves, or their mirror images
-        still = draw(Plan(cache, kind, grid, 1, fine, 16), step_generator(0, 5), 0.0).scene.images
+    if not fine and built.angle is None:  # without jitter the pictures are the images themselves, or their mirror images
+        still = draw(Plan(cache, kind, built, 1, fine, 16), step_generator(0, 5), 0.0).scene.images
         images = cache.batch(index, torch.device("cpu"))
         off = torch.minimum((still - images).abs().amax((1, 2, 3)), (still - images.flip(-1)).abs().amax((1, 2, 3)))
         assert float(off.max()) < 1e-3
     forms = sample.half_sides[:, 0, 0] / sample.half_sides[:, 0, 1]
-    assert (float(forms.log().std()) > 0.05) == (grid.log_sides == 2 and grid.angle is None)
+    assert (float(forms.log().std()) > 0.05) == (built.log_sides == 2 and built.angle is None)
 
 
 def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Trained) -> None:
     from stn_cli.coloc.model.finder import ImageLocalisation
     from stn_cli.coloc.model.localiser import Localiser
     from stn_cli.coloc.scene import Scene
-    from stn_cli.coloc.search.choose import Kind
+    from stn_cli.coloc.score.kinds import Kind
     from stn_cli.coloc.train.steps import Plan
     from stn_cli.media.cache import build_cache
     from stn_cli.stn import by_name

@@ -1,0 +1,129 @@
+"""The scorer of a deformable thing on a network's dense features: a margin linear in each cell's feature, and a likeness to the set's crops."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stn_cli.coloc.crops import Crops
+from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.maps import beyond_ring, ring_margins, window_loss
+from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness
+from stn_cli.coloc.search.settings import DENSE
+from stn_cli.coloc.search.windows import cells_of, lay_out, otsu
+from stn_cli.encoders import Appearance, Encoder
+
+
+class DenseScorer(nn.Module):
+    """Margins in a network's features, linear in each cell's (`LinearMargin`), and less where a crop is unlike the set's; also what f_loc reads.
+
+    The direction of the margin tells objects from what lies around them, whatever they are: an object of another kind has a margin too.
+    How alike a crop is to those of the set (`likeness`) tells kinds apart.
+
+    Args:
+        encoder: a dense one.
+        channels: of its cells.
+        objectness: whether it knows objects.
+        dimensions: of the projected cells.
+        examples: how many crops of the set it holds.
+    """
+
+    kind = "dense"
+    free_size = False
+    """Its windows were outlined in pixels: cells would only blur their sides."""
+    centre: Tensor
+    basis: Tensor
+    direction: Tensor
+    offset: Tensor
+    threshold: Tensor
+    map_spread: Tensor
+    examples: Tensor
+
+    def __init__(
+        self, encoder: Encoder, channels: int, objectness: bool, dimensions: int = DENSE.dimensions, examples: int = 0
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objectness = objectness
+        self.hideable = min(SCORE.read, dimensions)
+        self.channels = self.hideable + 1 + objectness
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("basis", torch.zeros(channels, dimensions))
+        self.register_buffer("direction", torch.zeros(dimensions))
+        self.register_buffer("examples", torch.zeros(examples, dimensions))
+        self.register_buffer("offset", torch.zeros(()))
+        self.register_buffer("threshold", torch.zeros(()))
+        self.register_buffer("map_spread", torch.ones(()))
+
+    @classmethod
+    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor) -> DenseScorer:
+        """The discriminant of what a search found.
+
+        Args:
+            encoder: a dense one.
+            seen: what it sees of the set at the size that the transformer looks at.
+            rectangles: (N, 4).
+            boxes: (N, 4) of the objects, normalised letterbox boxes.
+        """
+        layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
+        projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], DENSE.discriminant.whiten)
+        z = projection(seen.cells)
+        inside = cells_of(boxes, layout.size)
+        margin = LinearMargin.fit(z, inside, layout, DENSE.discriminant.shrinkage)
+        values = margin.map(z, DENSE.smoothing)
+        dimensions = projection.basis.shape[1]
+        scorer = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(boxes)).to(z.device)
+        scorer.centre.copy_(projection.centre)
+        scorer.basis.copy_(projection.basis)
+        scorer.direction.copy_(margin.direction)
+        scorer.offset.copy_(margin.offset)
+        scorer.threshold.copy_(otsu(values[layout.valid]))
+        scorer.map_spread.copy_(values[layout.valid].std().clamp(min=1e-6))
+        scorer.examples.copy_(held_beyond(z, Crops.of_boxes(boxes[:, None]))[:, 0])
+        return scorer
+
+    def seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        """Projected cells (B, h, w, d), and the margin map in standard deviations above the threshold (B, h, w); both computed once."""
+        return scene.once(self, lambda: self._seen(scene))
+
+    @torch.no_grad()
+    def _seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        z = Projection(self.centre, self.basis)(scene.appearance(self.encoder).cells)
+        values = LinearMargin(self.direction, self.offset).map(z, DENSE.smoothing)
+        return z, (values - self.threshold) / self.map_spread
+
+    def maps(self, scene: Scene) -> Tensor:
+        """What f_loc reads: the first components, the margin map, and objectness (B, channels, h, w)."""
+        z, score_map = self.seen(scene)
+        parts = [z[..., : SCORE.read].movedim(-1, 1), score_map[:, None]]
+        odds = scene.appearance(self.encoder).objectness
+        if odds is not None:
+            parts.append(odds.detach()[:, None])
+        return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def margins(self, scene: Scene, *crops: Crops) -> Tensor:
+        """Margins of crops of each image, R in all: mean inside less mean in a ring around it, times their likeness squared (B, R)."""
+        z, score_map = self.seen(scene)
+        plain = ring_margins(score_map, crops)
+        alike = torch.cat([likeness(held_beyond(z, part), self.examples) for part in crops], 1).clamp(min=0)
+        return plain.clamp(max=0) + plain.clamp(min=0) * alike.square()
+
+    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
+        """The size rule in closed form, minus the sum of (margin - threshold) over the crop: a scalar."""
+        del random
+        return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE.faded_prior, alpha)
+
+
+def held_beyond(z: Tensor, crops: Crops) -> Tensor:
+    """What crops hold beyond their surroundings, in a network's features.
+
+    Args:
+        z: (B, h, w, d) projected cells.
+        crops: R of each image.
+
+    Returns:
+        (B, R, d).
+    """
+    return beyond_ring(z.movedim(-1, 1), crops, SCORE.likeness_probes)

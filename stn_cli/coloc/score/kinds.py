@@ -1,0 +1,194 @@
+"""The kinds of common things in a set, each with its scorer: what the search hands on to the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stn_cli.coloc.crops import Crops, random_boxes, turned_crops
+from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
+from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.search.choose import Hypothesis, choose
+from stn_cli.coloc.search.rigid import RigidResult
+from stn_cli.coloc.search.searched import Placed, SearchedSet
+from stn_cli.coloc.search.settings import CHOICE, RIGID
+from stn_cli.coloc.search.visual_words import WordsResult
+from stn_cli.coloc.search.windows import quantile
+from stn_cli.encoders import Appearance, Encoder
+from stn_cli.media.cache import Cache
+from stn_cli.runs.config import TrainConfig
+
+
+@dataclass(slots=True)
+class Kind:
+    """One kind of common thing, and where the search places it.
+
+    Attributes:
+        kind: `rigid`, `words` or `dense`.
+        scorer: what the search learnt, ready to score crops.
+        boxes: (N, R, 4) in every image of the set, normalised letterbox boxes before they are turned about their centres; R
+            is how many of this kind are looked for in each image.
+        angles: (N, R) radians.
+        present: (N, R) whether the object is believed to be there.
+        curve: (side, triplet loss) of rigid crops of every side that was tried.
+        rigid_objective, contrast: what the choice between rigid and deformable was made by.
+        common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
+    """
+
+    kind: str
+    scorer: Scorer
+    boxes: Tensor
+    angles: Tensor
+    present: Tensor
+    curve: list[tuple[float, float]]
+    rigid_objective: float | None
+    contrast: float | None
+    common: float | None = None
+
+    def crops(self) -> Crops:
+        """The search's crops, R of each image."""
+        return turned_crops(self.boxes, self.angles)
+
+    def placed(self, rank: int | None = None) -> Tensor:
+        """Boxes (M, 4) of the objects that are believed to be there, of all where none is: what sizes are taken from.
+
+        Args:
+            rank: of which object in each image; of all of them when left out.
+        """
+        boxes, present = (self.boxes, self.present) if rank is None else (self.boxes[:, rank], self.present[:, rank])
+        return boxes[present] if bool(present.any()) else boxes.reshape(-1, 4)
+
+    def upright(self) -> Tensor:
+        """Upright boxes (N, R, 4) of the search's crops."""
+        return torch.cat([self.crops()[i].boxes() for i in torch.arange(len(self.boxes)).split(SCORE.boxes_at_once)])
+
+    def add(self, boxes: Tensor, angles: Tensor, present: Tensor) -> None:
+        """Take up one more object of this kind in each image: boxes (N, 4), angles (N,), and whether it is there (N,)."""
+        self.boxes = torch.cat([self.boxes, boxes[:, None]], 1)
+        self.angles = torch.cat([self.angles, angles[:, None]], 1)
+        self.present = torch.cat([self.present, present[:, None]], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A kind, and what is needed to look for another object of it.
+
+    Attributes:
+        kind: the kind.
+        place: see `Hypothesis`.
+        likely: the margin half-way between random patches and the first object.
+    """
+
+    kind: Kind
+    place: Callable[[Tensor], Placed]
+    likely: float
+
+
+def find_kinds(
+    cache: Cache,
+    encoder: Encoder,
+    config: TrainConfig,
+    device: torch.device,
+    progress: Callable[[str], None] = lambda _: None,
+    large: Cache | None = None,
+) -> list[Kind]:
+    """Search a set of images for `config.objects` objects in each.
+
+    The search looks at `config.search_images` of them, drawn at random; the rest are labelled with what it found, some at a time. A further
+    object is looked for where none was found yet: another one of a kind that is known, where most images hold one, or another kind.
+
+    Args:
+        cache: N images at the size that the transformer looks at.
+        encoder: gives the embeddings.
+        config: `search`, `size`, `search_images`, `transform`, `objects`, `cascade` and `seed` are used.
+        device: to work on.
+        progress: told what is being done.
+        large: the same images, larger, for a dense encoder to look at closely; `cache` when left out.
+
+    Returns:
+        The kinds, in the order in which they were found; together they have `config.objects` boxes in each image.
+    """
+    seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress)
+    found = [_find_kind(seen, None)]
+    for number in range(1, config.objects):
+        progress(f"object {number + 1}")
+        taken = torch.cat([f.kind.upright() for f in found], 1)
+        if not any(_add_another(seen, f, taken) for f in found):
+            found.append(_find_kind(seen, taken))
+    return [f.kind for f in found]
+
+
+def _find_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
+    """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
+    chosen = choose(seen, taken)
+    scorer, common = _scorer_of(seen, chosen), None
+    if not isinstance(chosen.evidence, RigidResult | WordsResult):
+        common = chosen.evidence.common()
+    there = torch.ones_like(chosen.angles, dtype=torch.bool)
+    curve, objective = (chosen.rigid.curve, chosen.rigid.objective) if chosen.rigid else ([], None)
+    kind = Kind(
+        scorer.kind,
+        scorer,
+        chosen.boxes[:, None],
+        chosen.angles[:, None],
+        there[:, None],
+        curve,
+        objective,
+        chosen.contrast,
+        common,
+    )
+    random, first = _typical_margins(seen, kind)
+    if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from
+        margins = _margins_of(seen, kind, chosen.boxes, chosen.angles)
+        kind.present[:, 0] &= margins > quantile(random.flatten(), SCORE.hopeless)
+    return _Found(kind, chosen.place, float(random.median() + first.median()) / 2)
+
+
+def _scorer_of(seen: SearchedSet, chosen: Hypothesis) -> Scorer:
+    """The scorer of what a search found."""
+    evidence, encoder = chosen.evidence, seen.encoder
+    if isinstance(evidence, RigidResult):
+        scorer = RigidScorer.of(evidence, encoder)
+        crops = turned_crops(chosen.boxes[:, None], chosen.angles[:, None])[seen.chosen]
+        scorer.prototype.copy_(scorer.embed(seen.scene.images, crops).mean((0, 1)))
+        return scorer
+    if isinstance(evidence, WordsResult):
+        return WordsScorer.of(evidence, encoder)
+    parts = [Scene.of(seen.cache, i, seen.device).appearance(encoder) for i in seen.chosen.split(CHOICE.images_at_once)]
+    return DenseScorer.of(encoder, Appearance.join(parts), seen.scene.rectangles, chosen.boxes[seen.chosen])
+
+
+def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
+    """Margins of random patches (n, R) and of a kind's first objects (n,), in the images that the search looks at."""
+    crops = kind.crops()[seen.chosen]
+    box = kind.boxes[seen.chosen, 0]
+    generator = torch.Generator().manual_seed(seen.config.seed)
+    patches = Crops.of_boxes(random_boxes(seen.scene.rectangles, RIGID.random_patches, box[:, 2:] - box[:, :2], generator))
+    if isinstance(kind.scorer, RigidScorer):
+        kind.scorer.observe(kind.scorer.embed(seen.scene.images, crops), kind.scorer.embed(seen.scene.images, patches))
+    margins = kind.scorer.margins(seen.scene, crops, patches)
+    return margins[:, 1:], margins[:, 0]
+
+
+def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
+    """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
+    crops = turned_crops(boxes[:, None], angles[:, None])
+    parts = []
+    for number, i in enumerate(torch.arange(len(seen.cache)).split(CHOICE.images_at_once)):
+        seen.progress(f"scored {number * CHOICE.images_at_once} of {len(seen.cache)}")
+        parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
+    return torch.cat(parts)
+
+
+def _add_another(seen: SearchedSet, found: _Found, taken: Tensor) -> bool:
+    """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
+    boxes, angles = found.place(taken)
+    present = _margins_of(seen, found.kind, boxes, angles) > found.likely
+    if float(present.sum()) < SCORE.same_kind * len(present):
+        return False
+    found.kind.add(boxes, angles, present)
+    return True

@@ -1,0 +1,17 @@
+"""How much of a set is worked on at once, so that what is made of it on the way fits the memory."""
+
+from __future__ import annotations
+
+BYTES_AT_ONCE = 512 << 20
+"""Bytes of working copies; what fits is computed at once, so that small sets give the same bits whatever else is going on."""
+
+
+def rows_at_once(bytes_each: int) -> int:
+    """How many rows of `bytes_each` bytes are worked on at once: as many as fit `BYTES_AT_ONCE`, and at least one.
+
+    >>> rows_at_once(1 << 20)
+    512
+    >>> rows_at_once(1 << 40)
+    1
+    """
+    return max(1, BYTES_AT_ONCE // max(1, bytes_each))
