@@ -6,7 +6,7 @@ import re
 
 import torch
 
-from stn_cli.cli import train as command
+from stn_cli.cli import train_flags as command
 from stn_cli.stn import KERNELS, TRANSFORMS, TRANSFORMS_3D
 from tests.conftest import ROOT
 

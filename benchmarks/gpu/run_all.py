@@ -189,7 +189,9 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
     from stn_cli.coloc.score.kinds import Kind
-    from stn_cli.coloc.train.steps import Plan, descend, draw, regression_loss, step_generator
+    from stn_cli.coloc.train.augment import Augmenter, dice
+    from stn_cli.coloc.train.optimise import descend
+    from stn_cli.coloc.train.regress import regression_loss
     from stn_cli.media.cache import build_cache
 
     localiser = Localiser.load(run, str(device))
@@ -204,11 +206,11 @@ def regression_rate(run: Path, device: torch.device) -> float:
     boxes = torch.tensor([[[-0.4, -0.4, 0.4, 0.4]]], device=device).repeat(n, 1, 1)
     present = torch.ones(n, 1, dtype=torch.bool, device=device)
     kind = Kind("words", part.scorer, boxes, torch.zeros(n, 1, device=device), present, [], None, None)
-    plan = Plan(cache, kind, transformer.transform, 1, False, 32, localisation.reader.hideable)
+    images = Augmenter(cache, kind, transformer.transform, 1, False, 32, localisation.reader.hideable)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            sample_ = draw(plan, step_generator(0, 0))
+            sample_ = images.augment(dice(0, 0))
             seen = localisation.look(sample_.scene, sample_.shown)
             loss = regression_loss(localisation.body, seen, sample_)
         descend(loss, optimiser, parameters, 0)
@@ -246,12 +248,12 @@ def pretraining(device: torch.device, quick: bool, folder: Path) -> dict[str, fl
         place.mkdir()
         begun = time.perf_counter()
         if name == "class labels":
-            supervised.train_supervised(pictures, pictures, place, supervised.Recipe(epochs=2, batch=batch), device)
+            supervised.train_supervised(pictures, pictures, place, supervised.SupervisedRecipe(epochs=2, batch=batch), device)
             seen = 2 * len(pictures)
         else:
             cache = Cache(pixels, [Frame(64, 64, 64)] * len(pixels), [str(i) for i in range(len(pixels))], [], [])
             cache.settle(device)
-            selfsupervised.train_selfsupervised(cache, place, selfsupervised.Recipe(steps=8, batch=batch), device)
+            selfsupervised.train_selfsupervised(cache, place, selfsupervised.SelfSupervisedRecipe(steps=8, batch=batch), device)
             seen = 8 * batch
         rates[name] = seen / (time.perf_counter() - begun)
     return rates

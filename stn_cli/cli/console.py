@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from stn_cli.errors import printable
+from stn_cli.errors import InputError, counted, printable
 from stn_cli.records import Skipped, reasons
 
 
@@ -88,3 +89,25 @@ def print_table(rows: Sequence[tuple[str, str]], title: str = "") -> None:
 def print_json(value: object) -> None:
     """JSON on stdout."""
     print(json.dumps(value, allow_nan=False))
+
+
+def conclude(place: Path, facts: dict[str, Any], skipped: Sequence[Skipped], folder: Path, *, json: bool, strict: bool) -> None:
+    """The end of a command: its result on stdout.
+
+    Args:
+        place: where the result is.
+        facts: about it, printed instead with `json`.
+        skipped: files that were left out.
+        folder: has the list of them.
+        json: print the facts.
+        strict: files that were left out are an error.
+
+    Raises:
+        InputError: some were.
+    """
+    if json:
+        print_json(facts)
+    else:
+        print(place)
+    if strict and skipped:
+        raise InputError(f"{counted(len(skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,23 +24,27 @@ from stn_cli.cli.options import (
 )
 from stn_cli.errors import UsageError, counted
 
+if TYPE_CHECKING:
+    from stn_cli.cli.console import Progress
+    from stn_cli.pretrain.folder import PretrainOptions
+    from stn_cli.pretrain.selfsupervised import SelfSupervisedRecipe
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        help="Folders, images, globs, .txt lists of paths, or - for paths on stdin; thousands of images.", show_default=False
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a pretraining that was stopped; the same settings.")]
+Start = Annotated[str, typer.Option("--from", help="small: begin from the package's own weights; scratch: from none.")]
+
 
 def pretrain(
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            help="Folders, images, globs, .txt lists of paths, or - for paths on stdin; thousands of images.",
-            show_default=False,
-        ),
-    ],
+    source: Images,
     out: Annotated[Path | None, out_folder(ENCODER)] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a pretraining that was stopped; the same settings.")
-    ] = False,
-    start: Annotated[
-        str, typer.Option("--from", help="small: begin from the package's own weights; scratch: from none.")
-    ] = "small",
+    resume: Resume = False,
+    start: Start = "small",
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 2000,
     batch: Annotated[int, typer.Option(help="Images per step, two views of each.")] = 64,
     view: Annotated[int, typer.Option(help="Side of a view, pixels.")] = 64,
@@ -63,38 +67,41 @@ def pretrain(
     check_within("--steps", steps, 10, 10_000_000, whole=True)
     check_within("--imgsz", imgsz, 32, 2048, whole=True)
 
-    from stn_cli.cli.console import Progress, print_json
-    from stn_cli.errors import InputError
-    from stn_cli.pretrain.folder import pretrain_folder
-    from stn_cli.pretrain.selfsupervised import Recipe
+    from stn_cli.cli.console import Progress
+    from stn_cli.pretrain.folder import PretrainOptions
+    from stn_cli.pretrain.selfsupervised import SelfSupervisedRecipe
 
-    progress = Progress(quiet=quiet, verbose=verbose)
-    folder = out or Path(ENCODER)
-    recipe = Recipe(steps, batch, view, lr=lr, seed=seed)
+    recipe = SelfSupervisedRecipe(steps, batch, view, lr=lr, seed=seed)
     if view > imgsz:
         raise UsageError("--view must be no larger than --imgsz", view)
+    options = PretrainOptions(imgsz, start == "scratch", device or "auto", workers, max_pixels)
+    progress = Progress(quiet=quiet, verbose=verbose)
+    _pretrain(source, out or Path(ENCODER), recipe, options, overwrite, resume, progress, json, strict)
+
+
+def _pretrain(
+    source: list[str], folder: Path, recipe: SelfSupervisedRecipe, options: PretrainOptions, overwrite: bool, resume: bool,
+    progress: Progress, json: bool, strict: bool,
+) -> None:  # fmt: skip
+    """Train, and say what came of it."""
+    from stn_cli.cli.console import conclude
+    from stn_cli.pretrain import folder as room
+
     try:
-        result = pretrain_folder(
-            one_or_all(source) or [], folder, recipe, imgsz=imgsz, scratch=start == "scratch", overwrite=overwrite, resume=resume,
-            device=device or "auto", workers=workers, max_pixels=max_pixels, reporter=progress,
-        )  # fmt: skip
+        result = room.pretrain_folder(
+            one_or_all(source) or [], folder, recipe, options, overwrite=overwrite, resume=resume, reporter=progress
+        )
     finally:
         progress.close()
     progress.skipped(result.skipped)
     progress.say(
         f"{counted(result.images, 'image')}, loss {result.loss:.2f}, {result.seconds:.0f} s; stn-coloc train ... --encoder {folder}"
     )
-    if json:
-        print_json(
-            {
-                "encoder": str(folder),
-                "images": result.images,
-                "skipped": len(result.skipped),
-                "loss": round(result.loss, 4),
-                "seconds": round(result.seconds, 2),
-            }
-        )
-    else:
-        print(folder)
-    if strict and result.skipped:
-        raise InputError(f"{counted(len(result.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
+    facts = {
+        "encoder": str(folder),
+        "images": result.images,
+        "skipped": len(result.skipped),
+        "loss": round(result.loss, 4),
+        "seconds": round(result.seconds, 2),
+    }
+    conclude(folder, facts, result.skipped, folder, json=json, strict=strict)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stn_cli.cli import train_flags as flags
 from stn_cli.cli.options import (
     RUN,
     Debug,
@@ -26,63 +27,38 @@ from stn_cli.cli.options import (
 from stn_cli.errors import OutputError, UsageError, counted
 
 if TYPE_CHECKING:
-    from stn_cli.cli.console import Progress
+    from stn_cli.coloc.train.run import TrainResult
     from stn_cli.runs.config import TrainConfig
-
-TRANSFORMS = (
-    "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
-    "thin_plate_spline", "structured",
-)  # fmt: skip
-"""Names of `stn_cli.stn.TRANSFORMS`, written out because help must not wait for torch; a test holds them together."""
 
 
 def train(
-    source: Annotated[
-        list[str] | None,
-        typer.Argument(help="Folders, images, globs, .txt lists of paths, or - for paths on stdin.", show_default=False),
-    ] = None,
+    source: flags.Sources = None,
     out: Annotated[Path | None, out_folder(RUN)] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, with its own settings.")] = False,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="small, gradient, a torchvision network, dino_vits16, or a folder of stn-coloc pretrain.", show_default="small"
-        ),
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer of the encoder to take.", show_default="last of stride 16")] = None,
-    transform: Annotated[
-        str | None, typer.Option(help=f"What crops may do: {', '.join(TRANSFORMS)}.", show_default="box")
-    ] = None,
-    objects: Annotated[int | None, typer.Option(help="Objects to find in each image.", show_default="1")] = None,
-    cascade: Annotated[
-        int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
-    ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")
-    ] = None,
-    imgsz: Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")] = None,
-    margin: Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")] = None,
-    steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")] = None,
-    finetune: Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")] = None,
-    search_images: Annotated[
-        int | None, typer.Option(help="Images that the search looks at; it labels them all.", show_default="160")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
-    lr: Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")] = None,
-    localisation_lr: Annotated[float | None, typer.Option(help="Share of the rate for f_loc.", show_default="0.1")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.", show_default="0")] = None,
+    resume: flags.Resume = False,
+    encoder: flags.Encoder = None,
+    weights: flags.Weights = None,
+    layer: flags.Layer = None,
+    transform: flags.Transform = None,
+    objects: flags.Objects = None,
+    cascade: flags.Cascade = None,
+    search: flags.Search = None,
+    size: flags.Size = None,
+    imgsz: flags.Imgsz = None,
+    margin: flags.Margin = None,
+    steps: flags.Steps = None,
+    finetune: flags.Finetune = None,
+    search_images: flags.SearchImages = None,
+    batch: flags.Batch = None,
+    lr: flags.Rate = None,
+    localisation_lr: flags.LocalisationRate = None,
+    seed: flags.Seed = None,
     device: Device = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", show_default=False)] = None,
-    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and exit.")] = False,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+    config: flags.Config = None,
+    print_config: flags.PrintConfig = False,
+    report: flags.Report = True,
     strict: Strict = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -90,65 +66,79 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Learn from a folder of images where their common object is; writes a run folder."""
-    flags: dict[str, Any] = {
-        "encoder": encoder, "weights": weights, "layer": layer, "transform": transform, "objects": objects,
-        "cascade": cascade, "search": search,
-        "size": None if size is None else parse_size(size), "imgsz": imgsz, "margin": margin, "steps": steps,
-        "finetune": finetune, "search_images": search_images, "batch": batch, "lr": lr,
-        "localisation_lr": localisation_lr, "seed": seed, "device": device, "workers": workers, "max_pixels": max_pixels,
-    }  # fmt: skip
-    given = {name: value for name, value in flags.items() if value is not None}
-
-    from stn_cli.runs.config import TrainConfig, read_toml
-
-    values = (read_toml(config) if config else {}) | given
-    settings = TrainConfig.read(values, str(config) if config else "the command line")
+    settings, named = _settings(locals(), config)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
     if not source and not resume:
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
-
-    from stn_cli.cli.console import Progress, print_json
-    from stn_cli.coloc.model.architecture import in_words
-    from stn_cli.coloc.train import run
-    from stn_cli.errors import InputError
-
-    progress = Progress(quiet=quiet, verbose=verbose)
     folder = out or Path(RUN)
     if resume:
-        _check_settings(settings, values, folder)
+        _check_settings(settings, named, folder)
     elif config:
         _check_apart(config, folder)
+    _train(one_or_all(source), folder, settings, overwrite, resume, report, json, strict, quiet, verbose)
+
+
+def _settings(given: dict[str, Any], config: Path | None) -> tuple[TrainConfig, list[str]]:
+    """The settings, and the names of those that were given, by a flag or in the file.
+
+    Args:
+        given: the command's parameters by name; None for a flag that was left out.
+        config: file with settings.
+
+    Raises:
+        InputError: the file cannot be read or is not TOML.
+        UsageError: a setting is wrong.
+    """
+    from dataclasses import fields
+
+    from stn_cli.runs.config import TrainConfig, read_toml
+
+    names = [field.name for field in fields(TrainConfig)]
+    values = {name: given[name] for name in names if given[name] is not None}
+    if "size" in values:
+        values["size"] = parse_size(values["size"])
+    values = (read_toml(config) if config else {}) | values
+    return TrainConfig.read(values, str(config) if config else "the command line"), list(values)
+
+
+def _train(
+    source: str | list[str] | None, folder: Path, settings: TrainConfig, overwrite: bool, resume: bool, report: bool,
+    json: bool, strict: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Train, write the report, and say what came of it."""
+    from stn_cli.cli.console import Progress, conclude
+    from stn_cli.jobs.train import train as learn
+
+    progress = Progress(quiet=quiet, verbose=verbose)
     try:
-        result = run.train(one_or_all(source), folder, settings, overwrite=overwrite, resume=resume, reporter=progress)
-        if report:
-            _report(folder, settings.device, progress)
+        result = learn(source, folder, settings, overwrite=overwrite, resume=resume, report=report, reporter=progress)
     finally:
         progress.close()
     progress.skipped(result.skipped)
+    progress.say(_summary(result) + (f". Look at {folder / 'report.html'}" if report else ""))
+    facts = {
+        "run": str(folder),
+        "images": result.images,
+        "skipped": len(result.skipped),
+        "kind": result.kind,
+        "agreement": round(result.agreement, 4),
+        "warnings": result.warnings,
+        "seconds": round(result.seconds, 2),
+    }
+    conclude(folder, facts, result.skipped, folder, json=json, strict=strict)
+
+
+def _summary(result: TrainResult) -> str:
+    """What a training came to, for people."""
+    from stn_cli.coloc.model.architecture import in_words
+
     kinds = [in_words(kind) for kind in result.kind.split(", ")]
-    progress.say(
+    return (
         f"{counted(result.images, 'image')} in {result.seconds:.0f} s. The object is taken for {' and '.join(kinds)}. The boxes that were "
         f"learnt overlap those that the search found by {result.agreement:.2f} on average (1 is the same)"
-        + (f". Look at {folder / 'report.html'}" if report else "")
     )
-    if json:
-        print_json(
-            {
-                "run": str(folder),
-                "images": result.images,
-                "skipped": len(result.skipped),
-                "kind": result.kind,
-                "agreement": round(result.agreement, 4),
-                "warnings": result.warnings,
-                "seconds": round(result.seconds, 2),
-            }
-        )
-    else:
-        print(folder)
-    if strict and result.skipped:
-        raise InputError(f"{counted(len(result.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
 
 
 def _check_settings(settings: TrainConfig, named: Iterable[str], folder: Path) -> None:
@@ -184,14 +174,6 @@ def _check_apart(config: Path, folder: Path) -> None:
     if Place.of(config).is_below(Place.of(folder)):
         what = "results would take the place of the settings that they are made with"
         raise OutputError(what, config, f"it lies in {folder}", "Choose another --out, or copy it elsewhere")
-
-
-def _report(folder: Path, device: str, progress: Progress) -> None:
-    from stn_cli.report.page import write_report
-    from stn_cli.runtime.stopping import StopRequest
-
-    with StopRequest(f"The run is whole; stn-coloc report {folder} writes its page"):
-        write_report(folder, device=device, reporter=progress)
 
 
 def parse_size(text: str) -> tuple[float, float]:

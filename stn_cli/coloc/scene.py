@@ -54,3 +54,22 @@ class Scene:
     def of(cls, cache: Cache, index: Tensor, device: torch.device) -> Scene:
         """Some images of a set."""
         return cls(cache.batch(index, device), cache.rectangles()[index].to(device))
+
+
+def sample_indices(count: int, most: int, seed: int) -> Tensor:
+    """Which images of a set to look at where a figure about the set needs no more of them.
+
+    Args:
+        count: N, images of the set.
+        most: how many to look at.
+        seed: decides which.
+
+    Returns:
+        Indices in rising order: all N, or `most` that are drawn at random.
+
+    >>> sample_indices(3, 8, seed=0)
+    tensor([0, 1, 2])
+    """
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values

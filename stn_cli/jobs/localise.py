@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import check_shared
-from stn_cli.coloc.model.localiser import BATCH, Localiser
+from stn_cli.coloc.model.localiser import IMAGES_PER_CALL, Localiser
 from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted, printable
 from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
@@ -55,7 +55,7 @@ class LocaliseOptions:
     crops: bool = False
     crop_size: int = 256
     overlay: bool = False
-    batch: int = BATCH
+    batch: int = IMAGES_PER_CALL
     workers: int | None = None
     max_pixels: int | None = None
 

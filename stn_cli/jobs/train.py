@@ -8,9 +8,10 @@ from pathlib import Path
 
 from stn_cli.coloc.train import run
 from stn_cli.coloc.train.run import TrainResult
-from stn_cli.report.page import write_report
+from stn_cli.report import page
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runtime.progress import Bar, Reporter, Silent
+from stn_cli.runtime.stopping import StopRequest
 
 
 def train(
@@ -47,7 +48,8 @@ def train(
     try:
         result = run.train(source, out, config, overwrite=overwrite, resume=resume, reporter=hears)
         if report:
-            write_report(Path(out), device=config.device if config else "auto", reporter=hears)
+            with StopRequest(f"The run is whole; stn-coloc report {Path(out)} writes its page"):
+                page.write_report(Path(out), device=config.device if config else "auto", reporter=hears)
     finally:
         bar.close()
     return result

@@ -17,7 +17,7 @@ from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import ColocError
 from stn_cli.pretrain.objectness import class_boxes, train_objectness
 from stn_cli.pretrain.pictures import load_shards
-from stn_cli.pretrain.supervised import Recipe, train_supervised
+from stn_cli.pretrain.supervised import SupervisedRecipe, train_supervised
 from stn_cli.runtime.device import pick_device
 
 
@@ -27,9 +27,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("shards", nargs="+", type=Path)
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=Recipe().epochs)
-    parser.add_argument("--batch", type=int, default=Recipe().batch)
-    parser.add_argument("--lr", type=float, default=Recipe().lr)
+    parser.add_argument("--epochs", type=int, default=SupervisedRecipe().epochs)
+    parser.add_argument("--batch", type=int, default=SupervisedRecipe().batch)
+    parser.add_argument("--lr", type=float, default=SupervisedRecipe().lr)
     parser.add_argument("--start", type=Path, help="folder with an encoder whose weights the training begins with")
     parser.add_argument("--objectness-steps", type=int, default=1200)
     parser.add_argument("--device", default="auto")
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     device = pick_device(given.device)
     given.out.mkdir(parents=True, exist_ok=True)
     pictures, held_out = load_shards(given.shards), load_shards([given.held_out])
-    recipe = Recipe(epochs=given.epochs, batch=given.batch, lr=given.lr)
+    recipe = SupervisedRecipe(epochs=given.epochs, batch=given.batch, lr=given.lr)
     start = SmallEncoder(given.start) if given.start else None
     model, accuracy = train_supervised(pictures, held_out, given.out, recipe, device, start.network if start else None)
     boxes = class_boxes(model, pictures, device)

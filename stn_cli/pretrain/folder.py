@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stn_cli.bounds import check_shared, check_within
 from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_memory
 from stn_cli.media.cache import Cache, build_cache, default_workers, letterbox_side
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.outputs.results import Results
-from stn_cli.pretrain.selfsupervised import Recipe, train_selfsupervised
+from stn_cli.pretrain.selfsupervised import SelfSupervisedRecipe, train_selfsupervised
 from stn_cli.pretrain.state import NAME
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.folder import SKIPPED, write_skipped
@@ -42,18 +43,37 @@ class PretrainResult:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PretrainOptions:
+    """What does not say how the network learns.
+
+    Attributes:
+        imgsz: longer side that images are reduced to, pixels.
+        scratch: begin from no weights instead of the package's own.
+        device: for the network.
+        workers: decoding threads; one per core when left out.
+        max_pixels: images with more are skipped.
+    """
+
+    imgsz: int = 192
+    scratch: bool = False
+    device: str = "auto"
+    workers: int | None = None
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_shared(workers=self.workers, max_pixels=self.max_pixels)
+        check_within("--imgsz", self.imgsz, 32, 2048, whole=True)
+
+
 def pretrain_folder(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str] = "stn-coloc-encoder",
-    recipe: Recipe | None = None,
+    recipe: SelfSupervisedRecipe | None = None,
+    options: PretrainOptions | None = None,
     *,
-    imgsz: int = 192,
-    scratch: bool = False,
     overwrite: bool = False,
     resume: bool = False,
-    device: str = "auto",
-    workers: int | None = None,
-    max_pixels: int | None = None,
     reporter: Reporter | None = None,
 ) -> PretrainResult:
     """Learn an encoder from images alone.
@@ -62,14 +82,13 @@ def pretrain_folder(
         source: see `stn_cli.media.scan.scan`.
         out: the encoder's folder.
         recipe: how long and how fast; a resumed training needs the same.
-        imgsz: longer side that images are reduced to, pixels.
-        scratch: begin from no weights instead of the package's own.
+        options: the rest.
         overwrite: what is in the folder may be replaced.
         resume: go on with what is in the folder.
-        device: for the network.
-        workers: decoding threads.
-        max_pixels: images with more are skipped.
         reporter: hears of progress.
+
+    Returns:
+        A summary; the weights are in the folder.
 
     Raises:
         InputError: too few usable images.
@@ -78,40 +97,53 @@ def pretrain_folder(
         Interrupted: a signal came; it can be resumed.
         ResourceError: no such device, or out of memory.
     """
-    reporter, recipe, folder, begun = reporter or Silent(), recipe or Recipe(), Path(out), time.monotonic()
-    target = pick_device(device)
+    begun, folder, reporter, options = time.monotonic(), Path(out), reporter or Silent(), options or PretrainOptions()
+    pick_device(options.device)
     try:
         with StopRequest() as stop:
-            found = scan(source)
-            folders, beside = places_of(source, found)
-            results = Results(
-                folder, "pretrain", NAMES, folders, beside, overwrite=overwrite, resume=resume, beginnings=BEGINNINGS
-            )
-            require_images(found, source, LEAST)
-            for note in found.notes:
-                reporter.warn(note)
+            found, results = _open(source, folder, overwrite, resume, reporter)
             with results.open() as work:
                 if resume:
                     _take_up(folder, work)
-                cache = _decode(found, work, imgsz, workers, max_pixels or MAX_PIXELS, reporter)
-                cache.settle(target)
-                start = None if scratch else SmallEncoder().network
+                cache = _decode(found, work, options, reporter)
                 stop.todo = f"The same command with --resume goes on from {folder}"
                 results.keep = True
-                network, loss = train_selfsupervised(cache, work, recipe, target, start, reporter, stop)
-                facts = {
-                    "recipe": "self-supervised",
-                    "from": "scratch" if scratch else "small",
-                    "version": __version__,
-                    "pictures": len(cache),
-                    **asdict(recipe),
-                }
-                write_encoder(work / FILE, network, None, facts)
+                loss = _learn(cache, work, recipe or SelfSupervisedRecipe(), options, reporter, stop)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise ResourceError("out of memory", todo="Lower --batch or --view; of a GPU, use --device cpu") from error
         raise
     return PretrainResult(folder, len(cache), cache.skipped, loss, time.monotonic() - begun)
+
+
+def _open(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    folder: Path,
+    overwrite: bool,
+    resume: bool,
+    reporter: Reporter,
+) -> tuple[Scan, Results]:
+    """What is in a source, and the folder that the encoder goes to."""
+    found = scan(source)
+    folders, beside = places_of(source, found)
+    results = Results(folder, "pretrain", NAMES, folders, beside, overwrite=overwrite, resume=resume, beginnings=BEGINNINGS)
+    require_images(found, source, LEAST)
+    for note in found.notes:
+        reporter.warn(note)
+    return found, results
+
+
+def _learn(
+    cache: Cache, work: Path, recipe: SelfSupervisedRecipe, options: PretrainOptions, reporter: Reporter, stop: StopRequest
+) -> float:
+    """Train, and write the encoder; returns the mean of the last losses."""
+    device = pick_device(options.device)
+    cache.settle(device)
+    start = None if options.scratch else SmallEncoder().network
+    network, loss = train_selfsupervised(cache, work, recipe, device, start, reporter, stop)
+    origin = {"recipe": "self-supervised", "from": "scratch" if options.scratch else "small", "version": __version__}
+    write_encoder(work / FILE, network, None, {**origin, "pictures": len(cache), **asdict(recipe)})
+    return loss
 
 
 def _take_up(folder: Path, work: Path) -> None:
@@ -129,12 +161,16 @@ def _take_up(folder: Path, work: Path) -> None:
             shutil.copyfile(folder / name, work / name)
 
 
-def _decode(found: Scan, work: Path, imgsz: int, workers: int | None, max_pixels: int, reporter: Reporter) -> Cache:
+def _decode(found: Scan, work: Path, options: PretrainOptions, reporter: Reporter) -> Cache:
+    """The images on their letterboxes; what cannot be used is written to skipped.jsonl.
+
+    Raises:
+        InputError: too few are left.
+    """
     reporter.stage("decode", len(found.images))
-    side = letterbox_side(found.images, imgsz)
-    cache = build_cache(
-        found.images, side, work, workers=workers or default_workers(), max_pixels=max_pixels, progress=reporter.advance
-    )
+    side, workers = letterbox_side(found.images, options.imgsz), options.workers or default_workers()
+    most = options.max_pixels or MAX_PIXELS
+    cache = build_cache(found.images, side, work, workers=workers, max_pixels=most, progress=reporter.advance)
     cache.skipped[:0] = found.skipped
     write_skipped(work, cache.skipped)
     if len(cache) < LEAST:

@@ -11,6 +11,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,9 @@ from stn_cli.errors import DivergedError
 from stn_cli.files import write_text
 from stn_cli.media.cache import Cache
 from stn_cli.pretrain.pictures import Views, random_views, standardise
-from stn_cli.pretrain.state import load_state, save_state
+from stn_cli.pretrain.state import load_pretraining, save_pretraining
 from stn_cli.pretrain.supervised import decayed
-from stn_cli.runtime.progress import Reporter
+from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.seeds import step_generator
 from stn_cli.runtime.stopping import StopRequest
 
@@ -32,12 +33,14 @@ ALIKE, VARIED, APART = 25.0, 25.0, 1.0
 """Weights of invariance, variance and covariance, as in the paper."""
 LOCAL = 0.5
 """Share of the loss that is of cells."""
+LOG_EVERY, SAVE_EVERY = 50, 200
+"""Steps between two lines of the log, and between two states on the disk."""
 CELLS = 12
 """Cells of a picture that are compared, drawn from where its two views overlap."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SelfSupervisedRecipe:
     """How long and how fast.
 
     Attributes:
@@ -87,7 +90,7 @@ def _projector(inputs: int, width: int) -> nn.Sequential:
 def train_selfsupervised(
     cache: Cache,
     folder: Path,
-    recipe: Recipe,
+    recipe: SelfSupervisedRecipe,
     device: torch.device,
     start: SmallNetwork | None = None,
     reporter: Reporter | None = None,
@@ -111,48 +114,70 @@ def train_selfsupervised(
         DivergedError: a loss that is not finite; the last state is kept.
         Interrupted: a signal came; a second call goes on.
     """
-    torch.manual_seed(recipe.seed)
-    model = Siamese()
-    if start is not None:
-        model.network.load_state_dict(start.state_dict())
-    model = model.to(device).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=0.02)
-    warm = max(1, recipe.steps // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda t: min(1.0, (t + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, t / recipe.steps)))
-    )
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    first, log = load_state(folder, parts)
-    if reporter:
-        reporter.stage("pretraining", recipe.steps)
-        reporter.advance(first)
-    model.train()
-    begun = time.monotonic()
-    rectangles = cache.rectangles().to(device)
+    learner, reporter, begun = _Learner.of(recipe, device, start), reporter or Silent(), time.monotonic()
+    first, log = load_pretraining(folder, learner.parts())
+    reporter.stage("pretraining", recipe.steps)
+    reporter.advance(first)
     for step in range(first, recipe.steps):
-        g = step_generator(recipe.seed, step)
-        index = torch.randint(len(cache), (recipe.batch,), generator=g)
-        pictures, at = cache.batch(index, device), rectangles[index.to(device)]
-        views = [random_views(pictures, recipe.side, g, recipe.smallest, at) for _ in range(2)]
-        loss = _loss(model, views[0], views[1], g)
-        if not bool(torch.isfinite(loss)):
+        loss, last = learner.step(cache, step), step + 1 == recipe.steps
+        if not math.isfinite(loss):
             raise DivergedError(f"pretraining diverged: the loss of step {step} is not finite", folder, None, "Lower --lr")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        if reporter:
-            reporter.advance(1, f"loss {float(loss.detach()):.2f}")
-        if step % 50 == 49 or step + 1 == recipe.steps:
-            log.append({"step": step + 1, "loss": float(loss.detach()), "seconds": time.monotonic() - begun})
+        reporter.advance(1, f"loss {loss:.2f}")
+        if (step + 1) % LOG_EVERY == 0 or last:
+            log.append({"step": step + 1, "loss": loss, "seconds": time.monotonic() - begun})
             write_text(folder / "log.txt", "".join(f"step {r['step']:6d}  loss {r['loss']:.3f}\n" for r in log))
-        if (stop and stop.signum) or step % 200 == 199 or step + 1 == recipe.steps:
-            save_state(folder, parts, step + 1, log)
+        if (stop and stop.signum) or (step + 1) % SAVE_EVERY == 0 or last:
+            save_pretraining(folder, learner.parts(), step + 1, log)
         if stop:
             stop.check(f"The same command with --resume goes on from {folder}")
-    last = [row["loss"] for row in log[-5:]]
-    return model.network.eval(), sum(last) / len(last)
+    losses = [row["loss"] for row in log[-5:]]
+    return learner.model.network.eval(), sum(losses) / len(losses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Learner:
+    """A network that learns, and what it learns by."""
+
+    recipe: SelfSupervisedRecipe
+    device: torch.device
+    model: Siamese
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+
+    @classmethod
+    def of(cls, recipe: SelfSupervisedRecipe, device: torch.device, start: SmallNetwork | None) -> _Learner:
+        """One that has learnt nothing yet, or begins from a network's weights."""
+        torch.manual_seed(recipe.seed)
+        model = Siamese()
+        if start is not None:
+            model.network.load_state_dict(start.state_dict())
+        model = model.to(device).to(memory_format=torch.channels_last).train()
+        optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=0.02)
+        warm = max(1, recipe.steps // 10)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda t: min(1.0, (t + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, t / recipe.steps)))
+        )
+        return cls(recipe, device, model, optimiser, schedule)
+
+    def parts(self) -> dict[str, Any]:
+        """What a state on the disk is made of."""
+        return {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
+
+    def step(self, cache: Cache, step: int) -> float:
+        """Learn from two views of each image of a batch; returns the loss. Where that is not finite nothing is learnt."""
+        g = step_generator(self.recipe.seed, step)
+        index = torch.randint(len(cache), (self.recipe.batch,), generator=g)
+        pictures, at = cache.batch(index, self.device), cache.rectangles()[index].to(self.device)
+        views = [random_views(pictures, self.recipe.side, g, self.recipe.smallest, at) for _ in range(2)]
+        loss = _loss(self.model, views[0], views[1], g)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+            self.optimiser.step()
+            self.schedule.step()
+        return value
 
 
 def _loss(model: Siamese, a: Views, b: Views, g: torch.Generator) -> Tensor:

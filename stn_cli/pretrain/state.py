@@ -16,15 +16,26 @@ from stn_cli.runs.checkpoint import MOST_BYTES, unpickle
 NAME = "pretrain.pt"
 
 
-def save_state(folder: Path, parts: dict[str, Any], epoch: int, log: list[dict[str, Any]]) -> None:
-    """Write the state of every part (anything with `state_dict`), the next epoch and the log."""
+def save_pretraining(folder: Path, parts: dict[str, Any], epoch: int, log: list[dict[str, Any]]) -> None:
+    """Write where a pretraining stands.
+
+    Args:
+        folder: of the encoder.
+        parts: by name, anything with `state_dict`.
+        epoch: the one to go on with; a step, where a pretraining counts those.
+        log: what was logged so far.
+    """
     buffer = io.BytesIO()
     torch.save({"epoch": epoch, "log": log} | {name: part.state_dict() for name, part in parts.items()}, buffer)
     write_bytes(folder / NAME, buffer.getvalue())
 
 
-def load_state(folder: Path, parts: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+def load_pretraining(folder: Path, parts: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
     """Set every part to the saved state.
+
+    Args:
+        folder: of the encoder.
+        parts: by name, anything with `load_state_dict`; as they were saved.
 
     Returns:
         The epoch to go on with and the log so far; 0 and nothing where no state is.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stn_cli.encoders.small_network import FEATURES, WIDTHS, SmallNetwork
 from stn_cli.files import write_text
 from stn_cli.pretrain.pictures import Pictures, random_views, standardise
-from stn_cli.pretrain.state import load_state, save_state
+from stn_cli.pretrain.state import load_pretraining, save_pretraining
 
 SIDES = (40, 48, 56, 64, 72)
 """Sides of the views: every batch has one of them, so that features hold over scales."""
@@ -30,7 +30,7 @@ MARGIN = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SupervisedRecipe:
     """How long and how fast.
 
     Attributes:
@@ -71,7 +71,7 @@ def train_supervised(
     pictures: Pictures,
     held_out: Pictures,
     folder: Path,
-    recipe: Recipe,
+    recipe: SupervisedRecipe,
     device: torch.device,
     start: SmallNetwork | None = None,
 ) -> tuple[Classifier, float]:
@@ -88,44 +88,72 @@ def train_supervised(
     Returns:
         The averaged network and its top-1 accuracy on `held_out`.
     """
-    classes = int(pictures.labels.max()) + 1
-    torch.manual_seed(recipe.seed)
-    model = Classifier(classes)
-    if start is not None:
-        model.network.load_state_dict(start.state_dict())
-    model = model.to(device).to(memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
-    )
-    optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=recipe.decay)
-    per_epoch = len(pictures) // recipe.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=per_epoch * recipe.epochs, pct_start=0.15)
-    parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
-    first, log = load_state(folder, parts)
+    learner = _Learner.of(recipe, device, start, pictures)
+    first, log = load_pretraining(folder, learner.parts())
     pictures, held_out = pictures.to(device), held_out.to(device)
-    kept = average.module
+    kept = learner.average.module
     assert isinstance(kept, Classifier)
     for epoch in range(first, recipe.epochs):
-        begun, total = time.monotonic(), torch.zeros((), device=device)
-        model.train()
-        order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(recipe.seed * 1000 + epoch))
-        for step in range(per_epoch):
-            g = torch.Generator().manual_seed((recipe.seed * 1000 + epoch) * 100_000 + step)
-            index = order[step * recipe.batch : (step + 1) * recipe.batch]
-            with torch.autocast(device.type, torch.bfloat16):
-                loss = _loss(model, pictures, index, recipe, g)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            average.update_parameters(model)
-            total += loss.detach()
+        begun = time.monotonic()
+        loss = learner.epoch(pictures, epoch)
         accuracy = top1(kept, held_out) if epoch % 3 == 2 or epoch + 1 == recipe.epochs else math.nan
-        log.append({"epoch": epoch, "loss": float(total) / per_epoch, "top1": accuracy, "seconds": time.monotonic() - begun})
-        save_state(folder, parts, epoch + 1, log)
+        log.append({"epoch": epoch, "loss": loss, "top1": accuracy, "seconds": time.monotonic() - begun})
+        save_pretraining(folder, learner.parts(), epoch + 1, log)
         write_text(folder / "log.txt", "".join(_line(row) for row in log))
     return kept, float(log[-1]["top1"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Learner:
+    """A classifier that learns, its moving average, and what it learns by."""
+
+    recipe: SupervisedRecipe
+    model: Classifier
+    average: torch.optim.swa_utils.AveragedModel
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.OneCycleLR
+
+    @classmethod
+    def of(cls, recipe: SupervisedRecipe, device: torch.device, start: SmallNetwork | None, pictures: Pictures) -> _Learner:
+        """One that has learnt nothing yet, or begins from a network's weights."""
+        torch.manual_seed(recipe.seed)
+        model = Classifier(int(pictures.labels.max()) + 1)
+        if start is not None:
+            model.network.load_state_dict(start.state_dict())
+        model = model.to(device).to(memory_format=torch.channels_last)
+        average = torch.optim.swa_utils.AveragedModel(
+            model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
+        )
+        optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=recipe.decay)
+        steps = len(pictures) // recipe.batch * recipe.epochs
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps, pct_start=0.15)
+        return cls(recipe, model, average, optimiser, schedule)
+
+    def parts(self) -> dict[str, Any]:
+        """What a state on the disk is made of."""
+        return {"model": self.model, "average": self.average, "optimiser": self.optimiser, "schedule": self.schedule}
+
+    def epoch(self, pictures: Pictures, epoch: int) -> float:
+        """Pass over the pictures once; returns the mean loss."""
+        seed, batch, total = (
+            self.recipe.seed * 1000 + epoch,
+            self.recipe.batch,
+            pictures.pixels.new_zeros((), dtype=torch.float32),
+        )
+        self.model.train()
+        order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+        for step in range(len(pictures) // batch):
+            g = torch.Generator().manual_seed(seed * 100_000 + step)
+            with torch.autocast(pictures.pixels.device.type, torch.bfloat16):
+                loss = _loss(self.model, pictures, order[step * batch : (step + 1) * batch], self.recipe, g)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+            self.optimiser.step()
+            self.schedule.step()
+            self.average.update_parameters(self.model)
+            total += loss.detach()
+        return float(total) / (len(pictures) // batch)
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -138,7 +166,7 @@ def decayed(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": [p for p in model.parameters() if p.ndim >= 2]}, {"params": held, "weight_decay": 0.0}]
 
 
-def _loss(model: Classifier, pictures: Pictures, index: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
+def _loss(model: Classifier, pictures: Pictures, index: Tensor, recipe: SupervisedRecipe, g: torch.Generator) -> Tensor:
     images, labels = pictures.batch(index), pictures.labels[index.to(pictures.labels.device)]
     target = F.one_hot(labels, model.classify.out_features).float()
     if float(torch.rand((), generator=g)) < recipe.mosaic:

@@ -26,7 +26,7 @@ LOADER = ImportError("libtorch_cpu.so: failed to map segment from shared object"
 @pytest.mark.parametrize(
     ("command", "where"),
     [
-        (("train", "IMAGES", "-o", "OUT"), "stn_cli.coloc.train.run.search"),
+        (("train", "IMAGES", "-o", "OUT"), "stn_cli.coloc.train.start.find_kinds"),
         (("localise", "IMAGES", "-m", "RUN", "-o", "OUT"), "stn_cli.coloc.model.localiser.Localiser.look"),
         (
             ("localise", "IMAGES", "-m", "RUN", "-o", "OUT"),

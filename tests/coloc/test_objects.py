@@ -13,7 +13,8 @@ import torch
 
 from stn_cli.coloc.crops import Crops, turned_crops
 from stn_cli.coloc.model.finder import Finder
-from stn_cli.coloc.model.localiser import Localiser, best_apart
+from stn_cli.coloc.model.found import best_apart
+from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.kinds import find_kinds
 from stn_cli.coloc.search.choose import centred

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.model.finder import Finder
-from stn_cli.coloc.score.calibration import DOUBTFUL
+from stn_cli.coloc.model.finder import Finder, predict
 from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import make_scorer
-from stn_cli.coloc.train.steps import match_sizes, predict
+from stn_cli.coloc.score.settings import CALIBRATION
+from stn_cli.coloc.train.finetune import match_sizes
 from stn_cli.encoders import make_encoder
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
@@ -191,7 +191,7 @@ def test_a_folder_without_a_common_object_is_doubted(
     records, said = learnt(cli, tmp_path, "--steps", 20, "--finetune", 1)
     assert ("may be no common object" in said) is not common
     scores = [o.score for r in records for o in r.objects]
-    assert (max(scores) <= DOUBTFUL) is not common
+    assert (max(scores) <= CALIBRATION.doubtful) is not common
 
 
 def test_odd_images_are_no_fault(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:

@@ -19,8 +19,8 @@ from stn_cli.pretrain.__main__ import main
 from stn_cli.pretrain.folder import pretrain_folder
 from stn_cli.pretrain.objectness import box_cells
 from stn_cli.pretrain.pictures import load_shards, random_views
-from stn_cli.pretrain.selfsupervised import Recipe, matching_cells, train_selfsupervised, vicreg
-from stn_cli.pretrain.state import load_state
+from stn_cli.pretrain.selfsupervised import SelfSupervisedRecipe, matching_cells, train_selfsupervised, vicreg
+from stn_cli.pretrain.state import load_pretraining
 from stn_cli.pretrain.supervised import cutmix, mosaic
 from stn_cli.runtime.stopping import StopRequest
 from tests.conftest import make_folder
@@ -179,7 +179,7 @@ def test_a_folder_becomes_an_encoder(tmp_path: Path, cli: Callable[..., tuple[in
 def test_pretraining_goes_on_bit_for_bit(tmp_path: Path) -> None:
     make_folder(tmp_path, 16)
     cache = build_cache(scan(tmp_path / "images").images, 48)
-    recipe = Recipe(steps=8, batch=8, side=32)
+    recipe = SelfSupervisedRecipe(steps=8, batch=8, side=32)
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     whole, loss = train_selfsupervised(cache, tmp_path / "whole", recipe, CPU)
@@ -197,7 +197,7 @@ def test_pretraining_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
     with pytest.raises(Interrupted):
         train_selfsupervised(cache, tmp_path / "parts", recipe, CPU, stop=Soon())
-    assert load_state(tmp_path / "parts", {})[0] == 4
+    assert load_pretraining(tmp_path / "parts", {})[0] == 4
     parts, _ = train_selfsupervised(cache, tmp_path / "parts", recipe, CPU)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name

@@ -53,7 +53,7 @@ class NoDouble(TorchDispatchMode):
 def test_a_training_makes_no_float64_but_where_the_cpu_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
-    from stn_cli.coloc.train import run as trainer
+    from stn_cli.coloc.train import finish
 
     mode = NoDouble()
 
@@ -70,7 +70,7 @@ def test_a_training_makes_no_float64_but_where_the_cpu_does(
 
     for module in (windows, linear):
         monkeypatch.setattr(module, "in_double", allowing(in_double))
-    monkeypatch.setattr(trainer, "calibrate", allowing(trainer.calibrate))  # on the CPU: the next test
+    monkeypatch.setattr(finish, "calibrate", allowing(finish.calibrate))  # on the CPU: the next test
     make_folder(tmp_path, 10)
     with mode:
         train(tmp_path / "images", tmp_path / "run", TrainConfig(**{**QUICK, "steps": 3, "finetune": 2}, **settings))

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from stn_cli.coloc.train import run as trainer
+from stn_cli.coloc.train import agreement, finish, start
+from stn_cli.coloc.train.run import train
 from stn_cli.errors import Interrupted, ResourceError
 from stn_cli.report import page
 from stn_cli.runs.checkpoint import load_model
@@ -64,9 +66,9 @@ def test_47_out_of_memory_in_training_says_what_to_lower(
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("pretend")
 
-    monkeypatch.setattr(trainer, "find_kinds", full)
+    monkeypatch.setattr(start, "find_kinds", full)
     with pytest.raises(ResourceError, match="Lower --batch") as caught:
-        trainer.train(trained.images, tmp_path / "run", TrainConfig(**QUICK))
+        train(trained.images, tmp_path / "run", TrainConfig(**QUICK))
     assert caught.value.exit_code == 7
 
 
@@ -150,15 +152,16 @@ def test_a_stalled_pipe_of_names_is_left_at_the_first_signal(trained: Trained, t
     assert not (tmp_path / "o").exists()
 
 
-# where a training is when the signal comes: a function of the trainer that is made to hang there
-STAGES = ["search", "predict", "calibrate"]
+# where a training is when the signal comes: the module, and a function in it that is made to hang there
+STAGES = [(start, "find_kinds"), (agreement, "predict"), (finish, "calibrate")]
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(("module", "name"), STAGES, ids=[row[1] for row in STAGES])
 def test_every_stage_of_a_training_is_left_at_the_first_signal(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, cli: Callable[..., tuple[int, str, str]]
-) -> None:
-    real = getattr(trainer, name)
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., tuple[int, str, str]],
+    module: ModuleType, name: str,
+) -> None:  # fmt: skip
+    real = getattr(module, name)
     sent = []
 
     def hanging(*arguments: object, **options: object) -> object:
@@ -167,7 +170,7 @@ def test_every_stage_of_a_training_is_left_at_the_first_signal(
             time.sleep(60)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(trainer, name, hanging)
+    monkeypatch.setattr(module, name, hanging)
     code, _, err = cli("train", trained.images, "-o", tmp_path / "run", "-q", *QUICK_FLAGS)
     assert code == 130
     assert f"--resume -o {tmp_path / 'run'}" in err

@@ -9,20 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.coloc.crops import Crops, cut
+from stn_cli.coloc.model.settings import FINDER
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.scorers import DenseScorer, Scorer
 from stn_cli.coloc.search.windows import or_middle
 from stn_cli.encoders import GradientEncoder
 from stn_cli.geometry import index_to_normalised
-from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation
+from stn_cli.media.cache import Cache
+from stn_cli.stn import Attention, HeatmapLocalisation, SpatialTransformer, Transformation, by_name
 from stn_cli.stn.localisation import Seen
 from stn_cli.stn.transforms.attention import diagonal
-
-CROP = 64
-"""Side of the transformer's crops, pixels."""
-CONTEXT = 2.5
-"""A finer level of a cascade looks at the last level's crop enlarged this much: what the coarse level missed by is still in view."""
-FINE = 64
-"""Side at which a finer level looks at its window, pixels."""
 
 
 class Reader(Protocol):
@@ -65,7 +61,7 @@ class ImageLocalisation(nn.Module):
     std: Tensor
     reader: Reader
 
-    def __init__(self, transform: Transformation, reader: Reader | None = None, width: int = 48) -> None:
+    def __init__(self, transform: Transformation, reader: Reader | None = None, width: int = FINDER.width) -> None:
         super().__init__()
         object.__setattr__(self, "reader", reader or EdgeReader())
         channels = self.reader.channels
@@ -77,23 +73,26 @@ class ImageLocalisation(nn.Module):
         """Take the maps' mean and spread from a sample of images."""
         maps = self.reader.maps(scene)
         self.mean.copy_(maps.mean((0, 2, 3)))
-        self.std.copy_(maps.std((0, 2, 3)).clamp(min=1e-2))
+        self.std.copy_(maps.std((0, 2, 3)).clamp(min=FINDER.spread))
 
     def begin_at(self, sides: Tensor) -> None:
         """State the crop's half sides (2,) that training starts from."""
         self.body.start.copy_(self.body.transform.shape_of_box(sides))
 
     def forward(self, scene: Scene) -> Tensor:
-        """B images -> theta (B, theta_dim)."""
+        """Theta (B, theta_dim) of the one object of each of B images."""
         centre, shape, _ = self.body.read(self.look(scene))
         return self.body.transform.theta(centre, shape)
 
     def look(self, scene: Scene, shown: Tensor | None = None) -> Seen:
-        """As `forward`, but returns the maps before anything is read off them.
+        """As `forward`, but returns the heatmap and the map of shapes before a pose is read off them.
 
         Args:
             scene: B images.
-            shown: (B, k) weights of the first k maps; all are 1 when left out.
+            shown: (B, k) weights of the first k maps that are read; all are 1 when left out.
+
+        Returns:
+            Logits (B, h, w) and what each cell says of the pose.
         """
         maps = self.reader.maps(scene)
         maps = (maps - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
@@ -139,7 +138,7 @@ class Finder(nn.Module):
         kinds = [Attention() for _ in range(levels - 1)] + [transform]
         readers = [reader] + [None] * (levels - 1)
         self.levels = nn.ModuleList(
-            SpatialTransformer(ImageLocalisation(kind, eyes), kind, (CROP, CROP), padding="border")
+            SpatialTransformer(ImageLocalisation(kind, eyes), kind, (FINDER.crop_side, FINDER.crop_side), padding="border")
             for kind, eyes in zip(kinds, readers, strict=True)
         )
         self.objects = objects
@@ -162,7 +161,15 @@ class Finder(nn.Module):
         return scene if self.reduction == 1 else Scene(F.avg_pool2d(scene.images, self.reduction), scene.rectangles)
 
     def forward(self, scene: Scene, depth: int | None = None) -> Crops:
-        """B images -> R crops of each, by the first `depth` levels."""
+        """Find the objects in a batch of images.
+
+        Args:
+            scene: B images on letterboxes.
+            depth: how many levels look; all of them when left out.
+
+        Returns:
+            R crops of each image, in normalised letterbox coordinates.
+        """
         first = self.transformer(0)
         body = self.localisation(0).body
         seen = self.localisation(0).look(self.coarse(scene))
@@ -177,16 +184,54 @@ class Finder(nn.Module):
         return crops
 
 
+def make_finder(transform: str, options: dict[str, float], objects: int, levels: int, scorer: Scorer) -> Finder:
+    """A finder that has learnt nothing yet.
+
+    Args:
+        transform: name of the transformation of its crops.
+        options: of that transformation, see `options_for`.
+        objects: how many objects of this kind are looked for in each image.
+        levels: of the cascade.
+        scorer: where it reads features that f_loc can read too, f_loc reads those.
+
+    Returns:
+        The finder, on the CPU. Its weights are drawn from torch's own generator.
+    """
+    reader = scorer if isinstance(scorer, DenseScorer) else None
+    return Finder(by_name(transform, **options), objects, levels, reader)
+
+
+@torch.no_grad()
+def predict(
+    finder: Finder, cache: Cache, device: torch.device, index: Tensor, depth: int | None = None, chunk: int = 64
+) -> Crops:
+    """The crops of some images of a set.
+
+    Args:
+        finder: on `device`.
+        cache: the set.
+        device: to work on.
+        index: (B,) which images.
+        depth: how many levels of the finder look; all of them when left out.
+        chunk: images per call of the network.
+
+    Returns:
+        R crops of each of the B images.
+    """
+    parts = [finder(Scene.of(cache, i, device), depth) for i in index.split(chunk)]
+    return Crops(parts[0].transform, torch.cat([p.matrix for p in parts]))
+
+
 def window_of(crops: Crops) -> Tensor:
     """The upright windows (B, R, 2, 3) around crops in which the next level looks."""
     box = crops.detach().boxes()
     half = ((box[..., 2:] - box[..., :2]) / 2).amax(-1, keepdim=True).clamp(1e-3, 1.0)
-    return diagonal((CONTEXT * half).expand(*half.shape[:-1], 2), crops.detach().centres())
+    return diagonal((FINDER.context * half).expand(*half.shape[:-1], 2), crops.detach().centres())
 
 
 def look_through(scene: Scene, windows: Tensor) -> Scene:
-    """What windows (B, R, 2, 3) show at full resolution: B R images of FINE pixels."""
+    """What windows (B, R, 2, 3) show at full resolution: B R square images."""
     crops = Crops(Attention(), windows)
     scale, shift = windows[..., 0, 0, None], windows[..., 2]
     corners = (scene.rectangles[:, None].unflatten(-1, (2, 2)) - shift[..., None, :]) / scale[..., None]
-    return Scene(cut(scene.pyramid, crops, FINE).flatten(0, 1), corners.flatten(-2).flatten(0, 1))
+    return Scene(cut(scene.pyramid, crops, FINDER.window_side).flatten(0, 1), corners.flatten(-2).flatten(0, 1))

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from stn_cli.coloc.crops import Crops, random_boxes
-from stn_cli.coloc.model.finder import Finder
-from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.scene import Scene, sample_indices
 from stn_cli.coloc.score.scorers import RigidScorer, Scorer
-from stn_cli.coloc.train.steps import predict, some
+from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.geometry import box_area, box_iou
 from stn_cli.media.cache import Cache
-
-PATCHES = 8
-"""Random patches per image."""
-CALIBRATED = 1024
-"""Images at most whose margins scores are fitted on."""
-CHUNK = 64
-OBSERVED_CHUNKS = 8
-LEAST_COMMON = 0.37
-"""Crops that have less in common (see `DenseSearch.common`) are of no common object."""
-FURTHER_COMMON = 0.7
-"""The same for further kinds of objects, as a share of what the first one's crops have in common: what lies around an object has something
-in common too."""
-DOUBTFUL = 0.5
-"""The highest score where the object itself is in doubt."""
 
 
 class Calibration(nn.Module):
@@ -43,7 +28,7 @@ class Calibration(nn.Module):
         self.register_buffer("middle", torch.zeros(()))
         self.register_buffer("most", torch.ones(()))
 
-    def fit(self, positive: Tensor, random: Tensor, rounds: int = 60) -> None:
+    def fit(self, positive: Tensor, random: Tensor) -> None:
         """Platt's logistic fit by Newton's method, both sides weighing the same.
 
         Args:
@@ -59,13 +44,13 @@ class Calibration(nn.Module):
         weight = torch.cat([torch.full((n,), 0.5 / n), torch.full((m,), 0.5 / m)]).double()
         design = torch.stack([x, torch.ones_like(x)], 1)
         beta = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        ridge = torch.diag(torch.tensor([1e-3, 0.0], dtype=torch.float64))
-        for _ in range(rounds):
+        ridge = torch.diag(torch.tensor([CALIBRATION.ridge, 0.0], dtype=torch.float64))
+        for _ in range(CALIBRATION.newton_rounds):
             p = torch.sigmoid(design @ beta)
             gradient = design.T @ (weight * (p - target)) + ridge @ beta
             curve = (design * (weight * p * (1 - p)).clamp(min=1e-9)[:, None]).T @ design + ridge
             step = torch.linalg.solve(curve, gradient)
-            beta = beta - step.clamp(-2, 2)
+            beta = beta - step.clamp(-CALIBRATION.longest_step, CALIBRATION.longest_step)
         slope = float(beta[0].clamp(min=1e-3))
         self.slope.fill_(slope / float(scale))
         self.middle.fill_(float(offset) - float(beta[1]) / slope * float(scale))
@@ -76,26 +61,35 @@ class Calibration(nn.Module):
 
 
 @torch.no_grad()
-def calibrate(finder: Finder, scorer: Scorer, cache: Cache, device: torch.device, seed: int) -> tuple[Calibration, str]:
+def calibrate(
+    predict: Callable[[Tensor], Crops], scorer: Scorer, cache: Cache, device: torch.device, seed: int
+) -> tuple[Calibration, str]:
     """Fit scores on the margins of the first crops against those of random patches that overlap none of the crops.
 
     Of many images some are drawn. A rigid scorer also learns from both what crops and patches look like.
 
+    Args:
+        predict: places crops: indices (B,) of images -> R crops of each.
+        scorer: gives the margins.
+        cache: the images.
+        device: to work on.
+        seed: of the images that are drawn and of the random patches.
+
     Returns:
         The calibration, and what is suspicious about the first crops, see `collapse`.
     """
-    index = some(len(cache), CALIBRATED, seed)
-    found = predict(finder, cache, device, index)
+    index = sample_indices(len(cache), CALIBRATION.images, seed)
+    found = predict(index)
     boxes = found.boxes()
     rectangles = cache.rectangles()[index].to(device)
     generator = torch.Generator().manual_seed(seed)
     first = boxes[:, 0]
-    at = random_boxes(rectangles, PATCHES, first[:, 2:] - first[:, :2], generator)
-    clear = (box_iou(at[:, :, None], boxes[:, None]) < 0.2).all(-1)
+    at = random_boxes(rectangles, CALIBRATION.random_patches, first[:, 2:] - first[:, :2], generator)
+    clear = (box_iou(at[:, :, None], boxes[:, None]) < CALIBRATION.clear).all(-1)
     crops, patches = found[:, :1], Crops.of_boxes(at)
-    chunks = torch.arange(len(index)).split(CHUNK)
+    chunks = torch.arange(len(index)).split(CALIBRATION.images_at_once)
     if isinstance(scorer, RigidScorer):
-        seen = chunks[:OBSERVED_CHUNKS]
+        seen = chunks[: CALIBRATION.observed]
         e = [torch.cat([scorer.embed(cache.batch(index[i], device), c[i]) for i in seen]) for c in (crops, patches)]
         scorer.observe(*e)
     margins = torch.cat([scorer.margins(Scene.of(cache, index[i], device), crops[i], patches[i]) for i in chunks])
@@ -106,25 +100,42 @@ def calibrate(finder: Finder, scorer: Scorer, cache: Cache, device: torch.device
 
 
 def little_in_common(common: Sequence[float | None]) -> list[bool]:
-    """Of which kinds of objects, the first one first, the crops have too little in common; None is of a kind that is not judged by that."""
+    """Which kinds of objects are in doubt because their crops have too little in common.
+
+    Args:
+        common: how much the crops of each kind have in common, the first kind first; None of a kind that is not told by that.
+
+    >>> little_in_common([0.56, 0.38, None]), little_in_common([0.3])
+    ([False, True, False], [True])
+    """
     first = common[0] or 0.0
-    least = [LEAST_COMMON] + [max(LEAST_COMMON, FURTHER_COMMON * first)] * (len(common) - 1)
+    rule = CALIBRATION
+    least = [rule.least_common] + [max(rule.least_common, rule.further_common * first)] * (len(common) - 1)
     return [value is not None and value < bar for value, bar in zip(common, least, strict=True)]
 
 
 def collapse(boxes: Tensor, rectangles: Tensor) -> str:
-    """What is suspicious about a set of boxes (N, 4) on images at (N, 4); empty when nothing is."""
-    if len(boxes) < 8:
+    """What is suspicious about a set of boxes.
+
+    Args:
+        boxes: (N, 4) one in each image.
+        rectangles: (N, 4) the images' outlines.
+
+    Returns:
+        A sentence; empty when nothing is.
+    """
+    rule = CALIBRATION
+    if len(boxes) < rule.least_boxes:
         return ""
     centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    if float(centre.std(0).max()) < 0.02 and float((sides.std(0) / sides.mean(0)).max()) < 0.05:
+    if float(centre.std(0).max()) < rule.same_place and float((sides.std(0) / sides.mean(0)).max()) < rule.same_size:
         return "all boxes are alike: the transformer may have learnt a place, not an object"
     inner = torch.cat([torch.maximum(boxes[:, :2], rectangles[:, :2]), torch.minimum(boxes[:, 2:], rectangles[:, 2:])], 1)
-    if float((box_area(inner) < 0.5 * box_area(boxes)).float().mean()) > 0.2:
+    if float((box_area(inner) < rule.half_off * box_area(boxes)).float().mean()) > rule.many_off:
         return "many crops lie half off their image: the transformer has not found the object"
     wide = rectangles[:, 2:] - rectangles[:, :2]
     gap = torch.minimum(boxes[:, :2] - rectangles[:, :2], rectangles[:, 2:] - boxes[:, 2:]) / wide
-    small = (sides / wide).prod(1) < 0.5
-    if float(((gap.amin(1) < 0.01) & small).float().mean()) > 0.8:
+    small = (sides / wide).prod(1) < rule.small
+    if float(((gap.amin(1) < rule.touches) & small).float().mean()) > rule.nearly_all:
         return "nearly all boxes touch the border: the transformer may have learnt background"
     return ""

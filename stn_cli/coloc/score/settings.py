@@ -24,4 +24,36 @@ class ScoreSettings:
     boxes_at_once: int = setting(4096, "images whose turned crops are boxed at once")
 
 
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """From margins to scores, and a look at whether the boxes make sense, `calibration.py`."""
+
+    random_patches: int = setting(8, "random patches of each image that crops are told from")
+    images: int = setting(1024, "images at most whose margins scores are fitted on")
+    clear: float = setting(0.2, "IoU with any crop below which a random patch holds no object")
+    images_at_once: int = setting(64, "images whose margins are taken at once")
+    observed: int = setting(8, "parts of `images_at_once` images whose embeddings a rigid scorer learns from")
+    newton_rounds: int = setting(60, "rounds of Newton's method, at most")
+    ridge: float = setting(1e-3, "cost of a steep curve, for margins that are told apart without error")
+    longest_step: float = setting(2.0, "longest step of Newton's method, in spreads of the margins")
+    least_common: float = setting(
+        0.37, "crops that have less in common are of no common object, see `DenseSearch.common`", tried=".25 to .41",
+        measured=".37 divides them",
+    )  # fmt: skip
+    further_common: float = setting(
+        0.7, "the same of further kinds, share of what the first one's have: what lies around an object has something in common too",
+        tried="none", measured="A further kind must have .7 of what the first has in common",
+    )  # fmt: skip
+    doubtful: float = setting(0.5, "the highest score where the object itself is in doubt")
+    least_boxes: int = setting(8, "boxes below which nothing can be said of them together")
+    same_place: float = setting(0.02, "spread of the boxes' centres below which they are all at one place, normalised")
+    same_size: float = setting(0.05, "spread of their sides below which they are all of one size, share of the mean side")
+    half_off: float = setting(0.5, "share of its area that a box must have on the image not to lie half off it")
+    many_off: float = setting(0.2, "share of boxes half off their image that is suspicious")
+    touches: float = setting(0.01, "gap to the border below which a box touches it, share of the image's side")
+    small: float = setting(0.5, "share of the image's area below which a box that touches the border counts")
+    nearly_all: float = setting(0.8, "share of boxes at the border that is suspicious")
+
+
 SCORE = ScoreSettings()
+CALIBRATION = CalibrationSettings()

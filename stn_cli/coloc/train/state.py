@@ -1,127 +1,214 @@
-"""What a training state must hold before a training goes on from it: a run folder may come from a stranger."""
+"""Where a training stands: all that it has learnt so far, and nothing else; as a dictionary it is state.pt."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.model.architecture import MOST_KINDS, check_dimensions
+from stn_cli.coloc.model.finder import Finder, ImageLocalisation, make_finder
+from stn_cli.coloc.score.kinds import Kind
+from stn_cli.coloc.score.scorers import dimensions, make_scorer
+from stn_cli.coloc.train.augment import Augmenter
+from stn_cli.coloc.train.checks import check_optimiser, check_state
+from stn_cli.coloc.train.optimise import make_optimiser
+from stn_cli.encoders import Encoder
+from stn_cli.media.cache import Cache
 from stn_cli.runs.config import TrainConfig
-from stn_cli.stn.transforms import TRANSFORMS
-
-STAGES = ("search", "regression", "finetune", "calibrate")
-OWN = frozenset({"lr", "full", "params"})
-"""What may differ between the groups of an optimiser that is new and one that goes on."""
+from stn_cli.stn import SpatialTransformer
+from stn_cli.version import __version__
 
 
-def check_state(state: dict[str, Any], config: TrainConfig, images: int) -> None:
-    """See that a state is one of a training with these settings.
+@dataclass(slots=True)
+class Before:
+    """What a fine-tuning began from, and goes back to where it does not help.
 
-    Args:
-        state: as `checkpoint.load_state` gives it.
-        config: the run's settings.
-        images: how many there are.
-
-    Raises:
-        ValueError: it is not; the text says what is wrong.
+    Attributes:
+        weights: of the transformer.
+        objective: of its crops.
     """
-    stage, number, level, step = _progress(state.get("progress"), config)
-    kinds = state.get("kinds", [])
-    if not isinstance(kinds, list) or len(kinds) > MOST_KINDS or (stage != "search") != bool(kinds):
-        raise ValueError("kinds of objects do not fit its stage")
-    for kind in kinds:
-        _kind(kind, config, images)
-    if kinds and not number < len(kinds):
-        raise ValueError("progress is beyond the last kind of object")
-    if level >= config.cascade:
-        raise ValueError("progress is beyond the last level")
-    if stage == "finetune" and step > 0:
-        before = state.get("before")
-        if not isinstance(before, dict) or not isinstance(before.get("objective"), float):
-            raise ValueError("what fine-tuning began from is missing")
-        _tensors(before.get("weights"), "weights")
+
+    weights: dict[str, Tensor]
+    objective: float
 
 
-def check_optimiser(saved: object, optimiser: torch.optim.Optimizer) -> None:
-    """See that a saved optimiser's state is one of an optimiser like this one.
+@dataclass(slots=True)
+class RunState:
+    """A training between two steps.
 
-    Raises:
-        ValueError: it is not.
+    Attributes:
+        stage: `search`, `regression`, `finetune` or `calibrate`.
+        number: which kind of object is learnt, the first is 0.
+        level: which level of its finder.
+        step: of this stage, the next one.
+        best: highest agreement with the search in this stage, mean IoU.
+        stale: looks at the agreement since it last rose.
+        warnings: what is suspicious about the result.
+        kinds: what the search found.
+        options: of each kind's transformation.
+        finders: one for each kind.
+        optimiser: of the transformer that is being trained; None between two stages.
+        before: what this fine-tuning began from.
     """
-    groups = saved.get("param_groups") if isinstance(saved, dict) else None
-    if not isinstance(saved, dict) or not isinstance(groups, list) or len(groups) != len(optimiser.param_groups):
-        raise ValueError("no state of an optimiser")
-    parameters: list[Tensor] = []
-    for group, mine in zip(groups, optimiser.param_groups, strict=True):
-        others = mine.keys() - OWN
-        if not isinstance(group, dict) or group.keys() != mine.keys() or any(_differ(group[n], mine[n]) for n in others):
-            raise ValueError("options of the optimiser differ")
-        if not all(isinstance(group[n], float) and 0 <= group[n] <= 100 for n in ("lr", "full")):
-            raise ValueError("a learning rate is absurd")
-        parameters += mine["params"]
-    moments = saved.get("state")
-    if not isinstance(moments, dict):
-        raise ValueError("no state of an optimiser")
-    for index, held in moments.items():
-        if type(index) is not int or not 0 <= index < len(parameters):
-            raise ValueError("the optimiser knows other weights")
-        _tensors(held, "moments")
-        if {n: tuple(t.shape) for n, t in held.items()} != {
-            "step": (), "exp_avg": tuple(parameters[index].shape), "exp_avg_sq": tuple(parameters[index].shape),
-        }:  # fmt: skip
-            raise ValueError("the optimiser knows other weights")
+
+    stage: str = "search"
+    number: int = 0
+    level: int = 0
+    step: int = 0
+    best: float = -1.0
+    stale: int = 0
+    warnings: list[str] = field(default_factory=list)
+    kinds: list[Kind] = field(default_factory=list)
+    options: list[dict[str, float]] = field(default_factory=list)
+    finders: list[Finder] = field(default_factory=list)
+    optimiser: torch.optim.Optimizer | None = None
+    before: Before | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What is being learnt."""
+        return self.kinds[self.number]
+
+    @property
+    def finder(self) -> Finder:
+        """The finder that is being trained."""
+        return self.finders[self.number]
+
+    @property
+    def transformer(self) -> SpatialTransformer:
+        """The transformer that is being trained."""
+        return self.finder.transformer(self.level)
+
+    @property
+    def localisation(self) -> ImageLocalisation:
+        """Its f_loc."""
+        return self.finder.localisation(self.level)
+
+    def enter(self, stage: str) -> None:
+        """Stand before the first step of a stage."""
+        self.stage, self.step, self.best, self.stale = stage, 0, -1.0, 0
+        self.optimiser = self.before = None
+
+    def optimise(self, config: TrainConfig, share: float) -> torch.optim.Optimizer:
+        """The optimiser of this stage, a new one where it has none yet; `share` is of the base rate."""
+        if self.optimiser is None:
+            self.optimiser = make_optimiser(self.transformer, config, share)
+        return self.optimiser
+
+    def augmenter(self, cache: Cache, batch: int, number: int, level: int) -> Augmenter:
+        """What a level of a finder learns from.
+
+        Args:
+            cache: the images.
+            batch: how many are drawn for a step.
+            number: of the kind.
+            level: of its finder.
+        """
+        finder = self.finders[number]
+        transform, reader = finder.transformer(level).transform, finder.localisation(level).reader
+        return Augmenter(cache, self.kinds[number], transform, finder.reduction, level > 0, batch, reader.hideable)
+
+    def build_finders(self, config: TrainConfig, options: list[dict[str, float]], device: torch.device) -> None:
+        """Make a finder for each kind, with nothing learnt yet.
+
+        Args:
+            config: `seed`, `transform` and `cascade` are used.
+            options: of each kind's transformation.
+            device: that they shall work on.
+        """
+        torch.manual_seed(config.seed)
+        self.options = options
+        for kind, option in zip(self.kinds, options, strict=True):
+            finder = make_finder(config.transform, option, kind.boxes.shape[1], config.cascade, kind.scorer)
+            self.finders.append(finder.to(device))
+
+    def title(self, stage: str, config: TrainConfig) -> str:
+        """A stage's name for people: which of several kinds and levels it is about."""
+        of = [(self.number, len(self.finders), "kind"), (self.level, config.cascade, "level")]
+        return stage + "".join(f", {what} {i + 1} of {n}" for i, n, what in of if n > 1)
+
+    def row(self, **values: Any) -> dict[str, Any]:
+        """A line of the log about this stage."""
+        return {"stage": self.stage, "object": self.number, "level": self.level, **values}
+
+    def to_dict(self, names: list[str]) -> dict[str, Any]:
+        """The state as plain values and tensors, for `checkpoint.save_state`.
+
+        Args:
+            names: of the N images that are learnt from.
+
+        Returns:
+            What `from_dict` takes. Before the search has ended there are no kinds in it.
+        """
+        saved: dict[str, Any] = {
+            "version": __version__,
+            "names": names,
+            "progress": [self.stage, self.number, self.level, self.step, self.best, self.stale, self.warnings],
+        }
+        if self.stage != "search":
+            saved["kinds"] = [_kind_to_dict(*of) for of in zip(self.kinds, self.options, self.finders, strict=True)]
+        if self.optimiser is not None:
+            saved["optimiser"] = self.optimiser.state_dict()
+        if self.before is not None:
+            saved["before"] = {"weights": self.before.weights, "objective": self.before.objective}
+        return saved
+
+    @classmethod
+    def from_dict(
+        cls, saved: dict[str, Any], config: TrainConfig, encoder: Encoder, images: int, device: torch.device
+    ) -> RunState:
+        """A state as it was saved; what is given may be of any origin.
+
+        Args:
+            saved: as `to_dict` gives it.
+            config: the run's settings.
+            encoder: of the run, on `device`.
+            images: N, how many are learnt from.
+            device: to work on.
+
+        Returns:
+            The state.
+
+        Raises:
+            ValueError: it is none of a training with these settings; the text says what is wrong. Networks that do not fit raise other
+                errors too (KeyError, TypeError, RuntimeError, UsageError).
+        """
+        check_state(saved, config, images)
+        state = cls(*saved["progress"])
+        kinds = saved.get("kinds", [])
+        state.kinds = [_kind_from_dict(kind, encoder, device) for kind in kinds]
+        if kinds:
+            state.build_finders(config, [kind["options"] for kind in kinds], device)
+        for finder, kind in zip(state.finders, kinds, strict=True):
+            finder.load_state_dict(kind["finder"])
+        if kinds and "optimiser" in saved:
+            optimiser = state.optimise(config, 1.0)
+            check_optimiser(saved["optimiser"], optimiser)
+            optimiser.load_state_dict(saved["optimiser"])
+        if state.stage == "finetune" and state.step > 0:
+            weights = {name: value.to(device) for name, value in saved["before"]["weights"].items()}
+            state.before = Before(weights, saved["before"]["objective"])
+        return state
 
 
-def _differ(a: object, b: object) -> bool:
-    return (list(a) != list(b)) if isinstance(a, list | tuple) and isinstance(b, list | tuple) else (type(a), a) != (type(b), b)
+def _kind_to_dict(kind: Kind, options: dict[str, float], finder: Finder) -> dict[str, Any]:
+    return {
+        "kind": kind.kind,
+        "dimensions": dimensions(kind.scorer),
+        "scorer": kind.scorer.state_dict(),
+        "places": [kind.boxes, kind.angles, kind.present],
+        "curve": [list(pair) for pair in kind.curve],
+        "choice": [kind.rigid_objective, kind.contrast, kind.common],
+        "options": options,
+        "finder": finder.state_dict(),
+    }
 
 
-def _progress(progress: object, config: TrainConfig) -> tuple[str, int, int, int]:
-    if not isinstance(progress, list) or len(progress) != 7:
-        raise ValueError("no progress")
-    stage, number, level, step, best, stale, warnings = progress
-    whole = all(type(v) is int and v >= 0 for v in (number, level, step, stale))
-    if stage not in STAGES or not whole or not isinstance(best, float) or step > max(config.steps, config.finetune):
-        raise ValueError("progress is absurd")
-    if not isinstance(warnings, list) or not all(isinstance(w, str) for w in warnings):
-        raise ValueError("warnings are no texts")
-    return stage, number, level, step
-
-
-def _kind(kind: object, config: TrainConfig, images: int) -> None:
-    if not isinstance(kind, dict) or config.transform not in TRANSFORMS:
-        raise ValueError("no kind of object")
-    scorer = _tensors(kind.get("scorer"), "scorer")
-    check_dimensions(str(kind.get("kind")), kind.get("dimensions"), sum(t.numel() for t in scorer.values()))
-    _tensors(kind.get("finder"), "finder")
-    places = kind.get("places")
-    if not isinstance(places, list) or len(places) != 3 or not all(isinstance(p, Tensor) for p in places):
-        raise ValueError("places of objects are missing")
-    boxes, angles, present = places
-    if boxes.ndim != 3 or boxes.shape[::2] != (images, 4) or not 1 <= boxes.shape[1] <= MOST_KINDS:
-        raise ValueError("places are not those of the images")
-    if angles.shape != boxes.shape[:2] or present.shape != boxes.shape[:2] or present.dtype != torch.bool:
-        raise ValueError("places are not those of the images")
-    _finite({"boxes": boxes, "angles": angles}, "places")
-    choice, options, curve = kind.get("choice"), kind.get("options"), kind.get("curve")
-    if not isinstance(choice, list) or len(choice) != 3 or not all(v is None or isinstance(v, float) for v in choice):
-        raise ValueError("the choice of a kind is absurd")
-    if not isinstance(curve, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in curve):
-        raise ValueError("the curve of a kind is absurd")
-    if not isinstance(options, dict) or not all(isinstance(v, float) and math.isfinite(v) for v in options.values()):
-        raise ValueError("options of a transform are absurd")
-
-
-def _tensors(value: object, name: str) -> dict[str, Tensor]:
-    if not isinstance(value, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in value.items()):
-        raise ValueError(f"{name} is no table of tensors")
-    _finite(value, name)
-    return value
-
-
-def _finite(tensors: dict[str, Tensor], name: str) -> None:
-    if not all(bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point()):
-        raise ValueError(f"{name} holds what is no number")
+def _kind_from_dict(saved: dict[str, Any], encoder: Encoder, device: torch.device) -> Kind:
+    scorer = make_scorer(saved["kind"], saved["dimensions"], encoder).to(device)
+    scorer.load_state_dict(saved["scorer"])
+    boxes, angles, present = (places.to(device) for places in saved["places"])
+    curve = [(float(side), float(loss)) for side, loss in saved["curve"]]
+    return Kind(saved["kind"], scorer, boxes, angles, present, curve, *saved["choice"])

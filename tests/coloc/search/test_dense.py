@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stn_cli.coloc.score.calibration import FURTHER_COMMON, LEAST_COMMON, little_in_common
+from stn_cli.coloc.score.calibration import little_in_common
+from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.coloc.search.dense import DenseResult, DenseSearch, believed
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness, unlikeness
 from stn_cli.coloc.search.windows import (
@@ -186,12 +187,12 @@ def test_windows_of_many_kinds_have_little_in_common(kinds: int, common: bool) -
     cells[:8, 9] += 4  # another ground makes no other thing
     search = DenseSearch.of(Appearance(cells), torch.tensor([[-1.0, -1, 1, 1]]).expand(24, 4))
     boxes = torch.tensor([[-1 / 3, -1 / 3, 1 / 3, 1 / 3]]).expand(24, 4)
-    assert (search.common(boxes) > LEAST_COMMON) is common
+    assert (search.common(boxes) > CALIBRATION.least_common) is common
 
 
 def test_a_further_kind_must_have_in_common_what_the_first_has() -> None:
-    assert little_in_common([LEAST_COMMON - 0.01]) == [True]
-    assert little_in_common([0.68, LEAST_COMMON + 0.01]) == [False, True]  # what lies around the apples
-    assert little_in_common([0.68, FURTHER_COMMON * 0.68 + 0.01, 0.1]) == [False, False, True]
+    assert little_in_common([CALIBRATION.least_common - 0.01]) == [True]
+    assert little_in_common([0.68, CALIBRATION.least_common + 0.01]) == [False, True]  # what lies around the apples
+    assert little_in_common([0.68, CALIBRATION.further_common * 0.68 + 0.01, 0.1]) == [False, False, True]
     assert little_in_common([0.4, 0.38]) == [False, False]
     assert little_in_common([None, 0.3, 0.5]) == [False, True, False]

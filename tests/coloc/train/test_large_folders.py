@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from stn_cli.coloc.model.finder import options_for
+from stn_cli.coloc.model.finder import ImageLocalisation, options_for, predict
+from stn_cli.coloc.scene import sample_indices
 from stn_cli.coloc.score.kinds import Kind, find_kinds
 from stn_cli.coloc.score.scorers import RigidScorer
 from stn_cli.coloc.search import outlined as module
-from stn_cli.coloc.train import run as trainer
+from stn_cli.coloc.train import agreement as agreeing
+from stn_cli.coloc.train import finetune as tuning
+from stn_cli.coloc.train import start
+from stn_cli.coloc.train.augment import Augmenter, dice, turning
 from stn_cli.coloc.train.run import train
-from stn_cli.coloc.train.steps import Plan, draw, some, step_generator, turning
+from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.encoders import GradientEncoder, make_encoder
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache
@@ -144,7 +148,7 @@ def test_a_thing_of_fixed_size_is_found_in_all_when_a_third_was_searched(
 ) -> None:
     """Boxes of zeros for the rest made the one scale that all crops share a tenth of what it is, and the agreement not a number."""
     folder, _, truth = discs
-    monkeypatch.setattr(trainer, "find_kinds", lambda *_: [replace(searched_discs[0])])
+    monkeypatch.setattr(start, "find_kinds", lambda *_: [replace(searched_discs[0])])
     config = TrainConfig(**{**QUICK, "imgsz": 128, "steps": 25}, transform=transform, search_images=SEARCHED)
     result = train(folder / "images", tmp_path / "run", config)
     assert math.isfinite(result.agreement)
@@ -180,8 +184,8 @@ def test_the_first_size_is_over_the_objects_that_are_there(
 ) -> None:
     folder, _, truth = rings
     starts = []
-    real = trainer.ImageLocalisation.begin_at
-    monkeypatch.setattr(trainer.ImageLocalisation, "begin_at", lambda self, sides: (starts.append(sides), real(self, sides))[1])
+    real = ImageLocalisation.begin_at
+    monkeypatch.setattr(ImageLocalisation, "begin_at", lambda self, sides: (starts.append(sides), real(self, sides))[1])
     there = torch.arange(40) % 4 == 0
 
     def partly(*_: object) -> list[Kind]:
@@ -189,7 +193,7 @@ def test_the_first_size_is_over_the_objects_that_are_there(
         scorer = RigidScorer(GradientEncoder(), 192)
         return [Kind("rigid", scorer, boxes[:, None], torch.zeros(40, 1), there[:, None], [], None, None)]
 
-    monkeypatch.setattr(trainer, "find_kinds", partly)
+    monkeypatch.setattr(start, "find_kinds", partly)
     train(folder / "images", tmp_path / "run", TrainConfig(**{**QUICK, "steps": 2, "finetune": 1}))
     assert starts[0].tolist() == pytest.approx([float((truth[:, 2] - truth[:, 0]).mean()) / 2] * 2, rel=0.05)
 
@@ -199,17 +203,17 @@ def test_agreement_is_over_a_random_sample_and_always_a_number(
 ) -> None:
     folder, _, truth = rings
     looked: list[list[int]] = []
-    real = trainer.predict
-    monkeypatch.setattr(
-        trainer, "predict", lambda f, c, d, index, *rest: (looked.append(index.tolist()), real(f, c, d, index, *rest))[1]
-    )
-    monkeypatch.setattr(trainer, "PROBED", 8)
+    for stage in (agreeing, tuning):
+        monkeypatch.setattr(
+            stage, "predict", lambda f, c, d, index, *rest: (looked.append(index.tolist()), predict(f, c, d, index, *rest))[1]
+        )
+    monkeypatch.setattr(agreeing, "REGRESSION", replace(REGRESSION, probed=8))
     there = torch.arange(40) >= 20
     nowhere = torch.zeros(40, dtype=torch.bool)
     for number, present in enumerate((there, nowhere)):
         scorer = RigidScorer(GradientEncoder(), 192)
         kind = Kind("rigid", scorer, truth[:, None], torch.zeros(40, 1), present[:, None], [], None, None)
-        monkeypatch.setattr(trainer, "find_kinds", lambda *_, kind=kind: [kind])
+        monkeypatch.setattr(start, "find_kinds", lambda *_, kind=kind: [kind])
         config = TrainConfig(**{**QUICK, "steps": 25, "finetune": 1}, search_images=10)
         result = train(folder / "images", tmp_path / str(number), config)
         assert math.isfinite(result.agreement)
@@ -220,8 +224,8 @@ def test_agreement_is_over_a_random_sample_and_always_a_number(
 
 
 def test_a_sample_is_all_of_few_and_the_same_each_time() -> None:
-    assert some(5, 8, 0).tolist() == [0, 1, 2, 3, 4]
-    a, b = some(1000, 8, 3), some(1000, 8, 3)
+    assert sample_indices(5, 8, 0).tolist() == [0, 1, 2, 3, 4]
+    a, b = sample_indices(1000, 8, 3), sample_indices(1000, 8, 3)
     assert torch.equal(a, b)
     assert len(set(a.tolist())) == 8
     assert torch.equal(a, a.sort().values)
@@ -237,7 +241,7 @@ def test_a_jitter_of_exactly_a_half_leaves_a_picture(
         "words", RigidScorer(GradientEncoder(), 4), truth[:, None], torch.zeros(40, 1), torch.ones(40, 1) > 0, [], None, None
     )
     monkeypatch.setattr(torch, "rand", lambda shape, generator=None: torch.full(shape, 0.5))
-    sample = draw(Plan(cache, kind, by_name(transform), 1, False, 8), step_generator(0, 0))
+    sample = Augmenter(cache, kind, by_name(transform), 1, False, 8).augment(dice(0, 0))
     assert bool(sample.scene.images.flatten(1).std(1).gt(0.01).all())
     assert bool(sample.half_sides.gt(0.05).all() and sample.half_sides.lt(2).all())
     assert bool(sample.centre.isfinite().all())

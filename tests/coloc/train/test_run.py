@@ -16,8 +16,9 @@ import torch
 
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.coloc.score.calibration import collapse
+from stn_cli.coloc.train.augment import Augmenter, dice
+from stn_cli.coloc.train.regress import read_bilinear
 from stn_cli.coloc.train.run import train
-from stn_cli.coloc.train.steps import draw, read_bilinear, step_generator
 from stn_cli.errors import CheckpointError, DivergedError, Interrupted, OutputError, UsageError
 from stn_cli.evaluate import score_boxes
 from stn_cli.media.scan import scan
@@ -124,7 +125,7 @@ def test_divergence_is_an_error_that_keeps_the_checkpoint(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FAULTS 45."""
-    from stn_cli.coloc.train import run as trainer
+    from stn_cli.coloc.train import regress as trainer
 
     real = trainer.regression_loss
     calls = []
@@ -163,7 +164,6 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
     """The crop at the moved pose of the moved image is the crop at the old pose of the old one."""
     from stn_cli.coloc.crops import Crops, cut
     from stn_cli.coloc.score.kinds import Kind
-    from stn_cli.coloc.train.steps import Plan
     from stn_cli.media.cache import build_cache
     from stn_cli.stn import by_name
 
@@ -187,8 +187,8 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
         None,
     )
     built = by_name(transform)
-    sample = draw(Plan(cache, kind, built, 1, fine, 16), step_generator(0, 5))
-    index = torch.randint(n, (16,), generator=step_generator(0, 5))
+    sample = Augmenter(cache, kind, built, 1, fine, 16).augment(dice(0, 5))
+    index = torch.randint(n, (16,), generator=dice(0, 5))
     before = cut(cache.batch(index, torch.device("cpu")), Crops.of_boxes(boxes[index][:, None]), 12)[:, 0]
     after = cut(sample.scene.images, Crops(built, built.matrix(built.theta(sample.centre, sample.shape))), 12)[:, 0]
 
@@ -199,7 +199,7 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
     match = torch.maximum(torch.cosine_similarity(a, b), torch.cosine_similarity(a, red(after.flip(-1))))
     assert float(match.min()) > 0.9
     if not fine and built.angle is None:  # without jitter the pictures are the images themselves, or their mirror images
-        still = draw(Plan(cache, kind, built, 1, fine, 16), step_generator(0, 5), 0.0).scene.images
+        still = Augmenter(cache, kind, built, 1, fine, 16).augment(dice(0, 5), 0.0).scene.images
         images = cache.batch(index, torch.device("cpu"))
         off = torch.minimum((still - images).abs().amax((1, 2, 3)), (still - images.flip(-1)).abs().amax((1, 2, 3)))
         assert float(off.max()) < 1e-3
@@ -212,7 +212,6 @@ def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Tra
     from stn_cli.coloc.model.localiser import Localiser
     from stn_cli.coloc.scene import Scene
     from stn_cli.coloc.score.kinds import Kind
-    from stn_cli.coloc.train.steps import Plan
     from stn_cli.media.cache import build_cache
     from stn_cli.stn import by_name
 
@@ -230,7 +229,7 @@ def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Tra
     kind = Kind(
         "dense", localiser.parts[0].scorer, boxes, torch.zeros(n, 1), torch.ones(n, 1, dtype=torch.bool), [], None, None
     )
-    shown = draw(Plan(cache, kind, by_name("box"), 1, False, 64, 4), step_generator(0, 1)).shown
+    shown = Augmenter(cache, kind, by_name("box"), 1, False, 64, 4).augment(dice(0, 1)).shown
     assert shown.shape == (64, 4)
     assert set(shown.unique().tolist()) == {0.0, 2.0}
     assert 0.35 < float(shown.mean()) / 2 < 0.65

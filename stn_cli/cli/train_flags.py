@@ -1,0 +1,52 @@
+"""The flags of `stn-coloc train`: one for each setting, in the order of the help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TRANSFORMS = (
+    "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
+    "thin_plate_spline", "structured",
+)  # fmt: skip
+"""Names of `stn_cli.stn.TRANSFORMS`, written out because help must not wait for torch; a test holds them together."""
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(help="Folders, images, globs, .txt lists of paths, or - for paths on stdin.", show_default=False),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, with its own settings.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="small, gradient, a torchvision network, dino_vits16, or a folder of stn-coloc pretrain.", show_default="small"
+    ),
+]
+Weights = Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)]
+Layer = Annotated[str | None, typer.Option(help="Layer of the encoder to take.", show_default="last of stride 16")]
+Transform = Annotated[str | None, typer.Option(help=f"What crops may do: {', '.join(TRANSFORMS)}.", show_default="box")]
+Objects = Annotated[int | None, typer.Option(help="Objects to find in each image.", show_default="1")]
+Cascade = Annotated[
+    int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
+]
+Search = Annotated[
+    str | None,
+    typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
+]
+Size = Annotated[str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")]
+Imgsz = Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")]
+Margin = Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")]
+Steps = Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")]
+Finetune = Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")]
+SearchImages = Annotated[
+    int | None, typer.Option(help="Images that the search looks at; it labels them all.", show_default="160")
+]
+Batch = Annotated[int | None, typer.Option(help="Images per step.", show_default="32")]
+Rate = Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")]
+LocalisationRate = Annotated[float | None, typer.Option(help="Share of the rate for f_loc.", show_default="0.1")]
+Seed = Annotated[int | None, typer.Option(help="Of everything random.", show_default="0")]
+Config = Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", show_default=False)]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and exit.")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")]

@@ -1,0 +1,81 @@
+"""What every stage of a training works with: settings, images, encoder, log, and whom it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stn_cli.coloc.train.settings import SAVE_EVERY
+from stn_cli.coloc.train.state import RunState
+from stn_cli.encoders import Encoder
+from stn_cli.media.cache import Cache
+from stn_cli.outputs.results import Results
+from stn_cli.runs import checkpoint
+from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.metrics import Metrics
+from stn_cli.runtime.progress import Reporter
+from stn_cli.runtime.stopping import StopRequest
+
+
+@dataclass(slots=True)
+class Context:
+    """The surroundings of a training, the same in every stage.
+
+    Attributes:
+        results: the run folder, as it will be.
+        folder: the folder that is worked in until the run is whole.
+        config: the settings.
+        device: that networks work on.
+        encoder: gives the embeddings.
+        cache: N images at the size that the transformer looks at.
+        large: the same images, larger, for the search; None after it.
+        metrics: the log.
+        reporter: hears of progress.
+        stop: whether a signal came.
+    """
+
+    results: Results
+    folder: Path
+    config: TrainConfig
+    device: torch.device
+    encoder: Encoder
+    cache: Cache
+    large: Cache | None
+    metrics: Metrics
+    reporter: Reporter
+    stop: StopRequest
+
+    def save(self, state: RunState) -> None:
+        """Write the state to the disk; from here on a stopped training can be resumed."""
+        checkpoint.save_state(self.folder, state.to_dict(self.cache.names))
+        say_how_to_go_on(self.results, self.stop, state.stage)
+
+    def enter(self, state: RunState, stage: str) -> None:
+        """Begin a stage, and save."""
+        state.enter(stage)
+        self.save(state)
+
+    def checkpoint(self, state: RunState) -> None:
+        """Between two steps: save now and then, and at once where the training shall stop.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        if self.stop.signum or state.step % SAVE_EVERY == 0:
+            self.save(state)
+        self.stop.check()
+
+
+def say_how_to_go_on(results: Results, stop: StopRequest, stage: str = "") -> None:
+    """There is a state on the disk: what is unfinished is kept, and a training that is stopped says how to go on.
+
+    Args:
+        results: the run folder.
+        stop: told what to say.
+        stage: that would be gone on with; empty where that is not known yet.
+    """
+    results.keep = True
+    again = "; the search begins anew" if stage == "search" else ""
+    stop.todo = f"Go on with stn-coloc train --resume -o {results.folder}{again}"

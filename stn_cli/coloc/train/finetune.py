@@ -1,0 +1,135 @@
+"""The fine-tuning stage: the triplet objective of the transformer's own crops, with gradients through the sampler."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stn_cli.coloc.crops import Crops, random_boxes
+from stn_cli.coloc.model.finder import Finder, ImageLocalisation, predict
+from stn_cli.coloc.scene import Scene, sample_indices
+from stn_cli.coloc.score.kinds import Kind
+from stn_cli.coloc.score.scorers import DenseScorer, Scorer
+from stn_cli.coloc.train.agreement import probe
+from stn_cli.coloc.train.augment import Sample, dice
+from stn_cli.coloc.train.context import Context
+from stn_cli.coloc.train.optimise import descend, set_rate
+from stn_cli.coloc.train.regress import regression_loss
+from stn_cli.coloc.train.settings import FINETUNING
+from stn_cli.coloc.train.state import Before, RunState
+from stn_cli.media.cache import Cache
+
+
+def finetune(context: Context, state: RunState) -> None:
+    """Train the last level of one finder by its own crops; the weights of before are kept where the objective did not fall.
+
+    Raises:
+        DivergedError: a loss or a gradient is not finite.
+        Interrupted: a signal came; the state is saved.
+    """
+    config, steps, transformer = context.config, context.config.finetune, state.transformer
+    context.reporter.stage(state.title("fine-tuning", config), steps)
+    context.reporter.advance(state.step)
+    state.optimise(config, FINETUNING.rate)
+    before = state.before or Before({k: v.clone() for k, v in transformer.state_dict().items()}, objective(context, state))
+    state.before = before
+    while state.step < steps:
+        with context.stop.finishing():
+            loss, norm = _step(context, state)
+            context.metrics.log(state.row(step=state.step - 1, loss=loss, gradient=norm))
+            context.reporter.advance(1, f"loss {loss:.3f}")
+            context.checkpoint(state)
+    after = objective(context, state)
+    kept = after <= before.objective
+    context.metrics.log(state.row(objective_before=before.objective, objective_after=after, kept=kept))
+    if not kept:
+        transformer.load_state_dict(before.weights)
+    if isinstance(state.kind.scorer, DenseScorer):
+        match_sizes(state.finder, state.kind, context.cache, context.device, config.seed)
+    if state.number + 1 < len(state.finders):
+        state.number, state.level = state.number + 1, 0
+        context.enter(state, "regression")
+    else:
+        context.enter(state, "calibrate")
+
+
+def _step(context: Context, state: RunState) -> tuple[float, float]:
+    """One step; the loss and the gradient's norm."""
+    config, step = context.config, state.step
+    optimiser = state.optimise(config, FINETUNING.rate)
+    set_rate(optimiser, 1 - step / config.finetune)
+    g = dice(config.seed + 1, step)
+    sample = state.augmenter(context.cache, config.batch, state.number, state.level).augment(g, 0.0)
+    loss = finetune_loss(state.localisation, state.kind.scorer, sample, g, config.margin)
+    out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names)
+    state.step += 1
+    return out
+
+
+def finetune_loss(localisation: ImageLocalisation, scorer: Scorer, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
+    """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search.
+
+    Args:
+        localisation: f_loc that is trained.
+        scorer: has the objective.
+        sample: B images, and where their objects are.
+        g: draws the random patches.
+        margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
+
+    Returns:
+        A scalar.
+    """
+    seen = localisation.look(sample.scene, sample.shown)
+    body = localisation.body
+    anchor = regression_loss(body, seen, sample)
+    objects = sample.centre.shape[1]
+    where = None if objects == 1 else body.around(sample.centre[:, 0], seen.logits)
+    centre, shape, _ = body.read(seen, where)
+    if not scorer.free_size:
+        n = body.transform.log_sides
+        shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
+    crops = Crops(body.transform, body.transform.matrix(body.transform.theta(centre, shape))[:, None])
+    random = _random_patches(sample.scene, crops.detach(), g)
+    return scorer.loss(sample.scene, crops, random, margin) + FINETUNING.anchor * anchor
+
+
+@torch.no_grad()
+def objective(context: Context, state: RunState) -> float:
+    """The triplet objective of a finder's first crops over some images, with the same random patches every time."""
+    index = probe(context, state.kind)
+    crops = predict(state.finder, context.cache, context.device, index)[:, :1]
+    scene = Scene.of(context.cache, index, context.device)
+    random = _random_patches(scene, crops, torch.Generator().manual_seed(context.config.seed))
+    return float(state.kind.scorer.loss(scene, crops, random, context.config.margin))
+
+
+def _random_patches(scene: Scene, crops: Crops, g: torch.Generator) -> Crops:
+    """Patches anywhere in each of B images, as large as its crop (B, 1)."""
+    box = crops.boxes()[:, 0]
+    return Crops.of_boxes(random_boxes(scene.rectangles, FINETUNING.random_patches, box[:, 2:] - box[:, :2], g))
+
+
+@torch.no_grad()
+def match_sizes(finder: Finder, kind: Kind, cache: Cache, device: torch.device, seed: int = 0) -> None:
+    """Make the crops as large as the search's on average, over the images that hold an object.
+
+    A size that is regressed as a logarithm is a geometric mean where the network is not sure: it comes out too small
+    (docs/experiments.md, Learning from the search).
+
+    Args:
+        finder: whose sizes are changed.
+        kind: where the search placed the objects.
+        cache: N images.
+        device: to work on.
+        seed: decides which images are looked at, where there are many.
+    """
+    body = finder.localisation().body
+    index = sample_indices(len(cache), FINETUNING.matched, seed)
+    at = index.to(kind.boxes.device)
+    learnt = kind.present[at, 0]
+    if not body.transform.log_sides or not bool(learnt.any()):
+        return
+    wanted, found = (boxes[learnt, 0] for boxes in (kind.crops()[at].boxes(), predict(finder, cache, device, index).boxes()))
+    ratio = ((wanted[:, 2:] - wanted[:, :2]).mean(0) / (found[:, 2:] - found[:, :2]).mean(0).clamp(min=1e-6)).log()
+    count = body.transform.log_sides
+    body.start[:count] += ratio if count == len(ratio) else ratio.mean()
