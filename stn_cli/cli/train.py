@@ -69,7 +69,9 @@ def train(
     imgsz: Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")] = None,
     steps: Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")] = None,
-    finetune: Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")] = None,
+    finetune: Annotated[
+        int | None, typer.Option(help="Steps that lower the loss of the transformer's own crops.", show_default="40")
+    ] = None,
     search_images: Annotated[
         int | None, typer.Option(help="Images that the search looks at; it labels them all.", show_default="160")
     ] = None,
