@@ -43,11 +43,14 @@ def read_from_root(app: Sphinx, page: str, source: list[str]) -> None:
     app.env.note_dependency(str(file))
 
     def turned(found: re.Match[str]) -> str:
-        target = (file.parent / found[1]).resolve()
+        target = (file.parent / found[2]).resolve()
         known = next((name for name, path in FROM_ROOT.items() if ROOT / path == target), None)
-        return f"]({known}.md)" if known else f"]({os.path.relpath(target, HERE)})".replace(os.sep, "/")
+        if known is None and target.suffix == ".md" and target.parent != HERE:
+            return found[1]  # a page that the site does not have
+        link = f"{known}.md" if known else os.path.relpath(target, HERE).replace(os.sep, "/")
+        return f"[{found[1]}]({link})"
 
-    source[0] = re.sub(r"\]\((?!\w+:|#)([^)]+)\)", turned, file.read_text("utf-8")) + source[0]
+    source[0] = re.sub(r"\[([^\]]*)\]\((?!\w+:|#)([^)]+)\)", turned, file.read_text("utf-8")) + source[0]
 
 
 def setup(app: Sphinx) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from stn_cli import Localiser
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.scorers import DenseScorer
+from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.geometry import normalised_to_pixels
 from stn_cli.media.cache import Letterbox, load_letterbox
 from stn_cli.media.scan import ImageFile
