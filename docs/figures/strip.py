@@ -1,6 +1,6 @@
-"""The strip of the front page: eight pictures of a folder with the boxes that were found, and the mean of all crops.
+"""The strip of the front page: eight pictures of a folder with the boxes that were found, and the mean of all crops of another.
 
-python docs/figures/strip.py sample_data/cups/images
+python docs/figures/strip.py sample_data/fish/images sample_data/cups/images
 """
 
 from __future__ import annotations
@@ -70,18 +70,25 @@ def strip(folder: Path, results: dict[str, Any], crops: list[Path]) -> Picture:
     return beside([np.concatenate(rows), mean_crop(crops)])
 
 
+def found(folder: Path, work: Path) -> tuple[dict[str, Any], list[Path]]:
+    """What a training with default settings finds in a folder: boxes.json, and the crops."""
+    stn_cli.train(folder, work / "run")
+    stn_cli.localise_source(folder, work / "run", work / "boxes", stn_cli.LocaliseOptions(crops=True))
+    return json.loads((work / "boxes" / "boxes.json").read_text("utf-8")), sorted((work / "boxes" / "crops").rglob("*.png"))
+
+
 def main() -> None:
-    """Train with default settings, localise, draw."""
+    """Train, localise, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("boxes", type=Path, help="folder of the eight")
+    parser.add_argument("mean", type=Path, help="folder of the mean crop")
     parser.add_argument("--out", type=Path, default=HERE / "strip.jpg")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        stn_cli.train(args.folder, work / "run")
-        stn_cli.localise_source(args.folder, work / "run", work / "boxes", stn_cli.LocaliseOptions(crops=True))
-        results = json.loads((work / "boxes" / "boxes.json").read_text("utf-8"))
-        picture = strip(args.folder, results, sorted((work / "boxes" / "crops").rglob("*.png")))
+        (results, _), (_, crops) = (
+            found(folder, Path(name, kind)) for kind, folder in (("boxes", args.boxes), ("mean", args.mean))
+        )
+        picture = strip(args.boxes, results, crops)
     cv2.imwrite(str(args.out), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
