@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench bench-check soak clean
+.PHONY: setup demo test lint bench bench-check soak docs clean
 
 setup: $(VENV)/.done
 
 $(VENV)/.done: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,dev,docs]"
 	touch $@
 
 demo: setup
@@ -34,8 +34,8 @@ test: setup
 	$(BIN)/python -m pytest -n auto -q
 
 lint: setup
-	$(BIN)/ruff check stn_cli tests benchmarks sample_data docs/figures
-	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data docs/figures
+	$(BIN)/ruff check stn_cli tests benchmarks sample_data docs
+	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -61,6 +61,11 @@ bench-check: setup
 # an hour; one part of it: make soak PARTS=kill
 soak: setup
 	$(BIN)/python -m benchmarks.soak $(PARTS) --page
+
+# the documentation site; a warning ends it
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs build/docs
+	@echo "The site:  build/docs/index.html"
 
 clean:
 	rm -rf demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

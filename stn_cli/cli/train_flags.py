@@ -39,7 +39,9 @@ Size = Annotated[str | None, typer.Option(help="LO-HI: side of the object as a s
 Imgsz = Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")]
 Margin = Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")]
 Steps = Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")]
-Finetune = Annotated[int | None, typer.Option(help="Triplet steps through the sampler.", show_default="40")]
+Finetune = Annotated[
+    int | None, typer.Option(help="Steps that lower the loss of the transformer's own crops.", show_default="40")
+]
 SearchImages = Annotated[
     int | None, typer.Option(help="Images that the search looks at; it labels them all.", show_default="160")
 ]

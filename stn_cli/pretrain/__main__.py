@@ -3,7 +3,7 @@
     python -m stn_cli.pretrain train0.npz train1.npz train2.npz --held-out val.npz --out FOLDER
 
 Shards of small labelled pictures (see `stn_cli.pretrain.pictures.load_shards`) -> FOLDER/encoder.safetensors. The same command goes on where
-it was stopped. The figures in `docs/encoder.md` are of this script.
+it was stopped. The figures in `docs/encoders.md` are of this script.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
     charts = [
         ("Search: triplet loss of rigid crops by size", series("search", "side", "loss", "loss"), "side, share of the image"),
         ("Regression: the transformer learns what the search found", regression, "step"),
-        ("Fine-tuning: triplet loss through the sampler", series("finetune", "step", "loss", "loss"), "step"),
+        ("Fine-tuning: loss of the transformer's own crops", series("finetune", "step", "loss", "loss"), "step"),
     ]
     drawn = [(title, figures.line_chart(lines, x_label, "loss")) for title, lines, x_label in charts]
     return [(title, svg) for title, svg in drawn if svg]

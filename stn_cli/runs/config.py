@@ -25,7 +25,7 @@ SEARCHES = ("auto", "rigid", "deformable")
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Every setting of a training; the defaults are the ones that the figures in the README were made with.
+    """Every setting of a training; the defaults are the ones that the figures in docs/benchmarks.md were made with.
 
     Attributes:
         encoder: `small`, `gradient`, a torchvision network, `dino_*`, or a folder that `stn-coloc pretrain` made.
@@ -39,7 +39,7 @@ class TrainConfig:
         imgsz: longer side at which images are looked at, pixels.
         margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
         steps: optimiser steps of the regression at most; it ends by itself when it has converged.
-        finetune: optimiser steps with the triplet loss through the sampler.
+        finetune: optimiser steps that lower the loss of the transformer's own crops.
         search_images: images that the search looks at, drawn at random; the others are labelled with what it found, and all are learnt from.
         batch: images per step.
         lr: base learning rate.

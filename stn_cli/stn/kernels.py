@@ -49,14 +49,14 @@ class Integer:
 
 
 class Bilinear:
-    """k(d) = max(0, 1 - |d|) (equation 5), with the sub-gradients of equation 7: -1 right of the pixel, 1 left of it and on it, 0 from 1 on."""
+    """`k(d) = max(0, 1 - |d|)` (equation 5); sub-gradients of equation 7: -1 right of the pixel, 1 left of it and on it, 0 from 1 on."""
 
     name = "bilinear"
     taps = 2
     normalised = False
 
     def weight(self, distance: Tensor) -> Tensor:
-        """max(0, 1 - |d|)."""
+        """`max(0, 1 - |d|)`."""
         slope = torch.where(distance > 0, 1 - distance, 1 + distance)
         return torch.where(distance.abs() < 1, slope, torch.zeros_like(distance))
 
@@ -84,7 +84,7 @@ class Bicubic:
 
 @dataclass(frozen=True)
 class Lanczos:
-    """k(d) = sinc(d) sinc(d / lobes) for |d| < lobes; normalised, so that a constant stays one.
+    """`k(d) = sinc(d) sinc(d / lobes)` for `|d| < lobes`; normalised, so that a constant stays one.
 
     Args:
         lobes: 2 or 3 are usual.

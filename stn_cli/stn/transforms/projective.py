@@ -85,7 +85,7 @@ class Projective(Transformation):
         return self._parts(theta)[0].norm(dim=-2)
 
     def unfolded(self, theta: Tensor) -> Tensor:
-        """|p| + |q| held below 1: the horizon stays outside the crop."""
+        """`|p| + |q|` held below 1: the horizon stays outside the crop."""
         linear, centre, perspective = self._parts(theta)
         total = perspective.abs().sum(-1, keepdim=True)
         factor = clamp_inward(total, 0.0, MOST_PERSPECTIVE) / total.detach().clamp(min=1e-12)

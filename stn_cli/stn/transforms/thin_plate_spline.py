@@ -18,7 +18,7 @@ FOLD_FREE = 0.2
 
 @dataclass(frozen=True)
 class ThinPlateSpline(ControlTransformation):
-    """T(x) = a + A x + sum_k w_k U(|x - c_k|) with U(r) = r^2 log r^2, through the control points.
+    """`T(x) = a + A x + sum_k w_k U(|x - c_k|)` with `U(r) = r^2 log r^2`, through the control points.
 
     Args:
         control: K, control points along a side; 4 gives the paper's 16.
