@@ -14,9 +14,9 @@ $(VENV)/.done: pyproject.toml
 
 demo: setup
 	rm -rf demo && mkdir demo
-	$(BIN)/stn-coloc train sample_data/fish/images --out demo/fish
-	$(BIN)/stn-coloc localise --model demo/fish --out demo/fish-boxes --overlay --crops
-	$(BIN)/stn-coloc evaluate demo/fish-boxes/boxes.json sample_data/fish/boxes.json
+	$(BIN)/stn-coloc train sample_data/pelicans/images --out demo/pelicans
+	$(BIN)/stn-coloc localise --model demo/pelicans --out demo/pelicans-boxes --overlay --crops
+	$(BIN)/stn-coloc evaluate demo/pelicans-boxes/boxes.json sample_data/pelicans/boxes.json
 	$(BIN)/stn-coloc train sample_data/cups/images --out demo/cups
 	$(BIN)/stn-coloc localise --model demo/cups --out demo/cups-boxes --overlay --crops
 	$(BIN)/stn-coloc evaluate demo/cups-boxes/boxes.json sample_data/cups/boxes.json
@@ -26,8 +26,8 @@ demo: setup
 	$(BIN)/stn-coloc track sample_data/clip/cup.mp4 --out demo/cup-track --video
 	$(BIN)/stn-coloc evaluate demo/cup-track/tracks.json sample_data/clip/boxes.json
 	@echo
-	@echo "The reports:   demo/fish/report.html   demo/cups/report.html   demo/digits/report.html"
-	@echo "The pictures:  demo/fish-boxes/overlay/   demo/cups-boxes/overlay/"
+	@echo "The reports:   demo/pelicans/report.html   demo/cups/report.html   demo/digits/report.html"
+	@echo "The pictures:  demo/pelicans-boxes/overlay/   demo/cups-boxes/overlay/"
 	@echo "The video:     demo/cup-track/video.mp4"
 
 test: setup
