@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from stn_cli.jobs.localise import LocaliseSummary
 
 
-Source = Annotated[
+ImageSource = Annotated[
     list[str] | None,
     typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")]
 BoxFormats = Annotated[str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results.")]
-Crops = Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")]
+ImageCrops = Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")]
 CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
 
 
 def localise(
-    source: Source = None,
+    source: ImageSource = None,
     model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path(RUN),
     out: Annotated[Path | None, out_folder(BOXES)] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     min_score: MinScore = 0.0,
     format: BoxFormats = "",
-    crops: Crops = False,
+    crops: ImageCrops = False,
     crop_size: CropSize = 256,
     overlay: Overlay = False,
     device: Device = None,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stn_cli.jobs.track import TrackSummary
 
 
-Source = Annotated[
+VideoArgument = Annotated[
     list[str],
     typer.Argument(metavar="VIDEO", help="Video file, folder of frames, the frames themselves, or a camera's number."),
 ]
@@ -43,21 +43,21 @@ Init = Annotated[
 Objects = Annotated[int, typer.Option(help="How many objects to follow at the same time, at most.")]
 EncoderName = Annotated[str, typer.Option(help="Where there is no run: small, gradient, a torchvision network, ...")]
 Stride = Annotated[int, typer.Option("--vid-stride", help="Take every Nth frame.")]
-Start = Annotated[float, typer.Option(help="Where in the video to begin, seconds.")]
-End = Annotated[float | None, typer.Option(help="Where in the video to end, seconds.", show_default="the end")]
+StartSeconds = Annotated[float, typer.Option(help="Where in the video to begin, seconds.")]
+EndSeconds = Annotated[float | None, typer.Option(help="Where in the video to end, seconds.", show_default="the end")]
 FrameRate = Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.", show_default="25")]
 Online = Annotated[bool, typer.Option("--online", help="Write what each frame showed: fill no gaps, smooth nothing.")]
 TrackFormats = Annotated[
     str, typer.Option("--format", help="Formats besides JSON and MOTChallenge text, with commas: csv, coco.")
 ]
 FrameCrops = Annotated[bool, typer.Option("--crops", help="Cut the object out of each frame.")]
-Film = Annotated[bool, typer.Option("--video", help="Write the video with boxes, ids, scores and trails.")]
-Show = Annotated[bool, typer.Option("--show", help="Show the video with its boxes while they are found.")]
+FilmFlag = Annotated[bool, typer.Option("--video", help="Write the video with boxes, ids, scores and trails.")]
+ShowFlag = Annotated[bool, typer.Option("--show", help="Show the video with its boxes while they are found.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random numbers: the same seed, the same results.")]
 
 
 def track(
-    source: Source,
+    source: VideoArgument,
     model: Model = None,
     out: Annotated[Path | None, out_folder(TRACKS)] = None,
     overwrite: Overwrite = False,
@@ -65,15 +65,15 @@ def track(
     objects: Objects = 1,
     encoder: EncoderName = "small",
     vid_stride: Stride = 1,
-    start: Start = 0.0,
-    end: End = None,
+    start: StartSeconds = 0.0,
+    end: EndSeconds = None,
     fps: FrameRate = None,
     online: Online = False,
     min_score: MinScore = 0.0,
     format: TrackFormats = "",
     crops: FrameCrops = False,
-    video: Film = False,
-    show: Show = False,
+    video: FilmFlag = False,
+    show: ShowFlag = False,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,

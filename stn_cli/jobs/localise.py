@@ -32,9 +32,9 @@ from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
-BOXES = "boxes.json"
-NAMES = (BOXES, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
-PARTIAL = 20_000
+BOXES_FILE = "boxes.json"
+LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
+MOST_PARTIAL_IMAGES = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
 
 
@@ -145,7 +145,7 @@ def localise_source(
         localiser = Localiser.load(run, device)
         found = Scan(read_images(Path(run)), []) if source is None else scan(source)
         folders, beside = places_of(source, found)
-        results = Results(folder, "localise", NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
+        results = Results(folder, "localise", LOCALISE_NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
         if resume and not results.has_begun():
             return _nothing_left(results, begun)
         require_images(found, source if source is not None else run)
@@ -167,7 +167,7 @@ def _nothing_left(results: Results, begun: float) -> LocaliseSummary:
     if not results.finished:
         why = "its results are whole" if results.replaces else "nothing was begun"
         raise CheckpointError("nothing to resume", results.folder, why, "Start without --resume")
-    records = read_coco(results.folder / BOXES)
+    records = read_coco(results.folder / BOXES_FILE)
     scores = [found.score for record in records for found in record.objects]
     return LocaliseSummary(
         results.folder,
@@ -219,7 +219,7 @@ class _Localising:
                 raise InputError("no image could be used", todo=reasons(summary.skipped))
             return summary
         except BaseException as error:
-            if results.keep and len(journal.names) <= PARTIAL:
+            if results.keep and len(journal.names) <= MOST_PARTIAL_IMAGES:
                 with suppress(Exception):  # a finished file of what was found so far
                     self._write(journal, done)
             if isinstance(error, ColocError) and results.keep and not error.todo:
@@ -243,7 +243,7 @@ class _Localising:
             journal.close()
             what = "the images are not those of the unfinished results"
             raise CheckpointError(what, out, None, "Name the same SOURCE, or use --overwrite")
-        for name in (BOXES, *(name for name, _ in FORMATS.values()), SKIPPED):
+        for name in (BOXES_FILE, *(name for name, _ in FORMATS.values()), SKIPPED):
             (self.work / name).unlink(missing_ok=True)  # of what was found so far, and perhaps not asked for any more
         return journal
 
@@ -252,7 +252,7 @@ class _Localising:
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
         formats = [FORMATS[name] for name in self.options.formats if name != "coco"]
         info = about(self.localiser.run, "exif-applied")
-        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES, info)]
+        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info)]
         makers += [partial(kind, self.work / name) for name, kind in formats]
         write_all(makers, _counted(journal, summary))
         write_skipped(self.work, summary.skipped)

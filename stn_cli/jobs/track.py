@@ -35,10 +35,10 @@ from stn_cli.tracking.session import Session
 from stn_cli.tracking.settings import FINISH
 from stn_cli.tracking.smooth import refine
 
-TRACKS, MOT, ROWS = "tracks.json", "tracks.txt", "tracks.csv"
+TRACKS_FILE, MOT, ROWS = "tracks.json", "tracks.txt", "tracks.csv"
 VIDEOS = tuple(dict.fromkeys(f"{VIDEO}.{encoding.container}" for encoding in ENCODINGS))
-NAMES = (TRACKS, MOT, ROWS, COCO, FRAMES, CROPS, *VIDEOS)
-PARTIAL = 5_000
+TRACK_NAMES = (TRACKS_FILE, MOT, ROWS, COCO, FRAMES, CROPS, *VIDEOS)
+MOST_PARTIAL_FRAMES = 5_000
 """Frames up to which those of a call that was stopped are settled and smoothed, too: that takes less than a second."""
 
 
@@ -102,7 +102,7 @@ def track_source(
         if options.init is not None:
             session.on_frame(options.init)
         sources, beside = _places(source, video)
-        results = Results(folder, "track", NAMES, sources, [*session.used(), *beside], overwrite=overwrite)
+        results = Results(folder, "track", TRACK_NAMES, sources, [*session.used(), *beside], overwrite=overwrite)
         job = _Tracking(session, results)
         if options.show and not has_screen():
             raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
@@ -111,8 +111,8 @@ def track_source(
             seen = f"What was seen in {counted(summary.frames, 'frame')} is in"
             if results.replaces:  # which stay: a part is no substitute for them
                 results.keep = True
-                stop.check(f"{seen} {work / TRACKS}; the earlier results are as they were")
-        stop.check(f"{seen} {folder / TRACKS}")
+                stop.check(f"{seen} {work / TRACKS_FILE}; the earlier results are as they were")
+        stop.check(f"{seen} {folder / TRACKS_FILE}")
     summary.seconds = time.monotonic() - begun
     summary.notes[:0] = video.notes
     return summary
@@ -160,7 +160,7 @@ class _Tracking:
         stop = self.session.stop
         if stop.signum:
             self.session.reporter.stage("finish", None)
-        if not stop.signum or len(frames) <= PARTIAL:
+        if not stop.signum or len(frames) <= MOST_PARTIAL_FRAMES:
             with suppress(Interrupted):  # then as they were seen
                 frames = self._settled(frames)
         frames = _renumbered(frames)
@@ -186,7 +186,7 @@ class _Tracking:
         try:
             for shown, pixels in follow_several(session) if self.options.objects > 1 else follow_one(session, work):
                 if stream is None:  # a call that was stopped before its first frame leaves nothing
-                    stream = TracksStream(work / TRACKS, self._info(), self._facts(session.video.info.frames))
+                    stream = TracksStream(work / TRACKS_FILE, self._info(), self._facts(session.video.info.frames))
                     self.results.keep = True
                 frames.append(_above(shown, self.options.min_score))
                 stream.add(frames[-1])
@@ -223,7 +223,7 @@ class _Tracking:
         count = known if known is not None else (frames[-1].frame + 1 if frames else 0)
         whole = not self.session.stop.signum or self.session.video.info.live  # a camera has no end but a signal
         makers: list[Callable[[], Writer[TrackedFrame]]] = [
-            lambda: TracksWriter(work / TRACKS, self._info(), self._facts(count), complete=whole),
+            lambda: TracksWriter(work / TRACKS_FILE, self._info(), self._facts(count), complete=whole),
             lambda: MotWriter(work / MOT),
         ]
         if "csv" in self.options.formats:

@@ -27,9 +27,9 @@ from stn_cli.outputs.manifest import (
 
 JOURNAL = "records.jsonl"
 """What a call goes on from; it serves no purpose when the results are whole."""
-WHOLE, CLEARED = ".whole", ".cleared"
+WHOLE_STEP, CLEARED_STEP = ".whole", ".cleared"
 """Files in `unfinished` that say which steps are done."""
-OWN = frozenset([STAGING_MARKER, MANIFEST, JOURNAL, WHOLE, CLEARED])
+NO_RESULTS = frozenset([STAGING_MARKER, MANIFEST, JOURNAL, WHOLE_STEP, CLEARED_STEP])
 """Files in `unfinished` that are no results."""
 
 
@@ -43,7 +43,7 @@ def is_moving(folder: Path) -> bool:
         True where `go_on_moving` has something to do.
     """
     staging = folder / STAGING
-    return is_staging(staging) and any((staging / step).is_file() for step in (WHOLE, CLEARED))
+    return is_staging(staging) and any((staging / step).is_file() for step in (WHOLE_STEP, CLEARED_STEP))
 
 
 def put_in_place(folder: Path, command: str) -> None:
@@ -58,13 +58,13 @@ def put_in_place(folder: Path, command: str) -> None:
         OSError: they cannot be moved.
     """
     staging = folder / STAGING
-    new = {name: Facts.of(staging / name) for name in _written(staging) if name not in OWN}
+    new = {name: Facts.of(staging / name) for name in _written(staging) if name not in NO_RESULTS}
     old = read_manifest(folder)
     for name in new:
         if os.path.lexists(folder / name) and not old.is_own(folder, name):
             raise FileExistsError(17, f"'{printable(name)}' has come in the way")
     write_manifest(staging / MANIFEST, command, new)
-    (staging / WHOLE).touch()
+    (staging / WHOLE_STEP).touch()
     go_on_moving(folder)
 
 
@@ -84,10 +84,10 @@ def _written(staging: Path) -> list[str]:
 def go_on_moving(folder: Path) -> None:
     """Put whole results in their place, from whichever step a call was stopped at."""
     staging = folder / STAGING
-    if (staging / WHOLE).is_file():
+    if (staging / WHOLE_STEP).is_file():
         remove_written(folder, read_manifest(folder))
-        os.replace(staging / WHOLE, staging / CLEARED)
-    _move_into(staging, folder, OWN)
+        os.replace(staging / WHOLE_STEP, staging / CLEARED_STEP)
+    _move_into(staging, folder, NO_RESULTS)
     if (staging / MANIFEST).is_file():
         os.replace(staging / MANIFEST, folder / MANIFEST)
     _sync_folder(folder)
@@ -108,7 +108,7 @@ def _move_into(source: Path, target: Path, left: frozenset[str] = frozenset()) -
             raise FileExistsError(17, f"'{printable(name)}' has come in the way")
 
 
-def check_plain(staging: Path) -> None:
+def check_plain_files(staging: Path) -> None:
     """See that a folder that is gone on with holds plain files and folders only: it may come from a stranger.
 
     Raises:

@@ -26,7 +26,7 @@ from stn_cli.outputs.manifest import (
     read_manifest,
     renew_manifest,
 )
-from stn_cli.outputs.moving import check_plain, files_below, go_on_moving, is_moving, put_in_place
+from stn_cli.outputs.moving import check_plain_files, files_below, go_on_moving, is_moving, put_in_place
 from stn_cli.outputs.places import Place
 from stn_cli.runtime.stopping import finishing
 
@@ -116,7 +116,7 @@ class Results:
                 todo = f"{todo} another --out" if made_by == self.command else "Choose another --out"
                 raise OutputError(f"an unfinished {made_by} is there", self.staging, None, todo)
             if self.resume:
-                check_plain(self.staging)
+                check_plain_files(self.staging)
         if entries and not (self.overwrite or self.resume):
             raise OutputError("output folder is not empty", self.folder, None, "Use --overwrite, or another --out")
         self.replaces = bool(manifest.files)

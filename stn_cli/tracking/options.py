@@ -11,7 +11,7 @@ from stn_cli.records import PixelBox
 
 TRACK_FORMATS = ("csv", "coco")
 MOST_OBJECTS = 1000
-MOST_SEED = 2**63 - 1
+MOST_TRACK_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class TrackOptions:
                 raise UsageError("unknown --format", name, f"known: {', '.join(TRACK_FORMATS)}")
         if not 1 <= self.objects <= MOST_OBJECTS:
             raise UsageError(f"--objects must be 1 to {MOST_OBJECTS}", self.objects)
-        if not 0 <= self.seed <= MOST_SEED:
-            raise UsageError(f"--seed must be 0 to {MOST_SEED}", self.seed)
+        if not 0 <= self.seed <= MOST_TRACK_SEED:
+            raise UsageError(f"--seed must be 0 to {MOST_TRACK_SEED}", self.seed)
         if not 0 <= self.min_score <= 1:
             raise UsageError("--min-score must be 0 to 1", self.min_score)
         if self.init is not None and not self._is_box(self.init):

@@ -111,7 +111,7 @@ def standard(values: Map) -> Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SalientPart:
     """A connected part of a map.
 
     Attributes:
@@ -125,7 +125,7 @@ class Part:
     contrast: float
 
 
-def parts_of(values: Map) -> list[Part]:
+def parts_of(values: Map) -> list[SalientPart]:
     """The parts of a map that stand out most, at any threshold.
 
     Args:
@@ -150,8 +150,8 @@ def parts_of(values: Map) -> list[Part]:
             contrast = (inside - _ring_mean(values, x, y, bw, bh, SALIENCY.part_ring)) / float(values.std() + 1e-6)
             touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1
             box = x / w, y / h, (x + bw) / w, (y + bh) / h
-            found.append(Part(box, labels == number, contrast * (SALIENCY.at_border if touches else 1.0)))
-    kept: list[Part] = []
+            found.append(SalientPart(box, labels == number, contrast * (SALIENCY.at_border if touches else 1.0)))
+    kept: list[SalientPart] = []
     for part in sorted(found, key=lambda p: -p.contrast):
         if all(overlap(part.box, other.box) < SALIENCY.same for other in kept):
             kept.append(part)
@@ -182,7 +182,7 @@ def _ring_mean(values: Map, x: int, y: int, bw: int, bh: int, reach: float) -> f
     return float((around.sum() - inside.sum()) / max(1, around.size - inside.size))
 
 
-def cut_out(frame: Pixels, part: Part) -> tuple[float, float, float, float] | None:
+def cut_out(frame: Pixels, part: SalientPart) -> tuple[float, float, float, float] | None:
     """The outline of the object that a part belongs to, by GrabCut.
 
     Args:

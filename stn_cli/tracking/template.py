@@ -17,7 +17,7 @@ from stn_cli.geometry import box_iou, boxes_around
 from stn_cli.tracking.settings import LEARNING, TEMPLATE
 from stn_cli.tracking.view import View
 
-TINY = 1e-30
+LEAST_CURVATURE = 1e-30
 
 
 class Template:
@@ -118,11 +118,11 @@ class Template:
         rz = r @ z
         for _ in range(TEMPLATE.steps):
             q = normal @ p
-            step = rz / (p @ q).clamp(min=TINY)
+            step = rz / (p @ q).clamp(min=LEAST_CURVATURE)
             x, r = x + step * p, r - step * q
             z, before = self._precondition(r), rz
             rz = r @ z
-            p = z + rz / before.clamp(min=TINY) * p
+            p = z + rz / before.clamp(min=LEAST_CURVATURE) * p
         self._weights = x
         self._improved += 1
 

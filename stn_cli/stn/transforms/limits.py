@@ -15,7 +15,7 @@ from stn_cli.stn.base_grid import base_grid
 if TYPE_CHECKING:
     from stn_cli.stn.transforms.transformation import Transformation
 
-OUTLINE = 9
+POINTS_ALONG = 9
 """Points along a side of the crop that are looked at."""
 
 
@@ -27,9 +27,9 @@ def points_within(transform: Transformation, theta: Tensor) -> Tensor:
         theta: gives the type and the device.
 
     Returns:
-        (OUTLINE ** dims, dims) target points.
+        (POINTS_ALONG ** dims, dims) target points.
     """
-    base = base_grid((OUTLINE,) * transform.dims, device=theta.device, dtype=theta.dtype)
+    base = base_grid((POINTS_ALONG,) * transform.dims, device=theta.device, dtype=theta.dtype)
     return base.view(-1, transform.dims)
 
 
@@ -43,7 +43,7 @@ def points_around(transform: Transformation, theta: Tensor) -> Tensor:
     Returns:
         (N, dims) target points.
     """
-    ticks = torch.linspace(-1, 1, OUTLINE, device=theta.device, dtype=theta.dtype)
+    ticks = torch.linspace(-1, 1, POINTS_ALONG, device=theta.device, dtype=theta.dtype)
     base = torch.stack(torch.meshgrid(*[ticks] * transform.dims, indexing="ij"), -1).view(-1, transform.dims)
     return base[(base.abs() == 1).any(-1)]
 
