@@ -1,4 +1,4 @@
-"""Docstrings: their examples run, and in the rooms of the search no public function leaves its arguments unsaid."""
+"""Docstrings: their examples run, and in the rooms of the search and of the training no public function leaves its arguments unsaid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "stn_cli"
 WITH_EXAMPLES = [p.relative_to(ROOT) for p in sorted(PACKAGE.rglob("*.py")) if ">>> " in p.read_text(encoding="utf-8")]
-ROOMS = ("coloc/search", "coloc/score", "encoders")
+ROOMS = ("coloc/search", "coloc/score", "coloc/model", "coloc/train", "encoders", "pretrain")
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=str)

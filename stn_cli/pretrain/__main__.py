@@ -22,7 +22,11 @@ from stn_cli.runtime.device import pick_device
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train classifier, then objectness, then write the weights."""
+    """Train classifier, then objectness, then write the weights.
+
+    Args:
+        arguments: of the command line; those of the process when left out.
+    """
     parser = argparse.ArgumentParser(prog="python -m stn_cli.pretrain", description=__doc__)
     parser.add_argument("shards", nargs="+", type=Path)
     parser.add_argument("--held-out", type=Path, required=True)

@@ -136,7 +136,16 @@ def train_objectness(
 
 
 def box_cells(boxes: Tensor, affine: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which cells of views lie in the boxes of their pictures: boxes (B, 4), view to picture (B, 2, 3) -> (B, h, w) of 0 and 1."""
+    """Which cells of views lie in the boxes of their pictures.
+
+    Args:
+        boxes: (B, 4) normalised.
+        affine: (B, 2, 3) from a view to its picture.
+        size: (h, w) of the views' cells.
+
+    Returns:
+        (B, h, w) of 0 and 1.
+    """
     grid = F.affine_grid(affine, [len(boxes), 1, *size], align_corners=False)  # (B, h, w, 2) in the picture
     low, high = boxes[:, None, None, :2], boxes[:, None, None, 2:]
     return ((grid > low) & (grid < high)).all(-1).float()

@@ -49,6 +49,9 @@ class Pictures:
 def load_shards(paths: Sequence[Path]) -> Pictures:
     """Read .npz shards: `blob` encoded pictures one after the other, `offset` (N + 1,) where each begins, `label` (N,).
 
+    Args:
+        paths: of the shards.
+
     Raises:
         InputError: a file is missing or no such shard.
     """
@@ -124,6 +127,10 @@ def random_views(
 
 
 def standardise(images: Tensor) -> Tensor:
-    """Images in [0, 1] as networks want them, by ImageNet's mean and spread."""
+    """Images as networks want them, by ImageNet's mean and spread.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+    """
     mean, std = images.new_tensor(MEAN).view(3, 1, 1), images.new_tensor(STD).view(3, 1, 1)
     return (images - mean) / std

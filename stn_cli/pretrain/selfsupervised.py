@@ -216,7 +216,15 @@ def matching_cells(
 
 
 def vicreg(x: Tensor, y: Tensor) -> Tensor:
-    """Invariance, variance and covariance of two sets of embeddings (N, D), equations 1 to 6 of the paper."""
+    """Invariance, variance and covariance of two sets of embeddings, equations 1 to 6 of the paper.
+
+    Args:
+        x: (N, D) of one view of each picture.
+        y: (N, D) of the other.
+
+    Returns:
+        A scalar.
+    """
     alike = F.mse_loss(x, y)
     varied, apart = x.new_zeros(()), x.new_zeros(())
     for z in (x, y):

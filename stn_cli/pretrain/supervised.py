@@ -161,7 +161,11 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def decayed(model: nn.Module) -> list[dict[str, Any]]:
-    """Parameters of an optimiser: only matrices and kernels decay."""
+    """Parameters of an optimiser: only matrices and kernels decay.
+
+    Args:
+        model: whose parameters they are.
+    """
     held = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": [p for p in model.parameters() if p.ndim >= 2]}, {"params": held, "weight_decay": 0.0}]
 
@@ -208,7 +212,12 @@ def _quarters(split: tuple[int, int], scale: int) -> list[tuple[slice, slice]]:
 
 
 def mosaic(pictures: Tensor, g: torch.Generator) -> Mosaic:
-    """Views of pictures (4 B, 3, S, S), laid out by four; what is over of a multiple of four is left out."""
+    """Views of pictures, laid out by four.
+
+    Args:
+        pictures: (4 B, 3, S, S) in [0, 1]; what is over of a multiple of four is left out.
+        g: decides how.
+    """
     each = len(pictures) // 4
     side = MOSAIC_SIDES[int(torch.randint(len(MOSAIC_SIDES), (1,), generator=g))]
     low, high = MARGIN // 16, (side - MARGIN) // 16
@@ -225,7 +234,16 @@ def mosaic(pictures: Tensor, g: torch.Generator) -> Mosaic:
 
 
 def cutmix(images: Tensor, target: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Lay a window of each image's neighbour in the batch over it, and mix the targets by area."""
+    """Lay a window of each image's neighbour in the batch over it, and mix the targets by area.
+
+    Args:
+        images: (B, 3, H, W).
+        target: (B, classes).
+        g: decides which window.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
     h, w = images.shape[-2:]
     share = 1 - float(torch.rand((), generator=g))
     bh, bw = int(h * (1 - share) ** 0.5), int(w * (1 - share) ** 0.5)
@@ -239,7 +257,13 @@ def cutmix(images: Tensor, target: Tensor, g: torch.Generator) -> tuple[Tensor, 
 
 @torch.inference_mode()
 def top1(model: Classifier, pictures: Pictures, batch: int = 256) -> float:
-    """Share of pictures whose class is the features' highest logit."""
+    """Share of pictures whose class is the features' highest logit.
+
+    Args:
+        model: the classifier.
+        pictures: with their labels, where the model is.
+        batch: pictures at once.
+    """
     model.eval()
     right = torch.zeros((), device=pictures.labels.device)
     for index in torch.arange(len(pictures), device=pictures.labels.device).split(batch):

@@ -147,5 +147,12 @@ def _number(facts: dict[str, Any], name: str) -> float:
 
 
 def in_words(kind: str) -> str:
-    """What the object was taken for by a kind of scorer, for people."""
+    """What the object was taken for, for people.
+
+    Args:
+        kind: of the scorer.
+
+    >>> in_words("rigid")
+    'rigid (one layout in all images)'
+    """
     return WORDS.get(kind, DEFORMABLE)

@@ -102,7 +102,15 @@ class ImageLocalisation(nn.Module):
 
 
 def cells_inside(rectangles: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cells of a map whose centre lies in the image, those along its middle where it is thinner than a cell: (B, 4) -> (B, h, w)."""
+    """Cells of a map whose centre lies in the image, those along its middle where it is thinner than a cell.
+
+    Args:
+        rectangles: (B, 4) the images' outlines on their letterboxes.
+        size: (h, w) of the map.
+
+    Returns:
+        (B, h, w) of bool.
+    """
     h, w = size
     x = index_to_normalised(torch.arange(w, device=rectangles.device, dtype=rectangles.dtype), w)
     y = index_to_normalised(torch.arange(h, device=rectangles.device, dtype=rectangles.dtype), h)
@@ -113,7 +121,15 @@ def cells_inside(rectangles: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def options_for(transform: str, boxes: Tensor) -> dict[str, float]:
-    """Options of a transformation for objects at boxes (M, 4): the scale, where it is fixed, is theirs."""
+    """Options of a transformation for objects of a size.
+
+    Args:
+        transform: its name.
+        boxes: (M, 4) of the objects.
+
+    Returns:
+        The objects' scale where the transformation has a fixed one; else nothing.
+    """
     if transform not in ("fixed_attention", "euclidean"):
         return {}
     half = (boxes[..., 2:] - boxes[..., :2]) / 2
@@ -223,14 +239,29 @@ def predict(
 
 
 def window_of(crops: Crops) -> Tensor:
-    """The upright windows (B, R, 2, 3) around crops in which the next level looks."""
+    """The upright windows in which the next level looks.
+
+    Args:
+        crops: R of each of B images, by the last level.
+
+    Returns:
+        (B, R, 2, 3) from a window to the letterbox, without gradients.
+    """
     box = crops.detach().boxes()
     half = ((box[..., 2:] - box[..., :2]) / 2).amax(-1, keepdim=True).clamp(1e-3, 1.0)
     return diagonal((FINDER.context * half).expand(*half.shape[:-1], 2), crops.detach().centres())
 
 
 def look_through(scene: Scene, windows: Tensor) -> Scene:
-    """What windows (B, R, 2, 3) show at full resolution: B R square images."""
+    """What windows show at full resolution.
+
+    Args:
+        scene: B images.
+        windows: (B, R, 2, 3) from a window to the letterbox.
+
+    Returns:
+        B R square images; the outlines are those of the whole images, as seen from the windows.
+    """
     crops = Crops(Attention(), windows)
     scale, shift = windows[..., 0, 0, None], windows[..., 2]
     corners = (scene.rectangles[:, None].unflatten(-1, (2, 2)) - shift[..., None, :]) / scale[..., None]

@@ -66,7 +66,11 @@ def _localisations(letterboxes: Sequence[Letterbox], crops: Crops, scores: Tenso
 
 
 def best_apart(objects: Sequence[Localisation]) -> tuple[Localisation, ...]:
-    """Objects by falling score, without those that lie on a better one."""
+    """Objects by falling score, without those that lie on a better one.
+
+    Args:
+        objects: of one image.
+    """
     kept: list[Localisation] = []
     for found in sorted(objects, key=lambda o: -o.score):
         if all(overlap(found.box, other.box) <= SAME_OBJECT for other in kept):
@@ -75,7 +79,12 @@ def best_apart(objects: Sequence[Localisation]) -> tuple[Localisation, ...]:
 
 
 def scored_at_least(record: ImageRecord, least: float) -> ImageRecord:
-    """The same image, with those objects only whose score is at least `least`."""
+    """The same image, with its better objects only.
+
+    Args:
+        record: an image.
+        least: score that an object must have.
+    """
     kept = tuple(found for found in record.objects if found.score >= least)
     return ImageRecord(record.file, record.width, record.height, kept)
 

@@ -39,6 +39,10 @@ def agreement(context: Context, state: RunState, number: int, depth: int | None 
 def probe(context: Context, kind: Kind) -> Tensor:
     """Some images of the set, enough to see how a finder does: of more than the search looked at, random ones that hold an object.
 
+    Args:
+        context: `cache`, `config.search_images` and `config.seed` are used.
+        kind: where the search believes in objects.
+
     Returns:
         Indices (n,) in rising order, always the same ones.
     """

@@ -161,7 +161,16 @@ class Augmenter:
         return Placement(linear, centre - (linear @ moved[..., None])[..., 0], zoom, turn)
 
     def tint(self, images: Tensor, g: torch.Generator, jitter: float = 1.0) -> Tensor:
-        """Images (B, 3, h, w) in [0, 1] in another light: brightness, each channel's strength, and what is added to all."""
+        """Show images in another light: brightness, each channel's strength, and what is added to all.
+
+        Args:
+            images: (B, 3, h, w) in [0, 1].
+            g: decides.
+            jitter: share of the full random changes.
+
+        Returns:
+            (B, 3, h, w) in [0, 1].
+        """
         n, most = len(images), AUGMENTATION.colour * jitter
         gain = 1 + most * (self._uniform(g, n, 1, 1, 1) + 0.5 * self._uniform(g, n, 3, 1, 1))
         return (images * gain + 0.5 * most * self._uniform(g, n, 1, 1, 1)).clamp(0, 1)
@@ -217,12 +226,27 @@ def _corners(rectangles: Tensor) -> Tensor:
 
 
 def turning(kind: Kind) -> float:
-    """How far pictures are turned at random, radians: all around where the search found objects at all angles, else a little."""
+    """How far pictures are turned at random: all around where the search found objects at all angles, else a little.
+
+    Args:
+        kind: whose angles count.
+
+    Returns:
+        The largest turn, radians.
+    """
     angles = kind.angles[kind.present] if bool(kind.present.any()) else kind.angles
     steady = torch.hypot(angles.cos().mean(), angles.sin().mean())
     return math.pi if float(steady) < AUGMENTATION.steady else AUGMENTATION.turn
 
 
 def dice(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step: they depend on the seed and the step alone, so that a resumed run draws the same."""
+    """The random numbers of one step: they depend on the seed and the step alone, so that a resumed run draws the same.
+
+    Args:
+        seed: of the training.
+        step: its number, from 0.
+
+    Returns:
+        A generator on the CPU.
+    """
     return torch.Generator().manual_seed((seed * SEED_STRIDE + step * 7919 + 1) % (2**63))

@@ -48,6 +48,10 @@ def check_state(state: dict[str, Any], config: TrainConfig, images: int) -> None
 def check_optimiser(saved: object, optimiser: torch.optim.Optimizer) -> None:
     """See that a saved optimiser's state is one of an optimiser like this one.
 
+    Args:
+        saved: the state, of any origin.
+        optimiser: that is to take it.
+
     Raises:
         ValueError: it is not.
     """

@@ -53,7 +53,12 @@ class Context:
         say_how_to_go_on(self.results, self.stop, state.stage)
 
     def enter(self, state: RunState, stage: str) -> None:
-        """Begin a stage, and save."""
+        """Begin a stage, and save.
+
+        Args:
+            state: of the training.
+            stage: its name.
+        """
         state.enter(stage)
         self.save(state)
 

@@ -23,6 +23,10 @@ from stn_cli.media.cache import Cache
 def finetune(context: Context, state: RunState) -> None:
     """Train the last level of one finder by its own crops; the weights of before are kept where the objective did not fall.
 
+    Args:
+        context: what the training works with.
+        state: where it stands.
+
     Raises:
         DivergedError: a loss or a gradient is not finite.
         Interrupted: a signal came; the state is saved.
@@ -95,7 +99,15 @@ def finetune_loss(localisation: ImageLocalisation, scorer: Scorer, sample: Sampl
 
 @torch.no_grad()
 def objective(context: Context, state: RunState) -> float:
-    """The triplet objective of a finder's first crops over some images, with the same random patches every time."""
+    """The triplet objective of a finder's first crops over some images, with the same random patches every time.
+
+    Args:
+        context: what the training works with.
+        state: where it stands.
+
+    Returns:
+        The loss, without the anchor.
+    """
     index = probe(context, state.kind)
     crops = predict(state.finder, context.cache, context.device, index)[:, :1]
     scene = Scene.of(context.cache, index, context.device)

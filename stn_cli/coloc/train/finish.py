@@ -24,6 +24,10 @@ FEW = 10
 def calibrate_scores(context: Context, state: RunState) -> list[Calibration]:
     """Fit the scores of every kind, and say what is suspicious about its boxes.
 
+    Args:
+        context: what the training works with.
+        state: where it stands.
+
     Returns:
         A calibration for each kind; scores stay low where there may be no common object.
     """

@@ -33,7 +33,12 @@ def make_optimiser(transformer: SpatialTransformer, config: TrainConfig, share: 
 
 
 def set_rate(optimiser: torch.optim.Optimizer, share: float) -> None:
-    """Let every group of an optimiser learn at a share of its highest rate."""
+    """Let every group of an optimiser learn at a share of its highest rate.
+
+    Args:
+        optimiser: of `make_optimiser`.
+        share: 0 to 1.
+    """
     for group in optimiser.param_groups:
         group["lr"] = group["full"] * share
 

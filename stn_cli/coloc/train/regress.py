@@ -22,6 +22,10 @@ from stn_cli.stn.localisation import Seen
 def regress(context: Context, state: RunState) -> None:
     """Train one level of one finder, until it agrees with the search or the steps are done.
 
+    Args:
+        context: what the training works with.
+        state: where it stands.
+
     Raises:
         DivergedError: a loss or a gradient is not finite.
         Interrupted: a signal came; the state is saved.
@@ -107,7 +111,16 @@ def _smooth(value: Tensor, wanted: Tensor) -> Tensor:
 
 
 def shape_error(transform: Transformation, shape: Tensor, wanted: Tensor) -> Tensor:
-    """Smooth absolute error of shapes (B, k), averaged over what they hold but angles: (B,)."""
+    """Smooth absolute error of shapes, averaged over what they hold but angles.
+
+    Args:
+        transform: whose shapes they are.
+        shape: (B, k).
+        wanted: (B, k).
+
+    Returns:
+        (B,); 0 where a shape is an angle alone, or nothing.
+    """
     kept = [i for i in range(shape.shape[1]) if i != transform.angle]
     if not kept:
         return shape.sum(1) * 0
@@ -115,7 +128,18 @@ def shape_error(transform: Transformation, shape: Tensor, wanted: Tensor) -> Ten
 
 
 def turn_error(vector: Tensor, angle: Tensor) -> Tensor:
-    """Squared distance of vectors (B, 2) from (cos, sin) of angles (B,): unlike the angle's own error it is smooth all around."""
+    """Squared distance of a vector from (cos, sin) of an angle: unlike the angle's own error it is smooth all around.
+
+    Args:
+        vector: (B, 2) of any length.
+        angle: (B,) radians.
+
+    Returns:
+        (B,).
+
+    >>> turn_error(torch.tensor([[1.0, 0.0]]), torch.tensor([0.0]))
+    tensor([0.])
+    """
     return (vector - torch.stack([angle.cos(), angle.sin()], -1)).square().sum(-1)
 
 

@@ -26,6 +26,9 @@ from stn_cli.runs.folder import read_images
 def check_resumable(results: Results) -> None:
     """See that what is unfinished in a run folder can be gone on with.
 
+    Args:
+        results: the run folder.
+
     Raises:
         CheckpointError: it was stopped before its first state.
     """

@@ -16,6 +16,10 @@ from stn_cli.coloc.train.state import RunState
 def search(context: Context, state: RunState) -> None:
     """Find the objects of the set, and make a finder for each kind of them.
 
+    Args:
+        context: what the training works with.
+        state: where it stands.
+
     Raises:
         Interrupted: a signal came; the search is begun anew when the run is gone on with.
     """

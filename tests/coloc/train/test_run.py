@@ -79,6 +79,29 @@ def test_a_resumed_run_ends_bit_equal(trained: Trained, tmp_path: Path, stage: s
     assert logs[0] == logs[1]
 
 
+# where a run was stopped at first, where it is stopped once more, and whether the search is lost by that
+STOPPED = [
+    ("in the search", ("search", 3), None, True),
+    ("in the regression", ("regression", 3), None, False),
+    ("twice in the search", ("search", 3), ("search", 2), True),
+    ("twice in the regression", ("regression", 3), ("regression", 6), False),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "anew"), [row[1:] for row in STOPPED], ids=[row[0] for row in STOPPED])
+def test_what_is_said_of_a_stopped_run_is_true(
+    trained: Trained, tmp_path: Path, first: tuple[str, int], second: tuple[str, int] | None, anew: bool
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted) as caught:
+        train(trained.images, run, TrainConfig(**QUICK), reporter=StopAt(*first))
+    if second:
+        with pytest.raises(Interrupted) as caught:
+            train(None, run, resume=True, reporter=StopAt(*second))
+    assert f"--resume -o {run}" in str(caught.value)
+    assert ("the search begins anew" in str(caught.value)) is anew
+
+
 def test_sigterm_ends_with_143(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(Interrupted) as caught:
         train(trained.images, tmp_path / "run", TrainConfig(**QUICK), reporter=StopAt("regression", 3, signal.SIGTERM))
