@@ -208,6 +208,18 @@ def video_reading() -> str:
     return markdown(["", *ways], rows) + source("video_reading", rows=("seeking", "stamps", "damage", "codecs"))
 
 
+def video_reading_speed() -> str:
+    sets = result("video_reading")["sets"]["speed"]
+    rows = []
+    for way in sets["h264"]:
+        cells = [
+            (f"{r['cpu_ms']:.2f}", f"{r['frames_per_second']:.0f}") for r in (sets[codec][way] for codec in ("h264", "mpeg4"))
+        ]
+        rows.append([way, *(cell for pair in cells for cell in pair)])
+    columns = ["", "H.264, ms of the processor", "frames/s", "MPEG-4, ms of the processor", "frames/s"]
+    return markdown(columns, rows) + source("video_reading", rows=("speed",))
+
+
 def _of(ways: Sequence[str], by: dict[str, Any]) -> list[Any]:
     return [by[way] for way in ways]
 
@@ -247,7 +259,7 @@ TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
         *(front, digits, photos, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
-        *(video, video_absent, video_several, video_speed, video_reading),
+        *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
