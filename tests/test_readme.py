@@ -16,7 +16,7 @@ from tests.conftest import QUICK, QUICK_FLAGS, ROOT
 
 TEXT = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.S | re.M)
-SHORTER = {"train": QUICK_FLAGS, "pretrain": ["--steps", "2", "--batch", "4"]}
+SHORTER = {"train": QUICK_FLAGS, "pretrain": ["--steps", "10", "--batch", "4"]}
 """What is added to a command so that it takes seconds; all else is as it is typed."""
 
 
