@@ -16,14 +16,14 @@ from tests.conftest import QUICK, QUICK_FLAGS, ROOT
 
 TEXT = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.S | re.M)
-SHORTER = {"train": QUICK_FLAGS, "pretrain": ["--steps", "10", "--batch", "4"]}
+SHORTER = {"train": QUICK_FLAGS, "pretrain": ["--steps", "10", "--batch", "8"]}
 """What is added to a command so that it takes seconds; all else is as it is typed."""
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the README takes for given: images, many images, a photograph, truth, a video."""
-    for name, count in (("images", 14), ("many-images", 8)):
+    for name, count in (("images", 14), ("many-images", 16)):
         (tmp_path / name).mkdir()
         for path in sorted((ROOT / "sample_data/cups/images").iterdir())[:count]:
             shutil.copy(path, tmp_path / name)  # copies: other tools follow no link out of the folder
