@@ -25,7 +25,7 @@ from stn_cli.cli.options import (
     one_or_all,
     out_folder,
 )
-from stn_cli.errors import InputError, UsageError, counted
+from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
@@ -82,30 +82,24 @@ def localise(
         )
     finally:
         progress.close()
-    _tell(summary, folder, progress, as_json=json)
-    if strict and summary.skipped:
-        raise InputError(f"{counted(len(summary.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
+    _tell(summary, folder, progress, json=json, strict=strict)
 
 
-def _tell(summary: LocaliseSummary, folder: Path, progress: Progress, *, as_json: bool) -> None:
+def _tell(summary: LocaliseSummary, folder: Path, progress: Progress, *, json: bool, strict: bool) -> None:
     """Say what came of it."""
-    from stn_cli.cli.console import print_json
+    from stn_cli.cli.console import conclude
 
     progress.skipped(summary.skipped)
     progress.say(
         f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
         f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
     )
-    if not as_json:
-        print(folder / "boxes.json")
-        return
-    print_json(
-        {
-            "boxes": str(folder / "boxes.json"),
-            "images": summary.images,
-            "objects": summary.objects,
-            "doubtful": summary.doubtful,
-            "skipped": len(summary.skipped),
-            "seconds": round(summary.seconds, 2),
-        }
-    )
+    facts = {
+        "boxes": str(folder / "boxes.json"),
+        "images": summary.images,
+        "objects": summary.objects,
+        "doubtful": summary.doubtful,
+        "skipped": len(summary.skipped),
+        "seconds": round(summary.seconds, 2),
+    }
+    conclude(folder / "boxes.json", facts, summary.skipped, folder, json=json, strict=strict)

@@ -98,12 +98,12 @@ def track(
         summary = track_source(source, folder, options, overwrite=overwrite, reporter=progress)
     finally:
         progress.close()
-    _tell(summary, folder, progress, as_json=json)
+    _tell(summary, folder, progress, json=json)
 
 
-def _tell(summary: TrackSummary, folder: Path, progress: Progress, *, as_json: bool) -> None:
+def _tell(summary: TrackSummary, folder: Path, progress: Progress, *, json: bool) -> None:
     """Say what came of it."""
-    from stn_cli.cli.console import print_json
+    from stn_cli.cli.console import conclude
 
     for note in summary.notes:
         progress.warn(note)
@@ -112,20 +112,16 @@ def _tell(summary: TrackSummary, folder: Path, progress: Progress, *, as_json: b
         f"{counted(summary.filled, 'box')} put into gaps, "
         f"{summary.frames / max(summary.tracking_seconds, 1e-9):.0f} frames/s"
     )
-    if not as_json:
-        print(folder / "tracks.json")
-        return
-    print_json(
-        {
-            "tracks": str(folder / "tracks.json"),
-            "frames": summary.frames,
-            "objects": summary.tracks,
-            "frames_with_object": summary.seen,
-            "interpolated": summary.filled,
-            "seconds": round(summary.seconds, 2),
-            "notes": summary.notes,
-        }
-    )
+    facts = {
+        "tracks": str(folder / "tracks.json"),
+        "frames": summary.frames,
+        "objects": summary.tracks,
+        "frames_with_object": summary.seen,
+        "interpolated": summary.filled,
+        "seconds": round(summary.seconds, 2),
+        "notes": summary.notes,
+    }
+    conclude(folder / "tracks.json", facts, [], folder, json=json, strict=False)
 
 
 def parse_init(text: str) -> tuple[tuple[float, float, float, float], int | None]:
