@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ WIDTHS = (32, 64, 128, 256)
 BLOCKS = (1, 2, 2, 1)
 FEATURES = 128
 STRIDE = 8
+
+Network = TypeVar("Network", bound=nn.Module)
+"""Of `Convolution`s, the stem first."""
 
 
 class Residual(nn.Module):
@@ -101,7 +105,7 @@ class SmallNetwork(nn.Module):
         return self.out(self.lateral(x, top, relu=True), relu=True), x, last
 
 
-def fused(network: SmallNetwork, dtype: torch.dtype) -> SmallNetwork:
+def fused(network: Network, dtype: torch.dtype) -> Network:
     """A copy for looking at images: batch norms folded into their convolutions; half the time on a CPU. No gradients go through it.
 
     Args:
@@ -122,7 +126,7 @@ def fused(network: SmallNetwork, dtype: torch.dtype) -> SmallNetwork:
     return out
 
 
-def _pack(network: SmallNetwork) -> None:
+def _pack(network: nn.Module) -> None:
     """Pack the convolutions of a network, all of them or none, after one of them has been used."""
     packed = []
     for module in network.modules():

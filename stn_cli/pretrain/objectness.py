@@ -51,7 +51,7 @@ def class_boxes(model: Classifier, pictures: Pictures, device: torch.device) -> 
     for label in pictures.labels.unique().tolist():
         index = (pictures.labels == label).nonzero()[:, 0]
         cells, activation = _look(model, pictures, index, label, device)
-        boxes[index.cpu()] = _boxes_of_class(cells, activation).cpu()
+        boxes[index.cpu()] = search_class(cells, activation)[0].cpu()
     return boxes
 
 
@@ -72,7 +72,16 @@ def _look(
     return torch.cat(cells), torch.cat(activation)
 
 
-def _boxes_of_class(cells: Tensor, activation: Tensor) -> Tensor:
+def search_class(cells: Tensor, activation: Tensor) -> tuple[Tensor, Tensor]:
+    """What the pictures of one class share, searched from where a classifier sees the class.
+
+    Args:
+        cells: (n, C, h, w).
+        activation: (n, h, w) of the class.
+
+    Returns:
+        Windows (n, 4) normalised, and the map (n, h, w) that placed them, above 0 where the object is.
+    """
     whole = torch.tensor([[-1.0, -1.0, 1.0, 1.0]], device=cells.device).expand(len(cells), 4)
     layout = lay_out((cells.shape[-2], cells.shape[-1]), whole)
     z = Projection.of(cells.movedim(1, -1).flatten(0, 2), 0.0)(cells)
@@ -89,7 +98,7 @@ def _boxes_of_class(cells: Tensor, activation: Tensor) -> Tensor:
         return margin, found / found.std().clamp(min=1e-6) + seen
 
     *_, margins = alternate(seen, ROUNDS, place, learn)
-    return normalise_cells(place(margins, ROUNDS), layout.size)
+    return normalise_cells(place(margins, ROUNDS), layout.size), margins - otsu(margins.flatten())
 
 
 def train_objectness(

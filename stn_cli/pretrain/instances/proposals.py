@@ -1,0 +1,104 @@
+"""From maps to proposals: boxes of whole objects, best first, over several sizes of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_cli.pretrain.instances.head import COARSEST, STRIDE, Maps
+from stn_cli.pretrain.pictures import standardise
+
+SIDES = (128, 224, 384)
+"""Longer sides at which an image is looked at, pixels."""
+SMALLEST, LARGEST = 6.0, 150.0
+"""Longer sides of boxes that are believed, pixels of the size at which they were seen: what was learned from."""
+EACH = 200
+"""Boxes that one size may give."""
+ALIKE = 0.6
+"""IoU above which two boxes are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """Boxes of an image, best first.
+
+    Attributes:
+        boxes: (M, 4) x1, y1, x2, y2, shares of the image's sides.
+        scores: (M,) the IoU with an object that is to be expected.
+        looks: (M, 64) how they look, of unit length.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    looks: Tensor
+
+    def first(self, n: int) -> Proposals:
+        """The n best."""
+        return Proposals(self.boxes[:n], self.scores[:n], self.looks[:n])
+
+
+def read_maps(maps: Maps, size: tuple[int, int]) -> Proposals:
+    """Boxes of one image's maps that are believed, best first, those of one object still side by side.
+
+    Args:
+        maps: of a batch of one.
+        size: (height, width) of the image in pixels, less what it was padded with.
+    """
+    h, w = size
+    boxes, scores = maps.boxes()[0].flatten(0, 1), maps.fit[0].sigmoid().flatten()
+    boxes = torch.stack([boxes[:, 0::2].clamp(0, w), boxes[:, 1::2].clamp(0, h)], -1).flatten(1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    longer = sides.amax(1)
+    most = LARGEST if max(h, w) > LARGEST else float(max(h, w))
+    fits = (longer >= SMALLEST) & (longer <= most) & (sides.amin(1) > 1)
+    scores, order = scores.masked_fill(~fits, -1).sort(descending=True)
+    order = order[: min(EACH, int(fits.sum()))]
+    looks = F.normalize(maps.looks[0].flatten(1).T[order], dim=1)
+    return Proposals(boxes[order] / boxes.new_tensor([w, h, w, h]), scores[: len(order)], looks)
+
+
+def merged(parts: Sequence[Proposals], most: int) -> Proposals:
+    """Proposals of several sizes together, without those that are like a better one."""
+    boxes, scores, looks = (torch.cat([getattr(p, name) for p in parts]) for name in ("boxes", "scores", "looks"))
+    order = scores.argsort(descending=True)
+    kept = order[suppress(boxes[order], ALIKE)[:most]]
+    return Proposals(boxes[kept], scores[kept], looks[kept])
+
+
+def suppress(boxes: Tensor, alike: float) -> Tensor:
+    """Which of boxes (M, 4), best first, are not like a better one that is kept: their indices."""
+    low, high = torch.maximum(boxes[:, None, :2], boxes[None, :, :2]), torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = (high - low).clamp(min=0).prod(-1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    same = (common / (area[:, None] + area[None] - common).clamp(min=1e-9)) > alike
+    keep = torch.ones(len(boxes), dtype=torch.bool)
+    for i, row in enumerate(same.cpu()):
+        if keep[i]:
+            keep[i + 1 :] &= ~row[i + 1 :]
+    return keep.nonzero()[:, 0].to(boxes.device)
+
+
+@torch.inference_mode()
+def propose(network: nn.Module, image: Tensor, sides: Sequence[int] = SIDES, most: int = 100) -> Proposals:
+    """Look at an image at several sizes.
+
+    Args:
+        network: of `InstanceNetwork`, or its quick copy.
+        image: (3, H, W) in [0, 1], on the network's device.
+        sides: longer sides at which it is looked at.
+        most: proposals.
+    """
+    weight = next(network.parameters())
+    parts = []
+    for side in sides:
+        h, w = image.shape[-2:]
+        scale = side / max(h, w)
+        size = max(STRIDE, round(h * scale)), max(STRIDE, round(w * scale))
+        small = F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)
+        padded = F.pad(standardise(small), (0, -size[1] % COARSEST, 0, -size[0] % COARSEST), mode="replicate")
+        parts.append(read_maps(network(padded.to(weight.dtype).contiguous(memory_format=torch.channels_last)), size))
+    return merged(parts, most)
