@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,10 +25,9 @@ from stn_cli.cli.options import (
     one_or_all,
     out_folder,
 )
-from stn_cli.errors import InputError, UsageError, counted
+from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from stn_cli.cli.console import Progress
     from stn_cli.jobs.localise import LocaliseSummary
 
 
@@ -70,7 +69,7 @@ def localise(
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
 
-    from stn_cli.cli.console import Progress
+    from stn_cli.cli.console import Progress, conclude
     from stn_cli.jobs.localise import LocaliseOptions, localise_source
 
     progress = Progress(quiet=quiet, verbose=verbose)
@@ -82,30 +81,21 @@ def localise(
         )
     finally:
         progress.close()
-    _tell(summary, folder, progress, as_json=json)
-    if strict and summary.skipped:
-        raise InputError(f"{counted(len(summary.skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
-
-
-def _tell(summary: LocaliseSummary, folder: Path, progress: Progress, *, as_json: bool) -> None:
-    """Say what came of it."""
-    from stn_cli.cli.console import print_json
-
     progress.skipped(summary.skipped)
     progress.say(
         f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
         f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
     )
-    if not as_json:
-        print(folder / "boxes.json")
-        return
-    print_json(
-        {
-            "boxes": str(folder / "boxes.json"),
-            "images": summary.images,
-            "objects": summary.objects,
-            "doubtful": summary.doubtful,
-            "skipped": len(summary.skipped),
-            "seconds": round(summary.seconds, 2),
-        }
-    )
+    conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
+
+
+def _facts(summary: LocaliseSummary, folder: Path) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "boxes": str(folder / "boxes.json"),
+        "images": summary.images,
+        "objects": summary.objects,
+        "doubtful": summary.doubtful,
+        "skipped": len(summary.skipped),
+        "seconds": round(summary.seconds, 2),
+    }
