@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,7 +28,6 @@ from stn_cli.cli.options import (
 from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from stn_cli.cli.console import Progress
     from stn_cli.jobs.localise import LocaliseSummary
 
 
@@ -70,7 +69,7 @@ def localise(
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
 
-    from stn_cli.cli.console import Progress
+    from stn_cli.cli.console import Progress, conclude
     from stn_cli.jobs.localise import LocaliseOptions, localise_source
 
     progress = Progress(quiet=quiet, verbose=verbose)
@@ -82,19 +81,17 @@ def localise(
         )
     finally:
         progress.close()
-    _tell(summary, folder, progress, json=json, strict=strict)
-
-
-def _tell(summary: LocaliseSummary, folder: Path, progress: Progress, *, json: bool, strict: bool) -> None:
-    """Say what came of it."""
-    from stn_cli.cli.console import conclude
-
     progress.skipped(summary.skipped)
     progress.say(
         f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
         f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
     )
-    facts = {
+    conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
+
+
+def _facts(summary: LocaliseSummary, folder: Path) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
         "boxes": str(folder / "boxes.json"),
         "images": summary.images,
         "objects": summary.objects,
@@ -102,4 +99,3 @@ def _tell(summary: LocaliseSummary, folder: Path, progress: Progress, *, json: b
         "skipped": len(summary.skipped),
         "seconds": round(summary.seconds, 2),
     }
-    conclude(folder / "boxes.json", facts, summary.skipped, folder, json=json, strict=strict)

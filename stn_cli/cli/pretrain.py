@@ -50,7 +50,7 @@ def pretrain(
     view: Annotated[int, typer.Option(help="Side of a view, pixels.")] = 64,
     imgsz: Annotated[int, typer.Option(help="Longer side that images are reduced to.")] = 192,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers: the same seed, the same results.")] = 0,
     device: Device = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,

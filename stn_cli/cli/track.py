@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,6 @@ from stn_cli.cli.options import (
 from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from stn_cli.cli.console import Progress
     from stn_cli.jobs.track import TrackSummary
 
 
@@ -84,7 +83,7 @@ def track(
     """Follow the object, or several, through a video; writes tracks.json and MOTChallenge text."""
     box, frame = parse_init(init) if init is not None else (None, None)
 
-    from stn_cli.cli.console import Progress
+    from stn_cli.cli.console import Progress, conclude
     from stn_cli.jobs.track import TrackOptions, track_source
 
     options = TrackOptions(
@@ -98,21 +97,18 @@ def track(
         summary = track_source(source, folder, options, overwrite=overwrite, reporter=progress)
     finally:
         progress.close()
-    _tell(summary, folder, progress, json=json)
-
-
-def _tell(summary: TrackSummary, folder: Path, progress: Progress, *, json: bool) -> None:
-    """Say what came of it."""
-    from stn_cli.cli.console import conclude
-
     for note in summary.notes:
         progress.warn(note)
     progress.say(
         f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')}, an object in {counted(summary.seen, 'frame')}, "
-        f"{counted(summary.filled, 'box')} put into gaps, "
-        f"{summary.frames / max(summary.tracking_seconds, 1e-9):.0f} frames/s"
+        f"{counted(summary.filled, 'box')} put into gaps, {summary.frames / max(summary.tracking_seconds, 1e-9):.0f} frames/s"
     )
-    facts = {
+    conclude(folder / "tracks.json", _facts(summary, folder), (), folder, json=json, strict=False)
+
+
+def _facts(summary: TrackSummary, folder: Path) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
         "tracks": str(folder / "tracks.json"),
         "frames": summary.frames,
         "objects": summary.tracks,
@@ -121,7 +117,6 @@ def _tell(summary: TrackSummary, folder: Path, progress: Progress, *, json: bool
         "seconds": round(summary.seconds, 2),
         "notes": summary.notes,
     }
-    conclude(folder / "tracks.json", facts, [], folder, json=json, strict=False)
 
 
 def parse_init(text: str) -> tuple[tuple[float, float, float, float], int | None]:

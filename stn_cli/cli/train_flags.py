@@ -48,7 +48,9 @@ SearchImages = Annotated[
 Batch = Annotated[int | None, typer.Option(help="Images per step.", show_default="32")]
 Rate = Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")]
 LocalisationRate = Annotated[float | None, typer.Option(help="Share of the rate for f_loc.", show_default="0.1")]
-Seed = Annotated[int | None, typer.Option(help="Of everything random.", show_default="0")]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the random numbers: the same seed, the same results.", show_default="0")
+]
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", show_default=False)]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and exit.")]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")]
