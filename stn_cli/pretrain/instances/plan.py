@@ -11,7 +11,7 @@ from torch import Tensor
 from stn_cli.pretrain.instances.stock import Stock
 
 SLOTS = 10
-SMALLEST = 6.0
+SMALLEST = 8.0
 """Longest side of an object, pixels."""
 LARGEST = 0.95
 """The same, as a share of the canvas."""

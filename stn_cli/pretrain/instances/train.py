@@ -23,9 +23,8 @@ from stn_cli.pretrain.instances.weights import FILE, write_instances
 from stn_cli.pretrain.pictures import standardise
 from stn_cli.pretrain.supervised import decayed
 
-SIDES = (32, 48, 64, 96)
-"""Sides of canvases: every batch has one of them. Cutouts have 64 pixels: what is enlarged beyond them is blurred as no photograph is, and at
-sides of up to 160 the network learnt that what is sharp is small, and took shirts for persons."""
+SIDES = (64, 96, 128, 160)
+"""Sides of canvases: every batch has one of them."""
 WEIGHTS = {"fit": 1.0, "box": 1.5, "inside": 1.0, "name": 0.3}
 WARM = 300
 """Steps in which the learning rate rises."""
