@@ -113,7 +113,7 @@ def _is_said(node: ast.stmt) -> bool:
     return words or isinstance(node, ast.Import | ast.ImportFrom)
 
 
-def judge(run: dict[str, Any], path: Path) -> Verdict:
+def verdict_of(run: dict[str, Any], path: Path) -> Verdict:
     """How old a run of a result file is."""
     base = base_of(run, path)
     if base is None:
@@ -136,7 +136,7 @@ def table(paths: Iterable[Path]) -> list[str]:
     rows = [("file", "rows", "commit", "date", "")]
     for path in paths:
         for run in json.loads(path.read_text("utf-8"))["runs"]:
-            verdict = judge(run, path)
+            verdict = verdict_of(run, path)
             mark = "*" if run["provenance"] == "from the history" else " "
             rows.append(
                 (path.stem, _short(run["rows"]), f"{run['commit'] or 'unknown'}{mark}", run["date"][:10], verdict.words)

@@ -189,7 +189,7 @@ def score(run: Path, truth: Path, device: torch.device) -> float:
 def regression_rate(run: Path, device: torch.device) -> float:
     """Optimiser steps per second of the regression, batch 32."""
     from stn_cli.coloc.score.kinds import Kind
-    from stn_cli.coloc.train.augment import Augmenter, dice
+    from stn_cli.coloc.train.augment import Augmenter, draw_generator
     from stn_cli.coloc.train.optimise import descend
     from stn_cli.coloc.train.regress import regression_loss
     from stn_cli.media.cache import build_cache
@@ -210,7 +210,7 @@ def regression_rate(run: Path, device: torch.device) -> float:
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            sample_ = images.augment(dice(0, 0))
+            sample_ = images.augment(draw_generator(0, 0))
             seen = localisation.look(sample_.scene, sample_.shown)
             loss = regression_loss(localisation.body, seen, sample_)
         descend(loss, optimiser, parameters, 0)

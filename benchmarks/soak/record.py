@@ -23,7 +23,7 @@ class Soak:
 
     Attributes:
         quick: a few of everything, for CI.
-        seed: of everything random; a case is told by it and its number.
+        seed: of all random numbers; a case is told by it and its number.
         work: a folder for what is made, removed at the end.
         kept: a folder where the files of cases that failed stay.
         only: the one case to run, None for all.

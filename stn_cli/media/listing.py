@@ -40,7 +40,7 @@ def read_head(path: str) -> bytes:
 
 
 @dataclass(slots=True)
-class Found:
+class PassedOver:
     """What a walk meets beside the images.
 
     Attributes:
@@ -118,7 +118,12 @@ class Entries:
 
 
 def entries(
-    folder: Folder, found: Found, accept: Callable[[str], bool] = lambda _: True, *, files: bool = True, folders: bool = True
+    folder: Folder,
+    found: PassedOver,
+    accept: Callable[[str], bool] = lambda _: True,
+    *,
+    files: bool = True,
+    folders: bool = True,
 ) -> Entries:
     """Read a folder.
 
@@ -161,7 +166,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and entry.is_dir())
 
 
-def _take_folder(entry: os.DirEntry[str], folder: Folder, found: Found, out: Entries) -> None:
+def _take_folder(entry: os.DirEntry[str], folder: Folder, found: PassedOver, out: Entries) -> None:
     if is_leftover_folder(entry.name):
         found.leftovers[entry.name] += 1
     elif entry.is_symlink():
@@ -172,7 +177,7 @@ def _take_folder(entry: os.DirEntry[str], folder: Folder, found: Found, out: Ent
         out.folders.append(folder.below(entry))
 
 
-def _take_file(entry: os.DirEntry[str], name: str, folder: Folder, found: Found, out: Entries) -> None:
+def _take_file(entry: os.DirEntry[str], name: str, folder: Folder, found: PassedOver, out: Entries) -> None:
     if _is_leftover_file(entry):
         found.leftovers["._*" if entry.name.startswith("._") else entry.name] += 1
     elif folder.own and folder.is_own(name, entry.path):
@@ -187,7 +192,7 @@ def _is_leftover_file(entry: os.DirEntry[str]) -> bool:
     return entry.name[:1] in "TtEe" and entry.name.lower() in LEFTOVER_FILES
 
 
-def walk(root: str, found: Found) -> Iterator[tuple[str, str]]:
+def walk(root: str, found: PassedOver) -> Iterator[tuple[str, str]]:
     """(path, name) of the images in a folder and those below it, in no order; links to folders are not followed."""
     folders = [Folder(root)]
     while folders:
@@ -203,7 +208,7 @@ def walk(root: str, found: Found) -> Iterator[tuple[str, str]]:
                 yield path, name
 
 
-def is_wanted(path: str, name: str, found: Found) -> bool:
+def is_wanted(path: str, name: str, found: PassedOver) -> bool:
     """Files with an image's extension always; others if their first bytes are an image's. `found` is told of formats that are not decoded."""
     extension = os.path.splitext(path)[1].lower()
     if extension in EXTENSIONS:
@@ -228,7 +233,7 @@ def no_file(path: str) -> str:
 # ---- patterns
 
 
-def matching(pattern: str, found: Found) -> Iterator[str]:
+def matching(pattern: str, found: PassedOver) -> Iterator[str]:
     """Paths of the files that a pattern matches, as `glob.glob(pattern, recursive=True)` does but for loops of links, results and leftovers.
 
     `**` follows no links to folders; `*` follows those that do not lead back.
@@ -242,7 +247,7 @@ def matching(pattern: str, found: Found) -> Iterator[str]:
         yield from _match(Folder(base or "."), parts[fixed:], found)
 
 
-def _match(folder: Folder, parts: list[str], found: Found) -> Iterator[str]:
+def _match(folder: Folder, parts: list[str], found: PassedOver) -> Iterator[str]:
     part, rest = parts[0], parts[1:]
     if part == "**":
         yield from _match(folder, rest or ["*"], found)
@@ -264,7 +269,7 @@ def _match(folder: Folder, parts: list[str], found: Found) -> Iterator[str]:
                 yield path
 
 
-def _match_names(folder: Folder, part: str, rest: list[str], found: Found) -> Iterator[str]:
+def _match_names(folder: Folder, part: str, rest: list[str], found: PassedOver) -> Iterator[str]:
     def accept(name: str) -> bool:
         return fnmatch.fnmatch(name, part) and (part.startswith(".") or not name.startswith("."))
 

@@ -15,7 +15,7 @@ from typing import Any
 from stn_cli.errors import InputError, counted
 from stn_cli.files import unescape
 from stn_cli.media.header import Unusable, read_bytes
-from stn_cli.media.listing import Found, matching, read_head, walk
+from stn_cli.media.listing import PassedOver, matching, read_head, walk
 from stn_cli.media.signatures import (
     APPLE_DOUBLE,
     EXTENSIONS,
@@ -82,7 +82,7 @@ def scan(source: Source) -> Scan:
     """
     several = not isinstance(source, str | os.PathLike)
     given = [os.fspath(s) for s in source] if several else [os.fspath(source)]  # type: ignore[union-attr,arg-type]
-    found = Found()
+    found = PassedOver()
     if len(given) == 1 and os.path.isdir(given[0]):
         images = [ImageFile(path, name) for path, name in _in_folder(given[0], found)]
     else:
@@ -93,11 +93,11 @@ def scan(source: Source) -> Scan:
     return Scan(images, found.skipped, found.notes())
 
 
-def _in_folder(root: str, found: Found) -> list[tuple[str, str]]:
+def _in_folder(root: str, found: PassedOver) -> list[tuple[str, str]]:
     return sorted(walk(root, found), key=lambda file: os.fsencode(file[1]))
 
 
-def _paths_of(text: str, several: bool, found: Found) -> list[str]:
+def _paths_of(text: str, several: bool, found: PassedOver) -> list[str]:
     """The files of one source."""
     if text == "-":
         return _listed(_lines(sys.stdin.buffer.read(), "standard input"), "", found)
@@ -120,7 +120,7 @@ def _paths_of(text: str, several: bool, found: Found) -> list[str]:
     raise InputError("no such file or folder", text, "a URL: download it first" if _URL.match(text) else None)
 
 
-def _from_list(path: str, found: Found) -> list[str]:
+def _from_list(path: str, found: PassedOver) -> list[str]:
     try:
         data = read_bytes(path, LARGEST_LIST)
     except Unusable as reason:
@@ -152,13 +152,13 @@ def _lines(data: bytes, where: str) -> list[str]:
     return [os.fsdecode(line) for line in data.split(b"\0") if line.strip()]
 
 
-def _listed(lines: list[str], base: str, found: Found) -> list[str]:
+def _listed(lines: list[str], base: str, found: PassedOver) -> list[str]:
     """The files that the lines of a list name, without its comments: `# ` at the start of what names nothing."""
     comments = {line for line in lines if _COMMENT.match(line) and not os.path.lexists(_look(base, line)[0])}
     return _usable([line for line in lines if line not in comments] if comments else lines, base, found)
 
 
-def _usable(lines: list[str], base: str, found: Found) -> list[str]:
+def _usable(lines: list[str], base: str, found: PassedOver) -> list[str]:
     """The files that lines name, those of folders included; of the others `found` hears why not."""
     kept: list[str] = []
     for line in lines:
@@ -199,7 +199,7 @@ def _why_not(line: str, path: str, mode: int | None) -> str:
     return "unreadable"
 
 
-def _is_image(path: str, found: Found) -> bool:
+def _is_image(path: str, found: PassedOver) -> bool:
     """Whether a file that was named itself is to be tried: all are but those that are known not to be images."""
     extension = os.path.splitext(path)[1].lower()
     if extension in VIDEO_EXTENSIONS:

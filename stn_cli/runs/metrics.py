@@ -20,6 +20,7 @@ MOST_LINE = 1 << 16
 MOST_VALUE = 1e15
 """Larger ones are of no training, and charts could not tell them from their neighbours."""
 STAGES = ("search", "regression", "finetune", "calibrate", "done")
+"""Of a training, in their order; nothing is saved of one that is done."""
 
 
 class Metrics:

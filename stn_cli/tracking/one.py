@@ -11,7 +11,7 @@ from stn_cli.records import PixelBox, TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.aside import Aside
 from stn_cli.tracking.follower import Follower
 from stn_cli.tracking.session import Session, Shown, no_such_frame, nothing_in
-from stn_cli.tracking.starts import Proposals, Start, find_start
+from stn_cli.tracking.starts import RunProposals, Start, find_start
 
 
 def follow_one(session: Session, folder: Path) -> Iterator[Shown]:
@@ -28,7 +28,7 @@ def follow_one(session: Session, folder: Path) -> Iterator[Shown]:
         InputError: `--init` names a frame that does not come.
         OutputError: frames cannot be put aside.
     """
-    proposals = Proposals(session)
+    proposals = RunProposals(session)
     start = find_start(session, proposals)
     if start is None:
         for frame in session.read("track"):
@@ -38,7 +38,7 @@ def follow_one(session: Session, folder: Path) -> Iterator[Shown]:
 
 
 class _One:
-    def __init__(self, session: Session, proposals: Proposals) -> None:
+    def __init__(self, session: Session, proposals: RunProposals) -> None:
         self.session, self.proposals = session, proposals
 
     def follow(self, start: Start, folder: Path) -> Iterator[Shown]:

@@ -83,7 +83,7 @@ def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigmas: tuple[flo
         return run
     boxes = np.array([found.box for found in run])
     places, sides = (
-        gaussian(rows, sigma) if sigma > 0 else rows
+        smooth_rows(rows, sigma) if sigma > 0 else rows
         for rows, sigma in zip(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), sigmas, strict=True)
     )
     smooth = np.concatenate([places - sides / 2, places + sides / 2], 1)
@@ -98,7 +98,7 @@ def _smoothed(run: list[TrackedObject], size: tuple[int, int], sigmas: tuple[flo
     return out
 
 
-def gaussian(rows: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+def smooth_rows(rows: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
     """Smooth rows along their order.
 
     At the ends the line through them goes on, so that a steady motion stays as it is.

@@ -31,7 +31,7 @@ class Start:
 
 
 @dataclass(slots=True)
-class Proposals:
+class RunProposals:
     """Where a run sees its object in the frames of a video."""
 
     session: Session
@@ -72,7 +72,7 @@ class Proposals:
         return self._known.get(frame.index, [])
 
 
-def find_start(session: Session, proposals: Proposals) -> Start | None:
+def find_start(session: Session, proposals: RunProposals) -> Start | None:
     """Where to begin with one object.
 
     Args:

@@ -1,7 +1,7 @@
-"""The object's layout: a linear function of the features read on a grid in a box, that says how well the box fits.
+"""The object's layout: a linear function of the features read at even places of a box, that says how well the box fits.
 
 It is the rigid embedding of the co-localisation, read off the window's maps by the sampler, and regressed on the intersection over union
-of boxes around the object with its own: place, size and shape are judged by one number. The regression is exact and recursive: old frames
+of boxes around the object with its own: one number stands for place, size and shape. The regression is exact and recursive: old frames
 fade from its normal equations, the first one stays.
 """
 

@@ -1,4 +1,4 @@
-"""The loose search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs."""
+"""The deformable search on dense features as users meet it: scenes, several kinds, odd images; and on real photographs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def right(boxes: dict[str, list[list[float]]], truth: dict[str, list[list[float]
 
 @pytest.mark.parametrize("which", ["deformable", "auto"])
 def test_cups_on_any_ground(which: str, tmp_path: Path) -> None:
-    """The same cup in every image is nearly rigid, but its saucer belongs to it: the loose hypothesis must win."""
+    """The same cup in every image is nearly rigid, but its saucer belongs to it: the deformable hypothesis must win."""
     source = ROOT / "sample_data/cups"
     for path in sorted((source / "images").iterdir())[::2]:
         (tmp_path / path.name).symlink_to(path)
@@ -107,7 +107,7 @@ def test_two_common_objects_are_both_found(tmp_path: Path) -> None:
 
 
 def learnt(cli: Callable[..., tuple[int, str, str]], folder: Path, *flags: object) -> tuple[list[ImageRecord], str]:
-    """Records of folder/images after a whole, short training of the loose hypothesis into folder/run, and what training said."""
+    """Records of folder/images after a whole, short training of the deformable hypothesis into folder/run, and what training said."""
     flags = ("--search", "deformable", "--imgsz", 64, "--batch", 8, "--no-report", *flags)
     code, _, said = cli("train", folder / "images", "-o", folder / "run", *flags)
     assert code == 0, said
@@ -117,7 +117,7 @@ def learnt(cli: Callable[..., tuple[int, str, str]], folder: Path, *flags: objec
 
 
 def test_two_kinds_share_their_encoder_in_the_model(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
-    """Weights that two judges share cannot be stored twice: the run must still be written, and be usable."""
+    """Weights that two scorers share cannot be stored twice: the run must still be written, and be usable."""
     for n in range(16):
         image, _ = scene(n, "rb")
         write_image(tmp_path / "images" / f"{n:02d}.png", image)

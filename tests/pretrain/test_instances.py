@@ -9,10 +9,10 @@ from stn_cli.encoders.small_network import SmallNetwork
 from stn_cli.errors import CheckpointError, InputError
 from stn_cli.pretrain.instances.__main__ import main
 from stn_cli.pretrain.instances.canvases import CELL, compose, seen_boxes
-from stn_cli.pretrain.instances.cutouts import Outline, outline
+from stn_cli.pretrain.instances.cutouts import Cutout, cut_out_object
 from stn_cli.pretrain.instances.finish import compressed
 from stn_cli.pretrain.instances.head import InstanceNetwork, Maps
-from stn_cli.pretrain.instances.learning import losses, overlap, targets_of
+from stn_cli.pretrain.instances.learning import iou_and_giou, losses, targets_of
 from stn_cli.pretrain.instances.plan import SLOTS, Dice, Mix, draw_plan
 from stn_cli.pretrain.instances.proposals import merged, propose, read_maps, suppress
 from stn_cli.pretrain.instances.stock import Stock, extents, read_stock, write_stock
@@ -52,11 +52,11 @@ def test_an_outline_is_found_and_says_which_sides_cut_it():
     margins = cv2.resize(mask.astype(np.float32) - 0.5, (16, 16), interpolation=cv2.INTER_AREA)
     columns = np.flatnonzero(mask.any(0))
     box = torch.tensor([-1.0, -0.7, columns[-1] / 32 - 1, 0.7])
-    found = outline(picture, box, margins)
+    found = cut_out_object(picture, box, margins)
     assert found is not None
     assert (found.mask.astype(bool) & mask).sum() / (found.mask.astype(bool) | mask).sum() > 0.9
     assert found.cut == (True, False, False, False)
-    assert outline(np.full_like(picture, 90), box, margins) is None  # nothing to tell apart
+    assert cut_out_object(np.full_like(picture, 90), box, margins) is None  # nothing to tell apart
 
 
 def test_colours_of_a_cutout_reach_beyond_it_and_scenes_are_without_it(stock):
@@ -152,7 +152,7 @@ def test_proposals_are_the_inverse_of_targets(stock):
         true = truth.boxes[b][truth.known[b]]
         sure = found.boxes[found.scores > 0.5] * 128
         owned = torch.isin(truth.known[b].nonzero()[:, 0], targets.owner[b][targets.central[b]])
-        iou = overlap(true[owned][:, None], sure[None])[0].amax(1) if len(sure) else torch.zeros(int(owned.sum()))
+        iou = iou_and_giou(true[owned][:, None], sure[None])[0].amax(1) if len(sure) else torch.zeros(int(owned.sum()))
         assert (iou > 0.6).all()  # two true boxes that are alike count as one
         found_all += int((iou > 0.999).sum())
     assert found_all > 0.9 * int(truth.known.sum()) - 4
@@ -169,7 +169,7 @@ def test_cells_belong_to_the_topmost(stock):
 
 def test_overlap_is_iou_and_its_generalisation():
     a, b = torch.tensor([[0.0, 0, 2, 2], [0, 0, 1, 1]]), torch.tensor([[1.0, 0, 3, 2], [3, 0, 4, 1]])
-    iou, giou = overlap(a, b)
+    iou, giou = iou_and_giou(a, b)
     assert iou.tolist() == pytest.approx([1 / 3, 0])
     assert giou.tolist() == pytest.approx([1 / 3, -0.5])  # apart: half of the hull is neither's
 
@@ -247,7 +247,7 @@ def test_weights_that_cannot_be_used_are_refused(damage, tmp_path):
 def test_a_stock_is_read_as_it_was_written(tmp_path):
     pictures, masks = discs(4)
     blobs = [cv2.imencode(".png", p.numpy()[..., ::-1])[1].tobytes() for p in pictures]
-    outlines = [Outline(m.numpy().astype(np.uint8), 0.9, (False, False, False, k == 1)) for k, m in enumerate(masks)]
+    outlines = [Cutout(m.numpy().astype(np.uint8), 0.9, (False, False, False, k == 1)) for k, m in enumerate(masks)]
     write_stock(tmp_path / "stock.npz", blobs, outlines, np.array([1, 0, 1, 0], np.int16))
     stock = read_stock(tmp_path / "stock.npz")
     assert stock.labels.tolist() == [0, 0, 1, 1]

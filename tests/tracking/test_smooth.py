@@ -8,7 +8,7 @@ import pytest
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 from stn_cli.tracking.identity import settle
 from stn_cli.tracking.settings import FINISH
-from stn_cli.tracking.smooth import gaussian, refine
+from stn_cli.tracking.smooth import refine, smooth_rows
 
 SIZE = (200, 300)
 
@@ -71,8 +71,8 @@ def test_tracks_of_a_moment_are_noise_where_there_are_several() -> None:
 
 def test_smoothing_keeps_lines_and_short_rows() -> None:
     line = np.stack([np.arange(20.0), 5 - 2 * np.arange(20.0)], 1)
-    np.testing.assert_allclose(gaussian(line, 2.0), line, atol=1e-9)
-    assert gaussian(line[:3], 2.0).shape == (3, 2)
+    np.testing.assert_allclose(smooth_rows(line, 2.0), line, atol=1e-9)
+    assert smooth_rows(line[:3], 2.0).shape == (3, 2)
 
 
 def crossing(swapped: bool, looks: bool) -> tuple[list[TrackedFrame], dict[object, object]]:

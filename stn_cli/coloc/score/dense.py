@@ -91,7 +91,7 @@ class DenseScorer(nn.Module):
             scene: B images.
 
         Returns:
-            Projected cells (B, h, w, d), and the margin map in standard deviations above the threshold (B, h, w).
+            Projected cells (B, h, w, d), and the score map in standard deviations above the threshold (B, h, w).
         """
         return scene.once(self, lambda: self._seen(scene))
 
@@ -102,7 +102,7 @@ class DenseScorer(nn.Module):
         return z, (values - self.threshold) / self.map_spread
 
     def maps(self, scene: Scene) -> Tensor:
-        """What f_loc reads: the first components, the margin map, and objectness where the encoder knows it.
+        """What f_loc reads: the first components, the score map, and objectness where the encoder knows it.
 
         Args:
             scene: B images.

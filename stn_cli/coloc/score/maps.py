@@ -63,7 +63,7 @@ def mean_inside(maps: Tensor, crops: Crops, probes: int, zoom: float = 1.0) -> T
 
 
 def window_loss(score_map: Tensor, rectangles: Tensor, crops: Crops, prior: float, alpha: float) -> Tensor:
-    """The size rule in closed form: minus the sum of a margin map over crops.
+    """The size rule in closed form: minus the sum of a score map over crops.
 
     Args:
         score_map: (B, h, w) standard deviations above the threshold.

@@ -11,7 +11,7 @@ from stn_cli.provenance import setting
 class ScoreSettings:
     """Margins of crops, and what is believed to be there."""
 
-    probes: int = setting(12, "points along a side at which a crop reads the margin map")
+    probes: int = setting(12, "points along a side at which a crop reads the score map")
     likeness_probes: int = setting(6, "points along a side at which a crop reads what it holds")
     ring: float = setting(1.6, "how many times as large the surroundings are", measured="mean inside - .5 x ring of 1.6")
     ring_weight: float = setting(0.5, "of the mean in the ring", tried="0, 1", measured="mean inside - .5 x ring of 1.6")

@@ -63,7 +63,7 @@ class WordsScorer(nn.Module):
         return scorer
 
     def score_map(self, scene: Scene) -> Tensor:
-        """The margin map in standard deviations above the threshold: (B, h, w)."""
+        """The score map in standard deviations above the threshold: (B, h, w)."""
         with torch.no_grad():
             vocabulary = Vocabulary(self.centre, self.spread, self.words)
             margins = Shares(self.inside_share, self.outside_share).margins()

@@ -32,7 +32,7 @@ class DenseResult:
 
     Attributes:
         boxes: (N, 4) chosen windows, between the cells; normalised letterbox boxes.
-        margins: (N, h, w) the last margin map.
+        margins: (N, h, w) the last score map.
         rule: that made the map, and makes windows of it.
         contrast: (mean margin inside - mean outside) in standard deviations, over the set.
         worth: what it was chosen by.
@@ -108,7 +108,7 @@ class DenseSearch:
         """Windows from margins, margins from windows, for some rounds.
 
         Args:
-            start: (N, h, w) margin map of the first round.
+            start: (N, h, w) score map of the first round.
             variant: number of the features and the discriminant.
             name: of the start.
         """
@@ -147,7 +147,7 @@ class DenseSearch:
         return replace(result, boxes=result.rule.windows(result.margins, layout), margins=closed)
 
     def threshold(self, margins: Tensor, above: float) -> Tensor:
-        """Otsu's threshold of a margin map (N, h, w), raised by `above` standard deviations: a scalar."""
+        """Otsu's threshold of a score map (N, h, w), raised by `above` standard deviations: a scalar."""
         values = margins[self.layout.valid]
         return otsu(values) + above * values.std()
 

@@ -1,4 +1,4 @@
-"""Where images and boxes lie on a grid of cells."""
+"""The cells that a set's images and boxes cover."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stn_cli.geometry import index_to_normalised
 
 @dataclass(slots=True)
 class Layout:
-    """Where a set's images lie on a grid of cells.
+    """The cells that a set's images cover.
 
     Attributes:
         valid: (N, h, w) whether the cell's centre lies on the image, and not on an object that was found before; of an image
@@ -47,7 +47,7 @@ class Layout:
 
 
 def lay_out(size: tuple[int, int], rectangles: Tensor) -> Layout:
-    """Lay a grid of cells over images.
+    """Say which cells of the letterboxes the images cover.
 
     Args:
         size: (h, w) cells of a letterbox.

@@ -1,7 +1,7 @@
 """From cells to pixels: the object's outline inside a found window, by GrabCut (Rother et al. 2004).
 
 Dense features know where the object is, but are blurred over some 20 pixels. Colours know where it ends: two mixtures of Gaussians, for
-the object and for what is beside it, begin with the margin map's two sides and are separated along the image's edges.
+the object and for what is beside it, begin with the score map's two sides and are separated along the image's edges.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def outline(
         pixels: (N, S, S, 3) letterboxes, uint8 RGB.
         frames: where the images lie on them.
         boxes: (N, 4) windows, normalised letterbox boxes.
-        margins: (N, h, w) the margin map.
+        margins: (N, h, w) the score map.
         threshold: at which a cell counts for the object.
         workers: threads; one per core when left out. The results are the same with any number.
     """

@@ -110,7 +110,7 @@ class WordsSettings:
     rounds: int = setting(10, "rounds of windows from margins and margins from windows")
     smoothing: float = setting(
         1.0,
-        "sigma of the margin map's blur, cells",
+        "sigma of the score map's blur, cells",
         tried=".5, 1.5, 2",
         measured="map smoothed by 0.5 / 1.5 / 2 cells instead of 1",
     )
@@ -159,7 +159,7 @@ class Variant:
         name: for people.
         whiten: how far the features' spreads are made equal, see `Projection`.
         shrinkage: of the discriminant; None is the mean difference.
-        above: how far above Otsu's the threshold of the rounds lies, standard deviations of the margin map.
+        above: how far above Otsu's the threshold of the rounds lies, standard deviations of the score map.
         last_above: the same, of the last windows.
     """
 
@@ -186,9 +186,9 @@ class DenseSettings:
     dimensions: int = setting(64, "principal components of the cells that are kept")
     rounds: int = setting(8, "rounds of windows from margins and margins from windows")
     first_rounds: int = setting(3, "rounds before the centre prior fades")
-    centre_prior: float = setting(0.3, "what the centre is favoured by at first, standard deviations of the margin map")
+    centre_prior: float = setting(0.3, "what the centre is favoured by at first, standard deviations of the score map")
     faded_prior: float = setting(0.1, "what is left of it afterwards")
-    smoothing: float = setting(0.7, "sigma of the margin map's blur, cells")
+    smoothing: float = setting(0.7, "sigma of the score map's blur, cells")
     halo: float = setting(2.0, "cells around a taken object in which its own blurred margins would be found again")
     border_weight: float = setting(
         4.0,
@@ -251,8 +251,8 @@ class OutlineSettings:
 class ChoiceSettings:
     """Which hypothesis is believed, `choose.py`."""
 
-    contrast_weight: float = setting(0.1, "of the deformable contrast against the rigid objective", measured="Rigid or loose")
-    rigid_below: float = setting(1.04, "the bar where the deformable contrast is of words", measured="Rigid or loose")
+    contrast_weight: float = setting(0.1, "of the deformable contrast against the rigid objective", measured="Rigid or deformable")
+    rigid_below: float = setting(1.04, "the bar where the deformable contrast is of words", measured="Rigid or deformable")
     rigid_below_dense: float = setting(0.95, "the bar where it is of dense features, whose contrasts are lower")
     images_at_once: int = setting(64, "images that are labelled or scored at once")
 

@@ -1,4 +1,4 @@
-"""Thresholds and contrasts of a set's margin maps."""
+"""Thresholds and contrasts of a set's score maps."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class WordsResult:
         vocabulary: the words.
         shares: of the words inside and outside.
         guided: whether the guidance of the centre and of each image's own background was believed.
-        threshold: of the margin map, at which a cell counts for the object.
-        spread: of the margin map.
+        threshold: of the score map, at which a cell counts for the object.
+        spread: of the score map.
         boxes: (N, 4) chosen windows, normalised letterbox boxes.
         contrast: (mean margin inside - mean outside) / spread, over the set.
         criterion: what starts are chosen by, see `start_criterion`.
@@ -118,7 +118,7 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
     Args:
         vocabulary: the words.
         cells: the set.
-        start: (N, h, w) margin map of the first round.
+        start: (N, h, w) score map of the first round.
         guided: hold on to the centre, and in the last rounds tell the object from each image's own background too.
         sides: as for `search_words`.
     """

@@ -19,8 +19,8 @@ class WindowRule:
     Attributes:
         projection: of the cells.
         margin: of the projected cells.
-        threshold: of the margin map, at which a cell counts for the object.
-        spread: of the margin map, its standard deviation.
+        threshold: of the score map, at which a cell counts for the object.
+        spread: of the score map, its standard deviation.
         sides: smallest and largest allowed longer side of a window, shares of the letterbox.
     """
 

@@ -1,4 +1,4 @@
-"""Windows on margin maps: the largest one that satisfies the margin, in closed form."""
+"""Windows on score maps: the largest one that satisfies the margin, in closed form."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def alternate(
     """Windows from margins, margins from windows, for some rounds: how every search for a deformable thing goes.
 
     Args:
-        start: (N, h, w) margin map of the first round.
+        start: (N, h, w) score map of the first round.
         rounds: at least 1.
-        place: a margin map (N, h, w) and the round's number -> windows (N, 4) in cells.
-        learn: windows and the round's number -> what tells inside from outside, and the margin map that it makes.
+        place: a score map (N, h, w) and the round's number -> windows (N, 4) in cells.
+        learn: windows and the round's number -> what tells inside from outside, and the score map that it makes.
 
     Returns:
-        The last round's windows, what was learnt from them, and its margin map.
+        The last round's windows, what was learnt from them, and its score map.
     """
     margins = start
     for turn in range(rounds):

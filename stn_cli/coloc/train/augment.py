@@ -20,7 +20,7 @@ from stn_cli.stn import Affine, Transformation
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TrainingBatch:
     """A batch, and where R objects of a kind lie in it.
 
     Attributes:
@@ -102,7 +102,7 @@ class Augmenter:
     batch: int
     hideable: int = 0
 
-    def augment(self, g: torch.Generator, jitter: float = 1.0) -> Sample:
+    def augment(self, g: torch.Generator, jitter: float = 1.0) -> TrainingBatch:
         """Draw a batch.
 
         A fine level sees a window around one object, off by what a coarse level may miss it by.
@@ -131,7 +131,7 @@ class Augmenter:
         shown = (~hidden).to(device, torch.float32) / (1 - AUGMENTATION.hidden)
         scene = Scene(images, points_to_box(placement.back(_corners(rectangles))))
         names = [self.cache.names[i] for i in index.tolist()]
-        return Sample(scene, centre, self._shape(half, objects.angles, placement), half, present, shown, names)
+        return TrainingBatch(scene, centre, self._shape(half, objects.angles, placement), half, present, shown, names)
 
     def place(self, objects: Objects, g: torch.Generator, jitter: float = 1.0) -> Placement:
         """Where pictures are moved to, how much they are scaled, stretched and turned, and whether they are mirrored.
@@ -239,7 +239,7 @@ def turning(kind: Kind) -> float:
     return math.pi if float(steady) < AUGMENTATION.steady else AUGMENTATION.turn
 
 
-def dice(seed: int, step: int) -> torch.Generator:
+def draw_generator(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step: they depend on the seed and the step alone, so that a resumed run draws the same.
 
     Args:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from stn_cli.coloc.model.architecture import MOST_KINDS, check_dimensions
 from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.metrics import STAGES
 from stn_cli.stn.transforms import TRANSFORMS
 
-STAGES = ("search", "regression", "finetune", "calibrate")
 OWN = frozenset({"lr", "full", "params"})
 """What may differ between the groups of an optimiser that is new and one that goes on."""
 
@@ -88,7 +88,7 @@ def _progress(progress: object, config: TrainConfig) -> tuple[str, int, int, int
         raise ValueError("no progress")
     stage, number, level, step, best, stale, warnings = progress
     whole = all(type(v) is int and v >= 0 for v in (number, level, step, stale))
-    if stage not in STAGES or not whole or not isinstance(best, float) or step > max(config.steps, config.finetune):
+    if stage not in STAGES[:-1] or not whole or not isinstance(best, float) or step > max(config.steps, config.finetune):
         raise ValueError("progress is absurd")
     if not isinstance(warnings, list) or not all(isinstance(w, str) for w in warnings):
         raise ValueError("warnings are no texts")

@@ -11,7 +11,7 @@ from stn_cli.coloc.scene import Scene, sample_indices
 from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer
 from stn_cli.coloc.train.agreement import probe
-from stn_cli.coloc.train.augment import Sample, dice
+from stn_cli.coloc.train.augment import TrainingBatch, draw_generator
 from stn_cli.coloc.train.context import Context
 from stn_cli.coloc.train.optimise import descend, set_rate
 from stn_cli.coloc.train.regress import regression_loss
@@ -62,7 +62,7 @@ def _step(context: Context, state: RunState) -> tuple[float, float]:
     config, step = context.config, state.step
     optimiser = state.optimise(config, FINETUNING.rate)
     set_rate(optimiser, 1 - step / config.finetune)
-    g = dice(config.seed + 1, step)
+    g = draw_generator(config.seed + 1, step)
     sample = state.augmenter(context.cache, config.batch, state.number, state.level).augment(g, 0.0)
     loss = finetune_loss(state.localisation, state.kind.scorer, sample, g, config.margin)
     out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names)
@@ -70,7 +70,9 @@ def _step(context: Context, state: RunState) -> tuple[float, float]:
     return out
 
 
-def finetune_loss(localisation: ImageLocalisation, scorer: Scorer, sample: Sample, g: torch.Generator, margin: float) -> Tensor:
+def finetune_loss(
+    localisation: ImageLocalisation, scorer: Scorer, sample: TrainingBatch, g: torch.Generator, margin: float
+) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search.
 
     Args:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.train.agreement import agreement
-from stn_cli.coloc.train.augment import Sample, dice
+from stn_cli.coloc.train.augment import TrainingBatch, draw_generator
 from stn_cli.coloc.train.context import Context
 from stn_cli.coloc.train.optimise import descend, set_rate
 from stn_cli.coloc.train.settings import REGRESSION
@@ -65,7 +65,7 @@ def _step(context: Context, state: RunState) -> tuple[float, float]:
     jitter = min(1.0, (1 - step / config.steps) / (1 - REGRESSION.full_jitter))
     images = state.augmenter(context.cache, config.batch, state.number, state.level)
     with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
-        sample = images.augment(dice(config.seed, step), jitter)
+        sample = images.augment(draw_generator(config.seed, step), jitter)
         seen = state.localisation.look(sample.scene, sample.shown)
         loss = regression_loss(state.localisation.body, seen, sample)
     out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names)
@@ -73,7 +73,7 @@ def _step(context: Context, state: RunState) -> tuple[float, float]:
     return out
 
 
-def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: Sample) -> Tensor:
+def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: TrainingBatch) -> Tensor:
     """Cross-entropy of the heatmap at the objects' centres, and the poses' errors in units of the objects' sizes.
 
     One object's pose is read off the whole heatmap; of several, each is read around its own place.

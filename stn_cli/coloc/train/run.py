@@ -36,7 +36,7 @@ CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
 NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, checkpoint.MODEL, checkpoint.STATE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
-STAGES = {"search": search, "regression": regress, "finetune": finetune}
+WORK = {"search": search, "regression": regress, "finetune": finetune}
 """What is done while a state says so; each stage says which one comes next."""
 
 
@@ -169,8 +169,8 @@ def _run(
     context = Context(results, work, config, device, encoder, cache, large, Metrics(work), reporter, stop)
     del large  # the search is the last that needs it
     state = _new_state(context) if saved is None else restore(context, saved)
-    while state.stage in STAGES:
-        STAGES[state.stage](context, state)
+    while state.stage in WORK:
+        WORK[state.stage](context, state)
     calibrations = calibrate_scores(context, state)
     agreed = finish(context, state, calibrations)
     kinds = ", ".join(kind.kind for kind in state.kinds)

@@ -7,7 +7,7 @@ import torch
 from stn_cli.coloc.model.finder import options_for
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.kinds import find_kinds
-from stn_cli.coloc.train.augment import dice
+from stn_cli.coloc.train.augment import draw_generator
 from stn_cli.coloc.train.context import Context
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.coloc.train.state import RunState
@@ -58,7 +58,7 @@ def _warm_start(context: Context, state: RunState) -> None:
             localisation = finder.localisation(level)
             images = state.augmenter(context.cache, context.config.batch, number, level)
             if images.fine:
-                sample = images.augment(dice(context.config.seed, 0))
+                sample = images.augment(draw_generator(context.config.seed, 0))
                 localisation.standardise(sample.scene)
                 half = sample.half_sides[:, 0]
             else:

@@ -19,7 +19,7 @@ import numpy as np
 from stn_cli.encoders.small import SmallEncoder
 from stn_cli.errors import ColocError
 from stn_cli.media.cache import default_workers, ordered_map
-from stn_cli.pretrain.instances.cutouts import Outline, outline, search_classes
+from stn_cli.pretrain.instances.cutouts import Cutout, cut_out_object, search_classes
 from stn_cli.pretrain.instances.stock import read_stock, write_stock
 from stn_cli.pretrain.instances.train import Recipe, train_instances
 from stn_cli.pretrain.instances.weights import FILE, read_instances
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         each.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     if given.command == "cut":
-        print(cut(given.shards, given.out, given.device, given.workers))
+        print(make_stock(given.shards, given.out, given.device, given.workers))
         return
     given.out.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(**{field.name: getattr(given, field.name) for field in fields(Recipe)})
@@ -54,15 +54,15 @@ def main(arguments: list[str] | None = None) -> None:
     print(given.out / FILE)
 
 
-def cut(shards: list[Path], out: Path, device: str, workers: int) -> Path:
+def make_stock(shards: list[Path], out: Path, device: str, workers: int) -> Path:
     """Make cutouts of the shards' pictures and write those that can be trusted, each with its picture."""
     pictures, blobs, encoder = load_shards(shards), _blobs(shards), SmallEncoder()
     assert encoder.head is not None
     target = pick_device(device)
-    outlines, kept = list[Outline](), list[int]()
+    outlines, kept = list[Cutout](), list[int]()
     for found in search_classes(encoder.network.to(target), encoder.head.to(target), pictures, target):
         work = list(zip(pictures.pixels[found.index].numpy(), found.boxes, found.margins.numpy(), strict=True))
-        for index, own in zip(found.index.tolist(), ordered_map(lambda job: outline(*job), work, workers), strict=True):
+        for index, own in zip(found.index.tolist(), ordered_map(lambda job: cut_out_object(*job), work, workers), strict=True):
             if own is not None:
                 outlines.append(own)
                 kept.append(index)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.pretrain.instances.finish import finish
+from stn_cli.pretrain.instances.finish import disguise
 from stn_cli.pretrain.instances.plan import SLOTS, Dice, Mix, Plan, area, draw_plan, whole_area
 from stn_cli.pretrain.instances.stock import Stock
 
@@ -57,7 +57,7 @@ def compose(stock: Stock, n: int, side: int, seed: int, mix: Mix | None = None) 
         stock: on the device where they are made.
         n: canvases.
         side: pixels, a multiple of 4.
-        seed: of everything random.
+        seed: of all random numbers.
         mix: of kinds of canvases; the usual one when left out.
     """
     dice = Dice(n, stock.alpha.device, seed)
@@ -86,7 +86,7 @@ def compose(stock: Stock, n: int, side: int, seed: int, mix: Mix | None = None) 
     known = plan.is_object & some & (share >= LEAST_SEEN) & big & ~near
     cells = F.avg_pool2d(visible, CELL)
     return Canvases(
-        finish(images, dice.generator), boxes, known, plan.is_object & some & ~known & ~near, cells, stock.labels[plan.which]
+        disguise(images, dice.generator), boxes, known, plan.is_object & some & ~known & ~near, cells, stock.labels[plan.which]
     )
 
 

@@ -38,7 +38,7 @@ MOST_CONTACT = 0.16
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ClassSearch:
     """What the search knows of a class's pictures.
 
     Attributes:
@@ -53,7 +53,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class Cutout:
     """A picture's object.
 
     Attributes:
@@ -103,7 +103,7 @@ def look(network: SmallNetwork, pictures: Pictures, index: Tensor, device: torch
 @torch.inference_mode()
 def search_classes(
     network: SmallNetwork, head: Objectness, pictures: Pictures, device: torch.device, batch: int = 100
-) -> Iterator[Found]:
+) -> Iterator[ClassSearch]:
     """Search each class's pictures for what they share.
 
     Args:
@@ -128,10 +128,10 @@ def search_classes(
         activation, objectness = torch.cat(seen), torch.cat(odds)
         activation = activation / activation.std() + objectness / objectness.std()
         boxes, margins = search_class(torch.cat(cells), activation)
-        yield Found(index.cpu(), boxes.cpu(), margins.cpu())
+        yield ClassSearch(index.cpu(), boxes.cpu(), margins.cpu())
 
 
-def outline(picture: Mask, box: Tensor, margins: npt.NDArray[np.float32]) -> Outline | None:
+def cut_out_object(picture: Mask, box: Tensor, margins: npt.NDArray[np.float32]) -> Cutout | None:
     """The object's outline in one picture; None where there is none, or none to be trusted.
 
     Args:
@@ -161,7 +161,7 @@ def outline(picture: Mask, box: Tensor, margins: npt.NDArray[np.float32]) -> Out
         return None
     sides = mask[:, :2].any(1), mask[:2].any(0), mask[:, -2:].any(1), mask[-2:].any(0)
     left, top, right, bottom = (bool(edge.mean() > MOST_CONTACT) for edge in sides)
-    return Outline(mask, agreement, (left, top, right, bottom))
+    return Cutout(mask, agreement, (left, top, right, bottom))
 
 
 def _span(low: float, high: float, side: int) -> slice:

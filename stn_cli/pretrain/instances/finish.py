@@ -12,7 +12,7 @@ from stn_cli.encoders.gradient_maps import blur
 BLOCK = 8
 
 
-def finish(images: Tensor, generator: torch.Generator) -> Tensor:
+def disguise(images: Tensor, generator: torch.Generator) -> Tensor:
     """Change a batch (B, 3, S, S) in [0, 1], each image in its own way.
 
     Args:

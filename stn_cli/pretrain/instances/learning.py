@@ -61,7 +61,7 @@ def targets_of(truth: Canvases) -> Targets:
     return Targets(owner, central, ~hidden | (owner >= 0), seen.sum(1).clamp(0, 1))
 
 
-def overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def iou_and_giou(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU (Rezatofighi et al. 2019, arXiv 1902.09630) of boxes (..., 4) in pairs."""
     low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
     common = (high - low).clamp(min=0).prod(-1)
@@ -90,7 +90,7 @@ def losses(maps: Maps, truth: Canvases, classifier: nn.Module) -> dict[str, Tens
     slot = t.owner.clamp(min=0)[:, None]
     owned = t.owner >= 0
     boxes = truth.boxes.gather(1, slot.flatten(1)[..., None].expand(-1, -1, 4)).view(*t.owner.shape, 4)
-    iou, giou = overlap(maps.boxes(), boxes)
+    iou, giou = iou_and_giou(maps.boxes(), boxes)
 
     def counted(cells: Tensor) -> Tensor:
         """Of each cell's object, how many of these cells it has (B, h, w)."""

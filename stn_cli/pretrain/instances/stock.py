@@ -17,7 +17,7 @@ from torch import Tensor
 from stn_cli.encoders.gradient_maps import blur
 from stn_cli.errors import InputError
 from stn_cli.files import write_bytes
-from stn_cli.pretrain.instances.cutouts import Mask, Outline
+from stn_cli.pretrain.instances.cutouts import Cutout, Mask
 
 MOST_SCENE = 0.45
 """Share of a picture that an object may cover when what is left is to serve as a scene."""
@@ -112,7 +112,7 @@ def _spread(rgb: Tensor, known: Tensor) -> Tensor:
     return out.clamp(0, 255).round().byte()
 
 
-def write_stock(path: Path, blobs: list[bytes], outlines: list[Outline], labels: npt.NDArray[np.int16]) -> None:
+def write_stock(path: Path, blobs: list[bytes], outlines: list[Cutout], labels: npt.NDArray[np.int16]) -> None:
     """Write encoded pictures and their outlines into one file.
 
     Args:

@@ -22,6 +22,7 @@ from stn_cli.pretrain.instances.stock import Stock
 from stn_cli.pretrain.instances.weights import FILE, write_instances
 from stn_cli.pretrain.pictures import standardise
 from stn_cli.pretrain.supervised import decayed
+from stn_cli.runtime.seeds import SEED_STRIDE
 
 SIDES = (64, 96, 128, 160)
 """Sides of canvases: every batch has one of them."""
@@ -44,7 +45,7 @@ class Recipe:
         lr: highest learning rate of what is new; half of it for the stages that begin with the small network's weights.
         decay: weight decay of AdamW.
         keep: of the averaged weights at each step.
-        seed: of everything random.
+        seed: of all random numbers.
         steps: at most.
         natural, close, stuff: see `stn_cli.pretrain.instances.canvases.Mix`.
     """
@@ -122,7 +123,7 @@ class _Learner:
         side = SIDES[int(torch.randint(len(SIDES), (1,), generator=torch.Generator().manual_seed(step)))]
         batch = max(2, self.recipe.pixels * 128 * 128 // side**2)
         with torch.no_grad():
-            truth = compose(stock, batch, side, self.recipe.seed * 1_000_003 + step, self.mix)
+            truth = compose(stock, batch, side, self.recipe.seed * SEED_STRIDE + step, self.mix)
         with torch.autocast(self.device.type, torch.bfloat16):
             maps = self.network(standardise(truth.images).contiguous(memory_format=torch.channels_last))
         parts = losses(maps, truth, self.classifier)

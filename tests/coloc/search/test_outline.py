@@ -1,4 +1,4 @@
-"""Outlines in pixels: a blurred margin map and an image with a clear edge give the edge."""
+"""Outlines in pixels: a blurred score map and an image with a clear edge give the edge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stn_cli.geometry import Frame, box_iou
 
 
 def scene(x: int, y: int, side: int = 96) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """A green rectangle of 30 x 40 on grey noise; its box, normalised, and a margin map of 12 x 12 cells that is much too wide."""
+    """A green rectangle of 30 x 40 on grey noise; its box, normalised, and a score map of 12 x 12 cells that is much too wide."""
     rng = np.random.default_rng(x * 100 + y)
     image = rng.integers(90, 130, (side, side, 3), np.uint8)
     image[y : y + 40, x : x + 30] = (30, 180, 60)

@@ -19,7 +19,7 @@ from stn_cli.coloc.search import outlined as module
 from stn_cli.coloc.train import agreement as agreeing
 from stn_cli.coloc.train import finetune as tuning
 from stn_cli.coloc.train import start
-from stn_cli.coloc.train.augment import Augmenter, dice, turning
+from stn_cli.coloc.train.augment import Augmenter, draw_generator, turning
 from stn_cli.coloc.train.run import train
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.encoders import GradientEncoder, make_encoder
@@ -241,7 +241,7 @@ def test_a_jitter_of_exactly_a_half_leaves_a_picture(
         "words", RigidScorer(GradientEncoder(), 4), truth[:, None], torch.zeros(40, 1), torch.ones(40, 1) > 0, [], None, None
     )
     monkeypatch.setattr(torch, "rand", lambda shape, generator=None: torch.full(shape, 0.5))
-    sample = Augmenter(cache, kind, by_name(transform), 1, False, 8).augment(dice(0, 0))
+    sample = Augmenter(cache, kind, by_name(transform), 1, False, 8).augment(draw_generator(0, 0))
     assert bool(sample.scene.images.flatten(1).std(1).gt(0.01).all())
     assert bool(sample.half_sides.gt(0.05).all() and sample.half_sides.lt(2).all())
     assert bool(sample.centre.isfinite().all())

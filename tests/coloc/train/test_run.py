@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from stn_cli.coloc.model.localiser import Localiser
-from stn_cli.coloc.train.augment import Augmenter, dice
+from stn_cli.coloc.train.augment import Augmenter, draw_generator
 from stn_cli.coloc.train.regress import read_bilinear
 from stn_cli.coloc.train.run import train
 from stn_cli.errors import CheckpointError, DivergedError, Interrupted, OutputError, UsageError
@@ -194,8 +194,8 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
         None,
     )
     built = by_name(transform)
-    sample = Augmenter(cache, kind, built, 1, fine, 16).augment(dice(0, 5))
-    index = torch.randint(n, (16,), generator=dice(0, 5))
+    sample = Augmenter(cache, kind, built, 1, fine, 16).augment(draw_generator(0, 5))
+    index = torch.randint(n, (16,), generator=draw_generator(0, 5))
     before = cut(cache.batch(index, torch.device("cpu")), Crops.of_boxes(boxes[index][:, None]), 12)[:, 0]
     after = cut(sample.scene.images, Crops(built, built.matrix(built.theta(sample.centre, sample.shape))), 12)[:, 0]
 
@@ -206,7 +206,7 @@ def test_augmented_poses_still_hold_the_object(trained: Trained, transform: str,
     match = torch.maximum(torch.cosine_similarity(a, b), torch.cosine_similarity(a, red(after.flip(-1))))
     assert float(match.min()) > 0.9
     if not fine and built.angle is None:  # without jitter the pictures are the images themselves, or their mirror images
-        still = Augmenter(cache, kind, built, 1, fine, 16).augment(dice(0, 5), 0.0).scene.images
+        still = Augmenter(cache, kind, built, 1, fine, 16).augment(draw_generator(0, 5), 0.0).scene.images
         images = cache.batch(index, torch.device("cpu"))
         off = torch.minimum((still - images).abs().amax((1, 2, 3)), (still - images.flip(-1)).abs().amax((1, 2, 3)))
         assert float(off.max()) < 1e-3
@@ -236,7 +236,7 @@ def test_half_of_the_components_are_hidden_and_the_rest_count_twice(trained: Tra
     kind = Kind(
         "dense", localiser.parts[0].scorer, boxes, torch.zeros(n, 1), torch.ones(n, 1, dtype=torch.bool), [], None, None
     )
-    shown = Augmenter(cache, kind, by_name("box"), 1, False, 64, 4).augment(dice(0, 1)).shown
+    shown = Augmenter(cache, kind, by_name("box"), 1, False, 64, 4).augment(draw_generator(0, 1)).shown
     assert shown.shape == (64, 4)
     assert set(shown.unique().tolist()) == {0.0, 2.0}
     assert 0.35 < float(shown.mean()) / 2 < 0.65
