@@ -54,6 +54,10 @@ def check_within(name: str, value: object, least: float, most: float, *, whole: 
 def check_text(name: str, value: object) -> None:
     """See that a value is text that a file can hold.
 
+    Args:
+        name: for the message, as it is typed.
+        value: of the setting.
+
     Raises:
         UsageError: no text, or bytes of the command line that are not UTF-8.
     """
@@ -66,12 +70,26 @@ def check_text(name: str, value: object) -> None:
 
 
 def flag(name: str) -> str:
-    """A setting's name as it is typed on the command line."""
+    """A setting's name as it is typed on the command line.
+
+    Args:
+        name: of the setting, as Python has it.
+
+    Returns:
+        `--name`, with hyphens.
+    """
     return f"--{name.replace('_', '-')}"
 
 
 def shown(value: object) -> str:
-    """A value for a message: short, whatever it is."""
+    """A value for a message: short, whatever it is.
+
+    Args:
+        value: any.
+
+    Returns:
+        Its text, cut to `LONGEST` characters.
+    """
     try:
         text = str(value)
     except (ValueError, RecursionError):  # an integer of more digits than Python writes, lists in lists without end

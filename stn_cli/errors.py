@@ -91,6 +91,12 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error of any library means that memory was used up, the machine's or a device's.
 
     Torch raises a plain RuntimeError where the CPU's allocator fails, OpenCV an error of its own.
+
+    Args:
+        error: of any library.
+
+    Returns:
+        True where memory ran out.
     """
     if isinstance(error, ColocError):
         return False
@@ -102,7 +108,15 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things: `1 image`, `2 images`, `2 boxes`."""
+    """A number of things: `1 image`, `2 images`, `2 boxes`.
+
+    Args:
+        number: how many.
+        what: one of them, in the singular.
+
+    Returns:
+        The number and the noun, in the plural where it is not 1.
+    """
     return f"{number} {what}" if number == 1 else f"{number} {what}{'es' if what.endswith('x') else 's'}"
 
 
@@ -111,6 +125,12 @@ def printable(text: str) -> str:
 
     Control characters (ESC, newline) become `\xNN`; bytes that were not UTF-8 (surrogates of
     `os.fsdecode`) become percent escapes.
+
+    Args:
+        text: any, also from a stranger.
+
+    Returns:
+        Text that is safe to print.
     """
     if text.isprintable():
         return text

@@ -68,23 +68,48 @@ def atomic(path: Path, mode: str = "wb", *, sync: bool = True) -> Iterator[IO[An
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write `data` to `path` atomically."""
+    """Write `data` to `path` atomically.
+
+    Args:
+        path: the file.
+        data: its whole content.
+        sync: wait until the disk has it.
+    """
     with atomic(path, sync=sync) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8."""
+    """Write `text` to `path` atomically, as UTF-8.
+
+    Args:
+        path: the file.
+        text: its whole content.
+    """
     write_bytes(path, text.encode("utf-8"))
 
 
 def escape(path: str) -> bytes:
-    """A path as one line of plain ASCII: what is not printable, and `%`, percent-escaped."""
+    """A path as one line of plain ASCII: what is not printable, and `%`, percent-escaped.
+
+    Args:
+        path: any name.
+
+    Returns:
+        One line without its end.
+    """
     return quote_from_bytes(os.fsencode(path), safe=_PLAIN).encode("ascii")
 
 
 def unescape(line: bytes) -> str:
-    """What `escape` was given."""
+    """What `escape` was given.
+
+    Args:
+        line: from `escape`.
+
+    Returns:
+        The name.
+    """
     return os.fsdecode(unquote_to_bytes(line))
 
 
@@ -93,13 +118,26 @@ def name_in_results(name: str) -> str:
 
     What is not printable is escaped as `printable` does it. What reads as such an escape but stands in the name itself gets `%25` for its
     `%` and `\x5c` for its backslash; all other names stay as they are.
+
+    Args:
+        name: of an image, relative to its source.
+
+    Returns:
+        The name for boxes.json and every other result.
     """
     name = _LIKE_AN_ESCAPE.sub(lambda found: "%25" if found[0] == "%" else "\\x5c", name)
     return printable(_LONE.sub(lambda half: f"\\u{ord(half[0]):04x}", name))
 
 
 def name_from_results(name: str) -> str:
-    """The name that `name_in_results` was given."""
+    """The name that `name_in_results` was given.
+
+    Args:
+        name: from `name_in_results`.
+
+    Returns:
+        The image's own name.
+    """
     return _ESCAPED.sub(lambda found: _meant(found[0]), name)
 
 
@@ -113,7 +151,14 @@ def _meant(escape: str) -> str:
 
 
 def is_inside(name: str) -> bool:
-    r"""Whether a relative name stays below the folder that it is joined to, on any system: no `..`, no root, no drive, no NUL."""
+    r"""Whether a relative name stays below the folder that it is joined to, on any system: no `..`, no root, no drive, no NUL.
+
+    Args:
+        name: relative, with `/` or a backslash.
+
+    Returns:
+        True where it can be joined to a folder without leaving it.
+    """
     parts = re.split(r"[/\\]", name)
     return bool(name) and "\0" not in name and ".." not in parts and parts[0] != "" and not re.match(r"[A-Za-z]:", name)
 
@@ -124,6 +169,14 @@ def safe_name(relative: str, suffix: str, limit: int = 255) -> str:
     `a/x.jpg` and `a/x.png` stay apart because the extension is kept; a part that would grow too long is
     cut and ended with a hash of the whole name. A name that would lead out of the output folder on any system (absolute, `..`, `..\`,
     `C:\`) loses what leads out and is told from others by a hash, too.
+
+    Args:
+        relative: name of the input.
+        suffix: of the output, with its dot.
+        limit: bytes of each part of a path.
+
+    Returns:
+        A relative name with `/`.
     """
     parts = _inward(relative)
     if not is_inside(relative):

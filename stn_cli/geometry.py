@@ -62,33 +62,79 @@ class Frame:
 
 
 def normalised_to_pixels(points: Tensor, size: tuple[int, ...] | Tensor) -> Tensor:
-    """Normalised points (..., 2) -> pixel points (..., 2) of an image of `size` (H, W), or of images of sizes (..., 2)."""
+    """Points from normalised coordinates to pixels.
+
+    Args:
+        points: (..., 2) x and y, normalised.
+        size: (H, W) of the image, or (..., 2) of several.
+
+    Returns:
+        (..., 2) x and y, pixels.
+    """
     return (points + 1) * (_width_height(points, size) / 2)
 
 
 def pixels_to_normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixel points (..., 2) of an image of `size` (H, W) -> normalised points (..., 2)."""
+    """Points from pixels to normalised coordinates.
+
+    Args:
+        points: (..., 2) x and y, pixels.
+        size: (H, W) of the image.
+
+    Returns:
+        (..., 2) x and y, normalised.
+    """
     h, w = size
     return points / points.new_tensor([w / 2, h / 2]) - 1
 
 
 def pixel_index(coordinates: Tensor, length: int) -> Tensor:
-    """Normalised coordinates along one axis -> index space, in which pixel m's centre is at m."""
+    """Normalised coordinates along one axis as index space, in which the centre of pixel m is at m.
+
+    Args:
+        coordinates: (...) normalised.
+        length: of the axis, pixels.
+
+    Returns:
+        (...) index space.
+    """
     return (coordinates + 1) * (length / 2) - 0.5
 
 
 def index_to_normalised(index: Tensor, length: int) -> Tensor:
-    """Index space (pixel m's centre at m) -> normalised coordinates along one axis."""
+    """The inverse of `pixel_index`.
+
+    Args:
+        index: (...) index space, in which the centre of pixel m is at m.
+        length: of the axis, pixels.
+
+    Returns:
+        (...) normalised coordinates.
+    """
     return (index + 0.5) * (2 / length) - 1
 
 
 def points_to_box(points: Tensor) -> Tensor:
-    """The upright box around points: (..., N, 2) -> (..., 4)."""
+    """The smallest upright box around points.
+
+    Args:
+        points: (..., N, 2).
+
+    Returns:
+        (..., 4) x1, y1, x2, y2, in the points' own frame.
+    """
     return torch.cat([points.amin(-2), points.amax(-2)], -1)
 
 
 def box_to_matrix(box: Tensor) -> Tensor:
-    """The theta (..., 2, 3) whose crop is the box (..., 4), both in normalised coordinates."""
+    """The theta whose crop is a box.
+
+    Args:
+        box: (..., 4) normalised.
+
+    Returns:
+        (..., 2, 3) from the crop to normalised coordinates.
+    """
     x1, y1, x2, y2 = box.unbind(-1)
     zero = torch.zeros_like(x1)
     rows = ((x2 - x1) / 2, zero, (x1 + x2) / 2), (zero, (y2 - y1) / 2, (y1 + y2) / 2)
@@ -96,7 +142,15 @@ def box_to_matrix(box: Tensor) -> Tensor:
 
 
 def image_to_part(size: tuple[int, ...], part: tuple[int, int, int, int]) -> Tensor:
-    """The affine map (2, 3) from normalised coordinates of an image of `size` (H, W) to those of its part (x1, y1, x2, y2), pixels."""
+    """The affine map from an image's normalised coordinates to those of a part of it.
+
+    Args:
+        size: (H, W) of the image.
+        part: (x1, y1, x2, y2) of it, pixels.
+
+    Returns:
+        (2, 3).
+    """
     (h, w), (x1, y1, x2, y2) = size, part
     return torch.tensor(
         [[w / (x2 - x1), 0, (w - x1 - x2) / (x2 - x1)], [0, h / (y2 - y1), (h - y1 - y2) / (y2 - y1)]], dtype=torch.float64
@@ -104,7 +158,15 @@ def image_to_part(size: tuple[int, ...], part: tuple[int, int, int, int]) -> Ten
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int] | Tensor) -> Tensor:
-    """Pixel boxes (..., 4) cut to an image of `size` (H, W), or to images of sizes (..., 2)."""
+    """Cut boxes to their image.
+
+    Args:
+        boxes: (..., 4) pixels.
+        size: (H, W) of the image, or (..., 2) of several.
+
+    Returns:
+        (..., 4) pixels.
+    """
     corner = _width_height(boxes, size)
     return torch.minimum(boxes.clamp(min=0), torch.cat([corner, corner], -1))
 
@@ -114,23 +176,52 @@ def _width_height(like: Tensor, size: tuple[int, ...] | Tensor) -> Tensor:
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Area of boxes (..., 4), zero where a box is empty."""
+    """Area of boxes.
+
+    Args:
+        boxes: (..., 4).
+
+    Returns:
+        (...) in the square of the boxes' unit; zero where a box is empty.
+    """
     return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
 
 
 def boxes_around(centres: Tensor, sides: Tensor) -> Tensor:
-    """Boxes (..., 4) of given centres (..., 2) and sides (..., 2)."""
+    """Boxes of given centres and sides.
+
+    Args:
+        centres: (..., 2) x and y.
+        sides: (..., 2) width and height.
+
+    Returns:
+        (..., 4) x1, y1, x2, y2.
+    """
     return torch.cat([centres - sides / 2, centres + sides / 2], -1)
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """`box_iou` of two boxes (x1, y1, x2, y2) that are plain numbers."""
+    """`box_iou` of two boxes (x1, y1, x2, y2) that are plain numbers.
+
+    Args:
+        a, b: (x1, y1, x2, y2).
+
+    Returns:
+        Intersection over union, 0 to 1.
+    """
     inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes (..., 4) and (..., 4), broadcast; 0 where both are empty."""
+    """Intersection over union of boxes.
+
+    Args:
+        a, b: (..., 4) x1, y1, x2, y2 in one frame; their leading dimensions are broadcast.
+
+    Returns:
+        (...) from 0 to 1; 0 where both are empty.
+    """
     corner = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1)
     inter = box_area(corner)
     return inter / (box_area(a) + box_area(b) - inter).clamp(min=1e-12)

@@ -42,13 +42,29 @@ def open_plain(path: str | os.PathLike[str], most: float, buffering: int = -1) -
 
 
 def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
-    """The content of a plain file, see `open_plain`."""
+    """The content of a plain file, see `open_plain`.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Returns:
+        Its content.
+    """
     with open_plain(path, most) as (file, size):
         return file.read(size)  # not `most`: Python takes the memory that is asked for before it reads
 
 
 def check_plain(path: str | os.PathLike[str], most: int) -> int:
-    """The size of a plain file that others will open, after the checks of `open_plain`."""
+    """The size of a plain file that others will open, after the checks of `open_plain`.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Returns:
+        Its size in bytes.
+    """
     try:
         return _checked(os.stat(path), path, most)
     except ValueError as error:
@@ -56,7 +72,15 @@ def check_plain(path: str | os.PathLike[str], most: int) -> int:
 
 
 def is_plain(path: Path, most: float = math.inf) -> bool:
-    """Whether a plain file is there, of `most` bytes at most."""
+    """Whether a plain file is there, of `most` bytes at most.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Returns:
+        False also where nothing is there.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -11,7 +11,14 @@ Point = tuple[float, float]
 
 
 def corners(box: PixelBox) -> tuple[Point, Point, Point, Point]:
-    """The quad of an upright box."""
+    """The quad of an upright box.
+
+    Args:
+        box: (x1, y1, x2, y2).
+
+    Returns:
+        Its four corners, clockwise from the upper left.
+    """
     x1, y1, x2, y2 = box
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
@@ -109,6 +116,13 @@ class Skipped:
 
 
 def reasons(rows: Sequence[Skipped]) -> str:
-    """What was skipped, counted by reason: `3 skipped: 2 empty, 1 not an image`."""
+    """What was skipped, counted by reason: `3 skipped: 2 empty, 1 not an image`.
+
+    Args:
+        rows: what was skipped.
+
+    Returns:
+        One line.
+    """
     counts = Counter(row.reason.split(":")[0] for row in rows)
     return f"{len(rows)} skipped: " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common())

@@ -107,6 +107,9 @@ def score_boxes(
         score: boxes with less do not count for recall and precision.
         category: name or id; only objects of this category of the truth count.
 
+    Returns:
+        The scores of the set.
+
     Raises:
         InputError: no file of the truth is among the predictions, no object is in the truth, or a file cannot be read.
         UsageError: the truth has no such category.
@@ -118,6 +121,16 @@ def score_boxes(
 
 def score_json(data: Any, path: Path, truth: Truth, threshold: float = 0.5, *, score: float = 0.5) -> Evaluation:
     """`score_boxes` for predictions whose JSON has been read.
+
+    Args:
+        data: the JSON.
+        path: where it was read, for messages.
+        truth: true objects by file name.
+        threshold: IoU above which a box is right.
+        score: of the boxes that recall and precision count.
+
+    Returns:
+        The scores.
 
     Raises:
         InputError: as `score_boxes`.
@@ -195,7 +208,12 @@ def _notes(result: Evaluation, pairs: Pairs) -> list[str]:
 
 
 def write_per_image(path: Path, result: Evaluation) -> None:
-    """A CSV with a row per image: file, iou, correct, score; images without an object have neither iou nor correct."""
+    """A CSV with a row per image: file, iou, correct, score; images without an object have neither iou nor correct.
+
+    Args:
+        path: the CSV.
+        result: of `score_boxes`.
+    """
     with atomic(path, "w") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEADER)

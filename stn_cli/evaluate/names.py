@@ -81,7 +81,14 @@ def _by_whole_names(written: set[str], truth: Collection[str]) -> dict[str, str]
 
 
 def name_parts(name: str) -> Parts:
-    r"""The folders and the file of a name: `a\b.jpg`, `./a/b.jpg` and `https://host/a/b.jpg?x` are (a, b.jpg)."""
+    r"""The folders and the file of a name: `a\b.jpg`, `./a/b.jpg` and `https://host/a/b.jpg?x` are (a, b.jpg).
+
+    Args:
+        name: of an image, in any spelling.
+
+    Returns:
+        Its folders and, last, the file.
+    """
     if URL.match(name):
         try:
             name = unquote(urlsplit(name).path)

@@ -26,7 +26,14 @@ class Predicted:
 
 
 def from_records(records: Iterable[ImageRecord]) -> Predicted:
-    """What `localise` returns."""
+    """What `localise` returns.
+
+    Args:
+        records: one for each image.
+
+    Returns:
+        Their boxes by file name.
+    """
     images: dict[str, list[Scored]] = {}
     for record in records:
         images.setdefault(record.file, []).extend((o.score, o.box) for o in record.objects)
@@ -35,6 +42,12 @@ def from_records(records: Iterable[ImageRecord]) -> Predicted:
 
 def read_predicted(path: Path) -> Any:
     """The JSON of a file of boxes or tracks, for `from_json`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What `json` makes of it.
 
     Raises:
         InputError: it cannot be read, or is not JSON.

@@ -100,6 +100,12 @@ class SeveralEvaluation:
 def read_any_tracks(path: Path) -> list[TrackedFrame]:
     """tracks.json or MOTChallenge text.
 
+    Args:
+        path: the file.
+
+    Returns:
+        A frame for each that the file names.
+
     Raises:
         InputError: neither.
     """
@@ -107,7 +113,14 @@ def read_any_tracks(path: Path) -> list[TrackedFrame]:
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file is taken for MOTChallenge text."""
+    """Whether a file is taken for MOTChallenge text.
+
+    Args:
+        path: the file.
+
+    Returns:
+        True by its extension alone.
+    """
     return path.suffix.lower() == ".txt"
 
 
@@ -145,6 +158,13 @@ def _json_truth(path: Path) -> list[PixelBox | None] | list[TrackedFrame]:
 def score_one(predicted: Sequence[TrackedFrame], truth: Sequence[PixelBox | None]) -> TrackEvaluation:
     """Score one object: of several in a frame the one with the best score counts.
 
+    Args:
+        predicted: frames of the tracks.
+        truth: the true box (x1, y1, x2, y2) of each frame, pixels; None where the object is absent.
+
+    Returns:
+        A row for each frame, and the measures.
+
     Raises:
         InputError: the tracks have no frame of the truth.
     """
@@ -166,6 +186,13 @@ def score_one(predicted: Sequence[TrackedFrame], truth: Sequence[PixelBox | None
 
 def score_several(predicted: Sequence[TrackedFrame], truth: Sequence[TrackedFrame]) -> SeveralEvaluation:
     """Score several objects.
+
+    Args:
+        predicted: frames of the tracks.
+        truth: true objects of each frame.
+
+    Returns:
+        The measures.
 
     Raises:
         InputError: the truth is empty, or an id stands twice in a frame.
@@ -218,7 +245,12 @@ def _true_rows(truth: Sequence[TrackedFrame]) -> Iterator[str]:
 
 
 def write_per_frame(path: Path, result: TrackEvaluation) -> None:
-    """A CSV with a row per frame: frame, present, found, iou, distance."""
+    """A CSV with a row per frame: frame, present, found, iou, distance.
+
+    Args:
+        path: the CSV.
+        result: of `score_one`.
+    """
     with atomic(path, "w") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(FRAME_HEADER)

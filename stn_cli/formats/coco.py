@@ -135,6 +135,14 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
     """One object as a COCO annotation, with `score`, `quad` and `theta` as extra keys.
 
     `segmentation` is empty, not left out: readers ask for the key, and an outline would make annotation tools import polygons.
+
+    Args:
+        found: the object.
+        number: the annotation's id, from 1.
+        image: the image's id.
+
+    Returns:
+        The annotation as JSON has it.
     """
     x1, y1, x2, y2 = found.box
     return {
@@ -153,6 +161,12 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
 
 def read_coco(path: Path) -> list[ImageRecord]:
     """Read a COCO file back as records, each image's objects best first; annotations without a score get 1.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A record for each image, in the file's order.
 
     Raises:
         InputError: not readable, not JSON, or not COCO.

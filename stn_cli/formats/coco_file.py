@@ -53,7 +53,14 @@ class CocoFile:
 
 
 def is_coco(data: object) -> bool:
-    """Whether JSON is a COCO detection file by its keys."""
+    """Whether JSON is a COCO detection file by its keys.
+
+    Args:
+        data: what a file held.
+
+    Returns:
+        True where it has the keys of one.
+    """
     return isinstance(data, dict) and "annotations" in data and "images" in data
 
 
@@ -91,6 +98,13 @@ def parse_coco(data: Any, path: Path) -> CocoFile:
 
 def parse_results(data: Any, path: Path) -> CocoFile:
     """A bare list of results: {image_id, category_id, bbox, score}; the images are those of the truth.
+
+    Args:
+        data: what the file held.
+        path: of the file, for messages.
+
+    Returns:
+        Its boxes, without images.
 
     Raises:
         InputError: it is none.
@@ -136,6 +150,15 @@ def _side(value: object) -> int:
 
 
 def fault(path: Path, where: str, error: Exception) -> InputError:
-    """The error that names what is wrong in a COCO file, and at which image."""
+    """The error that names what is wrong in a COCO file, and at which image.
+
+    Args:
+        path: of the file.
+        where: the image, for people.
+        error: what was wrong.
+
+    Returns:
+        The error to raise.
+    """
     why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     return InputError("not a COCO detection file", path, f"{where}: {why}")

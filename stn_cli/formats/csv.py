@@ -19,6 +19,12 @@ def neutral(cell: str) -> str:
     """A text that a spreadsheet does not take for a formula: a leading = + - @ gets an apostrophe before it.
 
     So does a text that looks as if it had got one, so that different texts stay different.
+
+    Args:
+        cell: a text.
+
+    Returns:
+        A text that stands for it alone.
     """
     return "'" + cell if cell.lstrip("'")[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
@@ -82,6 +88,13 @@ class TrackRowsWriter:
 
 
 def csv_kind(header: Sequence[str]) -> TargetKind:
-    """A CSV with this header, as the target that `--csv` names."""
+    """A CSV with this header, as the target that `--csv` names.
+
+    Args:
+        header: the names of its columns.
+
+    Returns:
+        The kind, for `check_target`.
+    """
     first = ",".join(header).encode()
     return TargetKind("a CSV of this command", "--csv", lambda head: b"\0" not in head and head.splitlines()[:1] == [first])

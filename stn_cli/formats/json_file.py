@@ -67,6 +67,12 @@ def _too_little_memory(what: str, path: Path) -> ResourceError:
 def number(value: object) -> float:
     """A JSON number that is finite and not beyond reason.
 
+    Args:
+        value: from JSON.
+
+    Returns:
+        The same as a float.
+
     Raises:
         ValueError: text, true, NaN, infinite, or larger than `LARGEST_NUMBER`.
     """
@@ -80,6 +86,12 @@ def number(value: object) -> float:
 def whole(value: object) -> int:
     """A JSON number without a fraction.
 
+    Args:
+        value: from JSON.
+
+    Returns:
+        The same as an int.
+
     Raises:
         ValueError: as `number`, or there is a fraction.
     """
@@ -91,6 +103,12 @@ def whole(value: object) -> int:
 def as_id(value: object) -> int | str:
     """What COCO calls an id: a number or a text.
 
+    Args:
+        value: from JSON.
+
+    Returns:
+        The id.
+
     Raises:
         ValueError: something else.
     """
@@ -99,6 +117,12 @@ def as_id(value: object) -> int | str:
 
 def corner_box(values: object) -> PixelBox:
     """A box from [x1, y1, x2, y2].
+
+    Args:
+        values: from JSON.
+
+    Returns:
+        (x1, y1, x2, y2), pixels.
 
     Raises:
         ValueError: not four usable numbers, or the corners in the wrong order.
@@ -111,6 +135,12 @@ def corner_box(values: object) -> PixelBox:
 
 def side_box(values: object) -> PixelBox:
     """A box (x1, y1, x2, y2) from [x, y, width, height].
+
+    Args:
+        values: from JSON.
+
+    Returns:
+        (x1, y1, x2, y2), pixels.
 
     Raises:
         ValueError: not four usable numbers, or a negative side.

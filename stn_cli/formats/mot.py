@@ -41,6 +41,12 @@ class MotWriter:
 def read_mot(path: Path) -> list[TrackedFrame]:
     """Read tracks or truth; of truth, rows that are marked as not to be scored (confidence 0) are left out.
 
+    Args:
+        path: the file.
+
+    Returns:
+        A frame for each that has a row; frames from 0, boxes in 0-based pixels.
+
     Raises:
         InputError: not readable, or not such a file; names the line.
     """

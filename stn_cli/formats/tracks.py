@@ -115,7 +115,14 @@ def _head(info: dict[str, Any], video: dict[str, Any], complete: bool) -> str:
 
 
 def as_json(frame: TrackedFrame) -> dict[str, Any]:
-    """A frame as it stands in tracks.json; `interpolated` is there only where it is true."""
+    """A frame as it stands in tracks.json; `interpolated` is there only where it is true.
+
+    Args:
+        frame: of a track.
+
+    Returns:
+        What JSON can hold.
+    """
     return {
         "frame": frame.frame,
         "time": frame.time,
@@ -150,6 +157,12 @@ class Tracks:
 def read_tracks(path: Path) -> Tracks:
     """Read tracks.json back.
 
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
     Raises:
         InputError: not readable, not JSON, or not such a file.
     """
@@ -157,7 +170,14 @@ def read_tracks(path: Path) -> Tracks:
 
 
 def is_tracks(data: object) -> bool:
-    """Whether JSON holds tracks by its keys."""
+    """Whether JSON holds tracks by its keys.
+
+    Args:
+        data: what a file held.
+
+    Returns:
+        True where it has the keys of one.
+    """
     return isinstance(data, dict) and "frames" in data
 
 

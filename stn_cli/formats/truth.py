@@ -42,6 +42,13 @@ class Truth:
 def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = None) -> Truth:
     """Truth from boxes [x1, y1, x2, y2] by file name; `path` is where they were read.
 
+    Args:
+        boxes: true boxes by file name, pixels.
+        path: where they were read, for messages.
+
+    Returns:
+        The truth.
+
     Raises:
         InputError: a value is no list of such boxes.
     """
@@ -110,7 +117,15 @@ def _of_coco(coco: CocoFile) -> Truth:
 
 
 def repeated(coco: CocoFile, what: str) -> tuple[str, ...]:
-    """A note on names that several images have, if there are any."""
+    """A note on names that several images have, if there are any.
+
+    Args:
+        coco: the file.
+        what: `predictions` or `truth`, for the note.
+
+    Returns:
+        The note, or nothing.
+    """
     twice = [name for name, count in Counter(image.file for image in coco.images.values()).items() if count > 1]
     return (
         (f"{what}: {counted(len(twice), 'name')} of several images ({_listed(twice)}), whose objects are taken together",)
@@ -120,7 +135,15 @@ def repeated(coco: CocoFile, what: str) -> tuple[str, ...]:
 
 
 def orphans(coco: CocoFile, what: str) -> tuple[str, ...]:
-    """A note on annotations whose image is not listed, if there are any."""
+    """A note on annotations whose image is not listed, if there are any.
+
+    Args:
+        coco: the file.
+        what: `predictions` or `truth`, for the note.
+
+    Returns:
+        The note, or nothing.
+    """
     if not coco.orphans:
         return ()
     example = shown(coco.orphans[0].image)
@@ -151,5 +174,11 @@ def is_outside(name: str) -> bool:
     """Whether a name leads out of the set that it belongs to: absolute on any system, or with `..`; a URL is not absolute.
 
     `C:a.png` is a file's plain name on most systems, and names of truth are only compared, never opened.
+
+    Args:
+        name: of an image.
+
+    Returns:
+        True where it leads out.
     """
     return ".." in re.split(r"[/\\]", name) if URL.match(name) else not is_inside(_DRIVE.sub("", name))

@@ -23,6 +23,12 @@ def read_voc(folder: Path) -> dict[str, list[TrueObject]]:
     An object is `object` with its `bndbox`; boxes of its parts (head, hand) are none. A file in a folder below names an image in that
     folder. Files that other systems leave beside them (`._x.xml`) are none.
 
+    Args:
+        folder: of XML files.
+
+    Returns:
+        True objects by file name.
+
     Raises:
         InputError: no XML there, a file that is not VOC, or one that defines entities (XML bombs are refused).
     """

@@ -38,6 +38,10 @@ def write_picture(path: Path, pixels: Pixels) -> None:
 
     The disk is not waited for (see `stn_cli.outputs.results`).
 
+    Args:
+        path: its extension says the format.
+        pixels: (H, W, 3) uint8 RGB.
+
     Raises:
         OutputError: it cannot be written.
     """
@@ -56,7 +60,15 @@ def write_picture(path: Path, pixels: Pixels) -> None:
 
 
 def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
-    """An SVG chart; values that are not finite are left out."""
+    """An SVG chart; values that are not finite are left out.
+
+    Args:
+        series: lines, each with its name.
+        x_label, y_label: of the axes.
+
+    Returns:
+        The SVG's text.
+    """
     clean = [Series(s.name, [p for p in s.points if all(map(math.isfinite, p))], s.colour) for s in series]
     points = [p for s in clean for p in s.points]
     if not points:
@@ -86,19 +98,43 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
 
 
 def data_url(picture: Pixels, quality: int = 82) -> str:
-    """An RGB picture (H, W, 3) as a JPEG data URL."""
+    """An RGB picture (H, W, 3) as a JPEG data URL.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        quality: of the JPEG, 1 to 100.
+
+    Returns:
+        A URL that holds the picture.
+    """
     done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def confidence_colour(score: float) -> tuple[int, int, int]:
-    """Green where the box is more like the object than like a random patch, red where less, amber between."""
+    """Green where the box is more like the object than like a random patch, red where less, amber between.
+
+    Args:
+        score: from 0 to 1.
+
+    Returns:
+        (red, green, blue), 0 to 255.
+    """
     return GREEN if score >= 0.6 else AMBER if score >= 0.4 else RED
 
 
 def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
-    """The picture (H, W, 3) of the record's image, at any size, with the object's outline and score."""
+    """Draw an object's outline and score into a picture of its image.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, at any size.
+        found: the object, in the pixels of the whole image.
+        label: also write the score.
+
+    Returns:
+        A copy with the drawing.
+    """
     out = picture.copy()
     h, w = out.shape[:2]
     scale = np.array([w / found.width, h / found.height])
@@ -123,7 +159,14 @@ def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
 
 
 def mean_picture(pictures: Sequence[Pixels]) -> Pixels:
-    """The mean of pictures of one size."""
+    """The mean of pictures of one size.
+
+    Args:
+        pictures: (H, W, 3) uint8 RGB each.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     total = np.zeros(pictures[0].shape, np.float64)
     for picture in pictures:
         total += picture
@@ -131,6 +174,13 @@ def mean_picture(pictures: Sequence[Pixels]) -> Pixels:
 
 
 def contrast(picture: Pixels) -> float:
-    """Standard deviation of brightness, without its fine grain: what is the same in all pictures survives in their mean."""
+    """Standard deviation of brightness, without its fine grain: what is the same in all pictures survives in their mean.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+
+    Returns:
+        In grey levels, 0 to 255.
+    """
     grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), picture.shape[0] / 40)
     return float(grey.std())

@@ -133,7 +133,15 @@ def _show(localiser: Localiser, file: ImageFile) -> Panel | Skipped:
 
 
 def square(picture: Pixels, side: int) -> Pixels:
-    """A picture squeezed to a square."""
+    """A picture squeezed to a square.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        side: of the result, pixels.
+
+    Returns:
+        (side, side, 3).
+    """
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 

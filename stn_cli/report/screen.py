@@ -17,7 +17,11 @@ LONGEST = 30
 
 
 def has_screen() -> bool:
-    """Whether a window can be opened; asked in another process, as the library behind it ends its own where there is no display."""
+    """Whether a window can be opened; asked in another process, as the library behind it ends its own where there is no display.
+
+    Returns:
+        True where one can.
+    """
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in displays):
         return False
@@ -30,6 +34,10 @@ def has_screen() -> bool:
 
 
 def show(pixels: Pixels) -> None:
-    """Show an RGB frame (H, W, 3)."""
+    """Show an RGB frame (H, W, 3).
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+    """
     cv2.imshow(WINDOW, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     cv2.waitKey(1)

@@ -42,6 +42,12 @@ def save_model(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
 def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read `model.safetensors` back.
 
+    Args:
+        folder: of the run.
+
+    Returns:
+        The tensors by name, and the facts.
+
     Raises:
         CheckpointError: missing, damaged (checksum), of another format; the message names the last good state if there is one.
     """
@@ -83,7 +89,12 @@ def _way_back(folder: Path) -> str:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state.pt` atomically, with a checksum of its content."""
+    """Write `state.pt` atomically, with a checksum of its content.
+
+    Args:
+        folder: of the run.
+        state: plain values and tensors.
+    """
     inner = io.BytesIO()
     torch.save(state, inner)
     data = inner.getvalue()
@@ -96,6 +107,12 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 def load_state(folder: Path) -> dict[str, Any]:
     """Read `state.pt` back; no code in it is run.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The state.
 
     Raises:
         CheckpointError: missing, damaged, or holding anything but plain values and tensors.
@@ -122,6 +139,12 @@ def load_state(folder: Path) -> dict[str, Any]:
 def unpickle(data: bytes) -> dict[str, Any]:
     """A dictionary of plain values and tensors that `torch.save` wrote, from bytes that may be anybody's: no code is run, and no more
     memory is taken than the bytes have.
+
+    Args:
+        data: bytes of a file.
+
+    Returns:
+        The dictionary.
 
     Raises:
         Damaged: something else is in it.
@@ -178,6 +201,11 @@ def _last_good(folder: Path) -> str:
 
 def check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
     """See that a model's tensors are those of the network that this version builds, and hold numbers.
+
+    Args:
+        expected: tensors by name, of the network that was built.
+        found: those of the file.
+        path: of the file, for the message.
 
     Raises:
         CheckpointError: they are not; the differences are listed.

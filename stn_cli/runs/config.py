@@ -140,6 +140,12 @@ class TrainConfig:
 def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file; a byte order mark, as some editors write one, is left out.
 
+    Args:
+        path: the file.
+
+    Returns:
+        Its values by name.
+
     Raises:
         InputError: it cannot be read, is no plain file, is larger than settings are, or is not TOML.
     """
@@ -154,6 +160,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def check_size(size: object) -> None:
     """See that the sides of an object are two shares of an image's, the smaller one first; (0, 0) stands for any.
+
+    Args:
+        size: the setting's value, of any type.
 
     Raises:
         UsageError: they are not.

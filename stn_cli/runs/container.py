@@ -17,7 +17,15 @@ class Damaged(ValueError):
 
 
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
-    """Tensors by name and JSON facts as the bytes of a safetensors file."""
+    """Tensors by name and JSON facts as the bytes of a safetensors file.
+
+    Args:
+        tensors: by name.
+        facts: about them, which JSON can hold.
+
+    Returns:
+        The file's bytes.
+    """
     ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     text = json.dumps(facts, sort_keys=True)
     return _in_order(safetensors.torch.save(ready, metadata={KEY: text, "sha256": _digest(ready, text)}))
@@ -35,6 +43,12 @@ def _in_order(data: bytes) -> bytes:
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `pack` wrote.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        The tensors by name, and the facts.
 
     Raises:
         Damaged: truncated, of another kind, or the checksum does not match.

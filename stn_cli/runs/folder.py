@@ -23,7 +23,12 @@ MOST_BYTES = 1 << 30
 
 
 def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
-    """`images.txt`: the folder that names are relative to, then a path per line, percent-escaped where a line cannot hold it."""
+    """`images.txt`: the folder that names are relative to, then a path per line, percent-escaped where a line cannot hold it.
+
+    Args:
+        folder: of the run.
+        files: in their order.
+    """
     root = ""
     if files:
         first = os.path.abspath(files[0].path)
@@ -36,6 +41,12 @@ def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
 
 def read_images(folder: Path) -> list[ImageFile]:
     """The images of a run.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The images, in the order of the training.
 
     Raises:
         CheckpointError: the list is missing, or not as `write_images` writes it. Names become those of outputs, so that each must lie in
@@ -72,14 +83,26 @@ def _read_escaped(line: bytes) -> str | None:
 
 
 def write_skipped(folder: Path, skipped: Iterable[Skipped]) -> None:
-    """`skipped.jsonl`: {"file", "reason"} per line."""
+    """`skipped.jsonl`: {"file", "reason"} per line.
+
+    Args:
+        folder: of the run or of results.
+        skipped: a row for each file.
+    """
     with atomic(folder / SKIPPED, "w") as file:
         for row in skipped:
             file.write(json.dumps({"file": name_in_results(row.file), "reason": printable(row.reason)}) + "\n")
 
 
 def read_skipped(folder: Path) -> list[Skipped]:
-    """The rows of `skipped.jsonl`; none if there is no such file, and without lines that are not such rows."""
+    """The rows of `skipped.jsonl`; none if there is no such file, and without lines that are not such rows.
+
+    Args:
+        folder: of the run or of results.
+
+    Returns:
+        A row for each file.
+    """
     try:
         data = read_plain(folder / SKIPPED, MOST_BYTES)
     except OSError:
@@ -93,7 +116,14 @@ def read_skipped(folder: Path) -> list[Skipped]:
 
 
 def read_row(line: bytes) -> dict[str, Any] | None:
-    """A line of JSON lines as an object; None where it is none, as the last line that a killed run wrote may be."""
+    """A line of JSON lines as an object; None where it is none, as the last line that a killed run wrote may be.
+
+    Args:
+        line: without its end.
+
+    Returns:
+        The object.
+    """
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):  # bytes that are not UTF-8 are the first kind too

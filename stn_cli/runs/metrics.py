@@ -67,7 +67,14 @@ def _plain(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log that are whole, and hold what `log` writes; a killed run may end in half a line."""
+    """The lines of a log that are whole, and hold what `log` writes; a killed run may end in half a line.
+
+    Args:
+        path: of metrics.jsonl.
+
+    Yields:
+        A dictionary for each line.
+    """
     try:
         check_plain(path, MOST_BYTES)
     except OSError:

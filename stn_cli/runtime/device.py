@@ -23,6 +23,12 @@ def pick_device(name: str) -> torch.device:
 
     `auto` is CUDA or the CPU. Apple's GPU is used where it is asked for: nobody has run the tests' trainings on one yet.
 
+    Args:
+        name: as `--device` has it.
+
+    Returns:
+        The device.
+
     Raises:
         UsageError: not a device's name.
         ResourceError: this machine has no such device, or a limit on memory leaves none to work in.
@@ -57,6 +63,10 @@ def survive_forks() -> None:
 
 def in_double(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """Call a function with tensors in float64, those of whole numbers as they are; on the CPU where the device has no float64.
+
+    Args:
+        function: from tensors to one tensor.
+        tensors: what it is called with.
 
     Returns:
         What it gives, as the first tensor is: on its device, in its precision.

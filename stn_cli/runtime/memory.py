@@ -9,6 +9,12 @@ BYTES_AT_ONCE = 512 << 20
 def rows_at_once(bytes_each: int) -> int:
     """How many rows of `bytes_each` bytes are worked on at once: as many as fit `BYTES_AT_ONCE`, and at least one.
 
+    Args:
+        bytes_each: what one row takes on the way.
+
+    Returns:
+        At least 1.
+
     >>> rows_at_once(1 << 20)
     512
     >>> rows_at_once(1 << 40)

@@ -14,7 +14,11 @@ WANTED = 2 << 30
 
 
 def address_limit() -> int | None:
-    """Bytes of addresses that this process may have; None where there is no limit."""
+    """Bytes of addresses that this process may have; None where there is no limit.
+
+    Returns:
+        Bytes, or None.
+    """
     if sys.platform == "win32":
         return None
     import resource

@@ -14,5 +14,8 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     Args:
         seed: of the training.
         step: its number, from 0.
+
+    Returns:
+        A generator that no other step shares.
     """
     return torch.Generator().manual_seed(seed * SEED_STRIDE + step)

@@ -251,7 +251,9 @@ class OutlineSettings:
 class ChoiceSettings:
     """Which hypothesis is believed, `choose.py`."""
 
-    contrast_weight: float = setting(0.1, "of the deformable contrast against the rigid objective", measured="Rigid or deformable")
+    contrast_weight: float = setting(
+        0.1, "of the deformable contrast against the rigid objective", measured="Rigid or deformable"
+    )
     rigid_below: float = setting(1.04, "the bar where the deformable contrast is of words", measured="Rigid or deformable")
     rigid_below_dense: float = setting(0.95, "the bar where it is of dense features, whose contrasts are lower")
     images_at_once: int = setting(64, "images that are labelled or scored at once")
