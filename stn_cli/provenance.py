@@ -19,6 +19,9 @@ def setting(value: T, meaning: str, *, tried: str = "", measured: str = NOT_MEAS
         tried: the values that it was compared with.
         measured: words of `docs/experiments.md`, exactly as they stand there, by which the figures are found.
 
+    Returns:
+        What `dataclasses.field` gives; its type is that of the value.
+
     >>> from dataclasses import dataclass, fields
     >>> @dataclass(frozen=True)
     ... class Blur:

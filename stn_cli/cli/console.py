@@ -79,7 +79,12 @@ class Progress:
 
 
 def print_table(rows: Sequence[tuple[str, str]], title: str = "") -> None:
-    """A two-column table on stdout."""
+    """A two-column table on stdout.
+
+    Args:
+        rows: (name, value).
+        title: above them.
+    """
     table = Table(title=title or None, show_header=False, title_justify="left", box=None, pad_edge=False)
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(printable(value)))
@@ -87,7 +92,11 @@ def print_table(rows: Sequence[tuple[str, str]], title: str = "") -> None:
 
 
 def print_json(value: object) -> None:
-    """JSON on stdout."""
+    """JSON on stdout.
+
+    Args:
+        value: that JSON can hold.
+    """
     print(json.dumps(value, allow_nan=False))
 
 

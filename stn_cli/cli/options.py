@@ -22,6 +22,12 @@ FILE_SUFFIXES = frozenset((
 def parse_out(text: str) -> Path:
     """`--out` of a command that writes a folder.
 
+    Args:
+        text: as it was typed.
+
+    Returns:
+        The folder.
+
     Raises:
         UsageError: empty (the present folder would be taken), or a file's name.
     """
@@ -34,12 +40,26 @@ def parse_out(text: str) -> Path:
 
 
 def parse_page(text: str) -> Path:
-    """`--out` of `report`, a file; raises as `_file` does."""
+    """`--out` of `report`, a file; raises as `_file` does.
+
+    Args:
+        text: as it was typed.
+
+    Returns:
+        The file.
+    """
     return _file(text, "--out")
 
 
 def parse_csv(text: str) -> Path:
-    """`--csv` of `evaluate`; raises as `_file` does."""
+    """`--csv` of `evaluate`; raises as `_file` does.
+
+    Args:
+        text: as it was typed.
+
+    Returns:
+        The file.
+    """
     return _file(text, "--csv")
 
 
@@ -72,7 +92,14 @@ RUN, BOXES, TRACKS, ENCODER = "stn-coloc-run", "stn-coloc-boxes", "stn-coloc-tra
 
 
 def out_folder(default: str) -> OptionInfo:
-    """`--out` of a command that writes a folder, `default` when left out."""
+    """`--out` of a command that writes a folder, `default` when left out.
+
+    Args:
+        default: name of the folder when the flag is left out.
+
+    Returns:
+        The option, for Typer.
+    """
     option: OptionInfo = typer.Option(
         "--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=default
     )
@@ -96,12 +123,26 @@ Strict = Annotated[bool, typer.Option("--strict", help="End with code 3 if any f
 
 
 def one_or_all(sources: list[str] | None) -> str | list[str] | None:
-    """What stands after a command: nothing, one source, or several (the shell opens patterns)."""
+    """What stands after a command: nothing, one source, or several (the shell opens patterns).
+
+    Args:
+        sources: as the shell gave them.
+
+    Returns:
+        What `scan` takes.
+    """
     if not sources:
         return None
     return sources[0] if len(sources) == 1 else sources
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """The names in a list with commas, as `--format` takes them."""
+    """The names in a list with commas, as `--format` takes them.
+
+    Args:
+        text: as it was typed.
+
+    Returns:
+        The names.
+    """
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -179,6 +179,12 @@ def _check_apart(config: Path, folder: Path) -> None:
 def parse_size(text: str) -> tuple[float, float]:
     """`LO-HI` or one number as (LO, HI).
 
+    Args:
+        text: as it was typed.
+
+    Returns:
+        Two shares of an image's side.
+
     Raises:
         UsageError: it is neither.
     """

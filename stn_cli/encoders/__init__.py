@@ -36,6 +36,9 @@ def make_encoder(name: str, weights: Path | None = None, layer: str = "", *, pre
         layer: of a published network.
         pretrained: False builds a network without weights, to load a run's own into.
 
+    Returns:
+        The encoder, on the CPU.
+
     Raises:
         UsageError: no such encoder.
         ResourceError: weights that cannot be downloaded.

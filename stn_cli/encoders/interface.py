@@ -135,6 +135,9 @@ def map_windows(encoder: Encoder, images: Tensor, most: int = 40) -> WindowMap:
         encoder: gives the structure.
         images: (B, 3, L, L).
         most: windows along a side; where there would be more, every second (third, ...) is taken.
+
+    Returns:
+        The windows, not laid out yet.
     """
     cells = encoder.structure(images)
     along = max(0, cells.shape[-1] - (CELLS_ALONG - 1) * encoder.spread)

@@ -163,6 +163,9 @@ def known_network(name: str) -> bool:
 
     Args:
         name: of the network.
+
+    Returns:
+        True where it can.
     """
     import torchvision
 
@@ -195,6 +198,9 @@ def numbers_of(name: str) -> int:
 
     Args:
         name: of the network.
+
+    Returns:
+        Weights and running means together.
     """
     with torch.device("meta"):
         network = _network(name, None, pretrained=False)

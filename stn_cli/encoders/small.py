@@ -125,6 +125,9 @@ def quick_halves(device: torch.device) -> bool:
 
     Args:
         device: to work on.
+
+    Returns:
+        True where it does.
     """
     if device.type == "cpu":
         known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()

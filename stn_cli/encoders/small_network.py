@@ -111,6 +111,9 @@ def fused(network: Network, dtype: torch.dtype) -> Network:
     Args:
         network: to copy.
         dtype: of its weights.
+
+    Returns:
+        The copy.
     """
     out = copy.deepcopy(network).eval().requires_grad_(False)
     for module in out.modules():

@@ -53,12 +53,20 @@ class Budget:
 
 @cache
 def shared() -> Budget:
-    """The budget of this process, a quarter of the memory that was free when it was first asked for."""
+    """The budget of this process, a quarter of the memory that was free when it was first asked for.
+
+    Returns:
+        The one that all decoding threads share.
+    """
     return Budget(min(MOST, max(LEAST, free_memory() // SHARE)))
 
 
 def free_memory() -> int:
-    """Bytes that this process may take, as far as the system says: free ones on Linux, all on other systems, else 4 GiB."""
+    """Bytes that this process may take, as far as the system says: free ones on Linux, all on other systems, else 4 GiB.
+
+    Returns:
+        Bytes.
+    """
     pages = getattr(os, "sysconf_names", {})
     everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in pages else 4 << 30
     limits = [value for path in _LIMITS if (value := _number(path)) is not None]

@@ -32,7 +32,16 @@ AHEAD = 4
 
 
 def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """`map` in threads: results in the order of the items, a bounded number under way, errors raised where they are read."""
+    """`map` in threads: results in the order of the items, a bounded number under way, errors raised where they are read.
+
+    Args:
+        function: called in a thread for each item.
+        items: read as results are.
+        workers: threads.
+
+    Yields:
+        A result for each item.
+    """
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         pending: deque[Future[B]] = deque()
         try:
@@ -48,7 +57,11 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
 
 
 def default_workers() -> int:
-    """Decoding threads: one per core that this process may use, at most 16."""
+    """Decoding threads: one per core that this process may use, at most 16.
+
+    Returns:
+        At least 1.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     return min(16, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
@@ -64,7 +77,15 @@ class Letterbox:
 
 
 def place(pixels: Pixels, frame: Frame) -> Pixels:
-    """Resize an image (H, W, 3) onto its letterbox (S, S, 3); what lies beside it repeats its edge, so that no new edge appears."""
+    """Resize an image onto its letterbox; what lies beside it repeats its edge, so that no new edge appears.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB, upright.
+        frame: where the image lies on its letterbox.
+
+    Returns:
+        (S, S, 3) uint8 RGB.
+    """
     left, top, w, h = frame.content
     shrinking = pixels.shape[1] > w or pixels.shape[0] > h
     small = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
@@ -73,7 +94,16 @@ def place(pixels: Pixels, frame: Frame) -> Pixels:
 
 
 def load_letterbox(file: ImageFile, letterbox: int, max_pixels: int = MAX_PIXELS) -> Letterbox | Skipped:
-    """Decode one file onto a letterbox, or say why not."""
+    """Decode one file onto a letterbox, or say why not.
+
+    Args:
+        file: the image.
+        letterbox: S, side of the letterbox, pixels.
+        max_pixels: images with more are skipped.
+
+    Returns:
+        The image on its letterbox, or why it is skipped.
+    """
     try:
         with decoded(file.path, max_pixels=max_pixels, long_side=letterbox) as image:
             frame = Frame(*image.size, letterbox)
@@ -86,6 +116,15 @@ def letterbox_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, mult
     """The letterbox for a set: `imgsz`, or the longest side found among a few of its images where all are smaller.
 
     Enlarging small images costs time and adds nothing. Rounded up to a multiple of `multiple`, at least eight of them.
+
+    Args:
+        files: of the set.
+        imgsz: the largest side, pixels.
+        probe: how many of the files are looked at.
+        multiple: of which the side is one.
+
+    Returns:
+        Side of the letterbox, pixels.
     """
     longest = 0
     step = max(1, len(files) // probe)

@@ -33,6 +33,12 @@ CONVERT = "Convert it, for example: ffmpeg -i IN -c:v libx264 OUT.mp4"
 def open_capture(source: str | int) -> Iterator[Any]:
     """An opened `cv2.VideoCapture` of a file, by its absolute path, or of a camera, by its number.
 
+    Args:
+        source: path of a file, or number of a camera.
+
+    Yields:
+        The capture; it is released at the end.
+
     Raises:
         InputError: no such camera, or not a video.
         ResourceError: the file's name needs a link, and none can be made.
@@ -60,7 +66,14 @@ def open_capture(source: str | int) -> Iterator[Any]:
 
 
 def codec_of(capture: Any) -> str:
-    """The four letters that name a capture's codec."""
+    """The four letters that name a capture's codec.
+
+    Args:
+        capture: that is open.
+
+    Returns:
+        Four letters; fewer where the capture does not know.
+    """
     return "".join(chr(b) for b in int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(8, "little", signed=True)[:4] if 32 < b < 127)
 
 

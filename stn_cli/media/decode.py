@@ -68,7 +68,15 @@ def decode(data: bytes, header: Header | None = None, *, long_side: int | None =
 
 
 def working_bytes(header: Header, long_side: int | None = None) -> int:
-    """Memory that decoding an image takes at its peak, roughly, in bytes; the file's own content not counted."""
+    """Memory that decoding an image takes at its peak, roughly, in bytes; the file's own content not counted.
+
+    Args:
+        header: of the image.
+        long_side: the longer side that is wanted, pixels; None for the full size.
+
+    Returns:
+        Bytes.
+    """
     pixels = header.width * header.height
     turned = 3 if header.orientation > 1 else 0
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
@@ -141,6 +149,9 @@ def load(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, levels: 
         max_pixels: images with more are refused.
         levels: the range of 16-bit values that becomes 0 to 255; the picture's own when left out.
 
+    Returns:
+        (H, W, 3) uint8 RGB, upright.
+
     Raises:
         Unusable: with the reason.
     """
@@ -152,6 +163,13 @@ def common_levels(paths: Sequence[str], *, max_pixels: int = MAX_PIXELS) -> Leve
     """One range of 16-bit values for all frames of a folder, from a few of them; None where the first has 8 bits.
 
     Frames that cannot be decoded are left out: whoever reads them says so.
+
+    Args:
+        paths: of the frames.
+        max_pixels: frames with more are not looked at.
+
+    Returns:
+        The range, or None.
     """
     found = []
     for path in paths[:: max(1, len(paths) // PROBED)]:

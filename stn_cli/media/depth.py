@@ -48,7 +48,14 @@ WHOLE = Levels(0, 65_535)
 
 
 def levels_of(pixels: Deep) -> Levels:
-    """The range that a picture's values use, all channels together, so that colours stay as they are."""
+    """The range that a picture's values use, all channels together, so that colours stay as they are.
+
+    Args:
+        pixels: (H, W) or (H, W, C) uint16.
+
+    Returns:
+        The range.
+    """
     values = pixels.reshape(-1)
     counts = np.bincount(values[:: max(1, values.size // MOST_COUNTED)], minlength=65_536).cumsum()
     low = int(np.searchsorted(counts, SHARE * counts[-1], side="right"))
@@ -59,7 +66,14 @@ def levels_of(pixels: Deep) -> Levels:
 
 
 def common(found: Sequence[Levels]) -> Levels | None:
-    """One range for all frames of a video; None of no frames."""
+    """One range for all frames of a video; None of no frames.
+
+    Args:
+        found: the ranges of some frames.
+
+    Returns:
+        The range that holds them all.
+    """
     if not found:
         return None
     return Levels(min(levels.low for levels in found), max(levels.high for levels in found))

@@ -22,6 +22,9 @@ def as_pixels(image: object) -> Pixels:
     Args:
         image: a path, a Pillow image (what is transparent is laid over white, EXIF's orientation is applied), or such an array.
 
+    Returns:
+        (H, W, 3) uint8 RGB.
+
     Raises:
         InputError: the file cannot be used; the message names it.
         UsageError: it is something else.

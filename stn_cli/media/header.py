@@ -73,7 +73,14 @@ class Header:
 
 
 def most_bytes(max_pixels: int = MAX_PIXELS) -> int:
-    """The largest file that is read, in bytes."""
+    """The largest file that is read, in bytes.
+
+    Args:
+        max_pixels: that an image may have.
+
+    Returns:
+        Bytes.
+    """
     return max(LEAST_BOUND, BYTES_PER_PIXEL * max_pixels)
 
 
@@ -106,6 +113,13 @@ def opened(path: str, most: int | None = None) -> Iterator[tuple[BinaryIO, int]]
 def read_bytes(path: str, most: int | None = None) -> bytes:
     """The file's content.
 
+    Args:
+        path: of the file.
+        most: bytes that it may have; those of `most_bytes` when left out.
+
+    Returns:
+        Its bytes.
+
     Raises:
         Unusable: as `opened`.
     """
@@ -119,6 +133,9 @@ def read_header(data: bytes | BinaryIO, max_pixels: int = MAX_PIXELS) -> Header:
     Args:
         data: the file's content, or the open file at its start: then little more than its header is read.
         max_pixels: images with more are refused.
+
+    Returns:
+        The header.
 
     Raises:
         Unusable: not an image, of a format that is not decoded here, a side under 10 pixels, or more than `max_pixels`.
@@ -163,12 +180,25 @@ def _pictures(image: Image.Image) -> int:
 
 
 def is_jxl(head: bytes) -> bool:
-    """Whether these first bytes are a JPEG XL's and it can be decoded."""
+    """Whether these first bytes are a JPEG XL's and it can be decoded.
+
+    Args:
+        head: the file's first bytes.
+
+    Returns:
+        False where Pillow has no decoder for it.
+    """
     return head.startswith((b"\xff\n", JXL_CONTAINER)) and JXL.decodable
 
 
 def open_image(file: BinaryIO) -> ImageFile.ImageFile:
     """Pillow's lazy opening by the formats wanted here only; size limits are this module's own.
+
+    Args:
+        file: open, at its start.
+
+    Returns:
+        The image, not decoded.
 
     Raises:
         Unusable: not an image, or its header is damaged.
@@ -209,7 +239,14 @@ def _what_is_wrong(message: str, file: BinaryIO) -> str:
 
 
 def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1..8, of an open image; 1 where there is none or a broken one. No pixel is decoded for it."""
+    """EXIF orientation, 1..8, of an open image; 1 where there is none or a broken one. No pixel is decoded for it.
+
+    Args:
+        image: open, not decoded.
+
+    Returns:
+        1 to 8.
+    """
     try:
         # a PNG's own method would decode it all, to find what may stand behind the pixels
         value = Image.Image.getexif(image).get(274, 1)

@@ -209,7 +209,7 @@ def walk(root: str, found: PassedOver) -> Iterator[tuple[str, str]]:
 
 
 def is_wanted(path: str, name: str, found: PassedOver) -> bool:
-    """Files with an image's extension always; others if their first bytes are an image's. `found` is told of formats that are not decoded."""
+    """Whether to take a file for an image, by its extension or its first bytes; formats that are not decoded are noted in `found`."""
     extension = os.path.splitext(path)[1].lower()
     if extension in EXTENSIONS:
         return True

@@ -28,7 +28,16 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
 
 
 def raster(data: bytes, header: Header, long_side: int | None, levels: Levels | None) -> tuple[Pixels, Levels | None]:
-    """Upright RGB pixels, and the levels that 16 bits were reduced by; the arguments are those of `stn_cli.media.decode.decode`.
+    """Upright RGB pixels of an image file's content.
+
+    Args:
+        data: the file's content.
+        header: of it.
+        long_side: the longer side that is wanted, pixels; None for the full size.
+        levels: range of 16-bit values; the picture's own when None.
+
+    Returns:
+        (H, W, 3) uint8 RGB, and the range that 16 bits were reduced by.
 
     Raises:
         Unusable: truncated, damaged, or of a depth that is not supported.
@@ -82,7 +91,15 @@ def _decode_jpeg(data: bytes, header: Header, long_side: int | None) -> Pixels |
 
 
 def reduction(header: Header, long_side: int | None) -> int:
-    """By what the decoder may divide a JPEG's sides."""
+    """By what the decoder may divide a JPEG's sides.
+
+    Args:
+        header: of a JPEG.
+        long_side: the longer side that is wanted, pixels; None for the full size.
+
+    Returns:
+        1, 2, 4 or 8.
+    """
     longest = max(header.width, header.height)
     return 1 if long_side is None else next((r for r in REDUCED if longest >= r * long_side), 1)
 

@@ -108,7 +108,12 @@ class Rows:
 
 
 def reserve(file: Any, size: int) -> None:
-    """Take a file's room on the disk now: a full disk is known before anything is decoded."""
+    """Take a file's room on the disk now: a full disk is known before anything is decoded.
+
+    Args:
+        file: open for writing.
+        size: bytes.
+    """
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)
@@ -128,6 +133,9 @@ def make_rows(folder: Path | None, shape: tuple[int, ...]) -> npt.NDArray[np.uin
     Args:
         folder: for the file of those that take more than `IN_MEMORY`; None keeps any in memory.
         shape: (N, S, S, 3).
+
+    Returns:
+        The room, its content not set.
 
     Raises:
         OutputError: as `Rows`.

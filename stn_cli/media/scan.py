@@ -231,6 +231,11 @@ def _named(paths: list[str]) -> list[ImageFile]:
 def require_images(found: Scan, source: object, least: int = 1) -> None:
     """See that a scan has at least `least` images.
 
+    Args:
+        found: the scan.
+        source: what was scanned, for the message.
+        least: how many images there must be.
+
     Raises:
         InputError: it has not; the message counts what was found and says why the rest was left out.
     """

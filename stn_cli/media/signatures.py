@@ -120,7 +120,14 @@ _NO_PICTURES = (
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Whether the first bytes (32 are enough) are those of an image format that can be decoded."""
+    """Whether the first bytes (32 are enough) are those of an image format that can be decoded.
+
+    Args:
+        head: the file's first bytes.
+
+    Returns:
+        True where they are.
+    """
     return (
         head.startswith(_IMAGES)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -131,7 +138,14 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def foreign_by_content(head: bytes) -> Foreign | None:
-    """The foreign format whose first bytes these are (`HEAD` of them)."""
+    """The foreign format whose first bytes these are (`HEAD` of them).
+
+    Args:
+        head: the file's first bytes.
+
+    Returns:
+        The format; None where it is none that is known.
+    """
     for start, name in _STARTS:
         if head.startswith(start):
             return _BY_NAME[name]
@@ -151,6 +165,13 @@ def foreign(head: bytes, path: str) -> Foreign | None:
     """The foreign format of a file by its first bytes; by its extension where they say nothing, or what raw photos have too.
 
     A raw photo begins like a TIFF, whose first page is a thumbnail: only its extension tells.
+
+    Args:
+        head: the file's first bytes.
+        path: of the file.
+
+    Returns:
+        The format; None where it is none that is known.
     """
     named = _BY_EXTENSION.get(os.path.splitext(path)[1].lower())
     if named is not None and named.name in ("camera raw", "whole slide"):
@@ -163,11 +184,25 @@ def foreign(head: bytes, path: str) -> Foreign | None:
 
 
 def has_foreign_extension(path: str) -> bool:
-    """Whether a name ends like one of a foreign format."""
+    """Whether a name ends like one of a foreign format.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        True where it does.
+    """
     return os.path.splitext(path)[1].lower() in _BY_EXTENSION
 
 
 def pointer(head: bytes) -> str | None:
-    """What is said of a file that stands in place of a picture; None of any other."""
+    """What is said of a file that stands in place of a picture; None of any other.
+
+    Args:
+        head: the file's first bytes.
+
+    Returns:
+        The reason, for skipped.jsonl.
+    """
     low = head[:64].lstrip().lower() if head[:1] != APPLE_DOUBLE[:1] else head[:64]
     return next((reason for start, reason in _NO_PICTURES if low.startswith(start)), None)

@@ -31,7 +31,14 @@ class Sniffed:
 
 
 def exif_orientation(info: dict[str, Any]) -> int:
-    """Orientation 1..8 from an image's `exif` and `xmp`, read as Pillow does."""
+    """Orientation 1..8 from an image's `exif` and `xmp`, read as Pillow does.
+
+    Args:
+        info: `Image.info` of Pillow.
+
+    Returns:
+        1 where it says nothing.
+    """
     image = Image.new("1", (1, 1))
     image.info.update(info)
     try:
@@ -45,7 +52,14 @@ def exif_orientation(info: dict[str, Any]) -> int:
 
 
 def webp(file: BinaryIO) -> Sniffed | None:
-    """A WebP's facts; None where its header is damaged, or of something else in RIFF."""
+    """A WebP's facts; None where its header is damaged, or of something else in RIFF.
+
+    Args:
+        file: open; it is read from its start.
+
+    Returns:
+        What its header says.
+    """
     file.seek(0)
     if file.read(12)[8:] != b"WEBP":
         return None
@@ -93,12 +107,26 @@ def _chunks(file: BinaryIO, form: str, even: bool = False, behind: int = 0) -> I
 
 
 def deep_png(head: bytes) -> bool:
-    """Whether these first bytes are a PNG's of 16 bits."""
+    """Whether these first bytes are a PNG's of 16 bits.
+
+    Args:
+        head: the file's first bytes.
+
+    Returns:
+        True where they are.
+    """
     return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10"
 
 
 def late_png(file: BinaryIO) -> dict[str, Any]:
-    """What Pillow calls `exif` and `xmp` of a PNG, from chunks that stand behind its pixels."""
+    """What Pillow calls `exif` and `xmp` of a PNG, from chunks that stand behind its pixels.
+
+    Args:
+        file: open; it is read from its start.
+
+    Returns:
+        `exif` and `xmp`, where there are any.
+    """
     info: dict[str, Any] = {}
     file.seek(8)
     pixels = False
@@ -122,7 +150,14 @@ def late_png(file: BinaryIO) -> dict[str, Any]:
 
 
 def tiff_pages(file: BinaryIO) -> int:
-    """How many pages a TIFF has, smaller copies not counted; at most `MOST_PAGES`."""
+    """How many pages a TIFF has, smaller copies not counted; at most `MOST_PAGES`.
+
+    Args:
+        file: open; it is read from its start.
+
+    Returns:
+        At least 1.
+    """
     seen: set[int] = set()
     pages = 0
     try:
@@ -163,7 +198,14 @@ def _tiff_tag(table: bytes, order: str, entry: int, wanted: int) -> int:
 
 
 def tiff_depth(file: BinaryIO) -> str:
-    """Bits and kind of a TIFF's channels, in words: `3 x 32 bits, float`."""
+    """Bits and kind of a TIFF's channels, in words: `3 x 32 bits, float`.
+
+    Args:
+        file: open; it is read from its start.
+
+    Returns:
+        Words for a message.
+    """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     try:
@@ -184,7 +226,14 @@ def tiff_depth(file: BinaryIO) -> str:
 
 
 def jxl(file: BinaryIO) -> Sniffed | None:
-    """A JPEG XL's stored size, from its codestream; None where that is damaged. Its decoder turns the pixels."""
+    """A JPEG XL's stored size, from its codestream; None where that is damaged. Its decoder turns the pixels.
+
+    Args:
+        file: open; it is read from its start.
+
+    Returns:
+        What its header says.
+    """
     file.seek(0)
     start = file.read(12)
     if not start.startswith(b"\xff\n"):

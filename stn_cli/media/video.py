@@ -193,6 +193,9 @@ def open_video(
         start, end: seconds.
         fps: of a folder of frames, or of a container that does not say; 25 when left out.
 
+    Returns:
+        The source, its first frame decoded.
+
     Raises:
         InputError: there is no such source, or no frame in it.
         UsageError: numbers that make no sense.
@@ -227,7 +230,14 @@ def open_video(
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a file with a video's extension."""
+    """Whether a path is a file with a video's extension.
+
+    Args:
+        path: of any file.
+
+    Returns:
+        False also where nothing is there.
+    """
     return os.path.isfile(path) and os.path.splitext(os.fspath(path))[1].lower() in VIDEO_EXTENSIONS
 
 

@@ -77,6 +77,12 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a folder; an empty one where there is none, or none that this version understands.
 
     Names that would lead out of the folder are left out: a folder may come from a stranger.
+
+    Args:
+        folder: of results.
+
+    Returns:
+        What it says.
     """
     try:
         first, *lines = read_plain(folder / MANIFEST, _LARGEST).split(b"\n")
@@ -94,25 +100,50 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def written_by_tool(folder: str | os.PathLike[str]) -> dict[str, int]:
-    """The files, relative to `folder` and with `/`, that this tool wrote into it, and their sizes in bytes; none where it holds no manifest."""
+    """The files, relative to `folder` and with `/`, that this tool wrote into it, and their sizes in bytes; none where it holds no manifest.
+
+    Args:
+        folder: of results.
+
+    Returns:
+        Sizes by name.
+    """
     return {name: facts.size for name, facts in read_manifest(Path(folder)).files.items()}
 
 
 def is_staging(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is one in which a call of this tool works, or was stopped."""
+    """Whether a folder is one in which a call of this tool works, or was stopped.
+
+    Args:
+        folder: of any kind.
+
+    Returns:
+        True where it is one.
+    """
     named = os.path.basename(folder) == STAGING and not os.path.islink(folder)
     return named and os.path.isfile(os.path.join(folder, STAGING_MARKER))
 
 
 def note_written(folder: Path, name: str) -> None:
-    """Add a file that was written later to the manifest of its folder, where it has one."""
+    """Add a file that was written later to the manifest of its folder, where it has one.
+
+    Args:
+        folder: of results.
+        name: of the file in it.
+    """
     manifest = read_manifest(folder)
     if manifest.command:
         write_manifest(folder / MANIFEST, manifest.command, manifest.files | {name: Facts.of(folder / name)})
 
 
 def write_manifest(path: Path, command: str, files: Mapping[str, Facts]) -> None:
-    """Write a manifest: the command, and what it wrote by relative names, with `/`."""
+    """Write a manifest: the command, and what it wrote by relative names, with `/`.
+
+    Args:
+        path: of the manifest.
+        command: that wrote the results.
+        files: their facts by relative name.
+    """
     with atomic(path) as file:
         file.write(json.dumps({"tool": "stn-coloc", "manifest": VERSION, "command": command}).encode() + b"\n")
         for name, facts in sorted(files.items()):
@@ -120,7 +151,11 @@ def write_manifest(path: Path, command: str, files: Mapping[str, Facts]) -> None
 
 
 def renew_manifest(folder: Path) -> None:
-    """Take what a folder's manifest lists as it is now."""
+    """Take what a folder's manifest lists as it is now.
+
+    Args:
+        folder: of results.
+    """
     manifest = read_manifest(folder)
     if manifest.command:
         there = {n: Facts.of(folder / n) for n in manifest.files if (folder / n).is_file() and not (folder / n).is_symlink()}
@@ -128,7 +163,12 @@ def renew_manifest(folder: Path) -> None:
 
 
 def remove_written(folder: Path, manifest: Manifest) -> None:
-    """Remove what a manifest lists and what is still as it was written, and folders that are empty then; nothing is reached through a link."""
+    """Remove what a manifest lists and what is still as it was written, and folders that are empty then; nothing is reached through a link.
+
+    Args:
+        folder: of results.
+        manifest: of it.
+    """
     emptied: set[str] = set()
     real: dict[str, bool] = {"": True}
     for name in manifest.files:

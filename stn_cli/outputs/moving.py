@@ -82,7 +82,11 @@ def _written(staging: Path) -> list[str]:
 
 
 def go_on_moving(folder: Path) -> None:
-    """Put whole results in their place, from whichever step a call was stopped at."""
+    """Put whole results in their place, from whichever step a call was stopped at.
+
+    Args:
+        folder: of the results.
+    """
     staging = folder / STAGING
     if (staging / WHOLE_STEP).is_file():
         remove_written(folder, read_manifest(folder))
@@ -111,6 +115,9 @@ def _move_into(source: Path, target: Path, left: frozenset[str] = frozenset()) -
 def check_plain_files(staging: Path) -> None:
     """See that a folder that is gone on with holds plain files and folders only: it may come from a stranger.
 
+    Args:
+        staging: the folder.
+
     Raises:
         OutputError: it holds a link, a pipe or a device.
     """
@@ -123,7 +130,15 @@ def check_plain_files(staging: Path) -> None:
 
 
 def files_below(folder: Path, name: str) -> Iterator[str]:
-    """What is at a name: the file itself or, of a folder, the files in it; relative to `folder`, with `/`."""
+    """What is at a name: the file itself or, of a folder, the files in it; relative to `folder`, with `/`.
+
+    Args:
+        folder: of the results.
+        name: of a file or folder in it.
+
+    Yields:
+        Relative names.
+    """
     path = folder / name
     if path.is_symlink() or not path.is_dir():
         if os.path.lexists(path):

@@ -45,6 +45,13 @@ class Place:
 
 
 def inode_of(path: str) -> tuple[int, int]:
-    """What tells a file or folder from all others: its device and its number there."""
+    """What tells a file or folder from all others: its device and its number there.
+
+    Args:
+        path: of a file or folder that is there.
+
+    Returns:
+        Device and number.
+    """
     found = os.stat(path)
     return found.st_dev, found.st_ino

@@ -68,7 +68,14 @@ def check_target(target: Path, kind: TargetKind, reads: Iterable[str | os.PathLi
 
 
 def names_a_folder(text: str) -> bool:
-    """Whether a text can only name a folder: it ends with a separator, or with `.` or `..`."""
+    """Whether a text can only name a folder: it ends with a separator, or with `.` or `..`.
+
+    Args:
+        text: a path as it was typed.
+
+    Returns:
+        True where it can be no file's.
+    """
     return os.path.basename(text) in ("", ".", "..")
 
 

@@ -44,6 +44,9 @@ def class_boxes(model: Classifier, pictures: Pictures, device: torch.device) -> 
         model: the trained classifier.
         pictures: with their labels.
         device: for the network.
+
+    Returns:
+        (N, 4) normalised.
     """
     model.eval()
     pictures = pictures.to(device)
@@ -114,6 +117,9 @@ def train_objectness(
         device: for the network.
         steps: optimiser steps of 128 pictures.
         seed: of the random numbers.
+
+    Returns:
+        The head.
     """
     torch.manual_seed(seed)
     model.eval()

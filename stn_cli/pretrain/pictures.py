@@ -52,6 +52,9 @@ def load_shards(paths: Sequence[Path]) -> Pictures:
     Args:
         paths: of the shards.
 
+    Returns:
+        The pictures, in the order of the shards.
+
     Raises:
         InputError: a file is missing or no such shard.
     """
@@ -99,6 +102,9 @@ def random_views(
         g: on the CPU.
         smallest: least area of a window, share of the picture.
         rectangles: (B, 4) where pictures lie on their canvases; they fill them when left out.
+
+    Returns:
+        The views.
     """
     n, device = len(pictures), pictures.device
 
@@ -131,6 +137,9 @@ def standardise(images: Tensor) -> Tensor:
 
     Args:
         images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 3, H, W).
     """
     mean, std = images.new_tensor(MEAN).view(3, 1, 1), images.new_tensor(STD).view(3, 1, 1)
     return (images - mean) / std

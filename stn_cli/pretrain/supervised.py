@@ -165,6 +165,9 @@ def decayed(model: nn.Module) -> list[dict[str, Any]]:
 
     Args:
         model: whose parameters they are.
+
+    Returns:
+        Two groups for the optimiser.
     """
     held = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": [p for p in model.parameters() if p.ndim >= 2]}, {"params": held, "weight_decay": 0.0}]
@@ -217,6 +220,9 @@ def mosaic(pictures: Tensor, g: torch.Generator) -> Mosaic:
     Args:
         pictures: (4 B, 3, S, S) in [0, 1]; what is over of a multiple of four is left out.
         g: decides how.
+
+    Returns:
+        The mosaics.
     """
     each = len(pictures) // 4
     side = MOSAIC_SIDES[int(torch.randint(len(MOSAIC_SIDES), (1,), generator=g))]
@@ -263,6 +269,9 @@ def top1(model: Classifier, pictures: Pictures, batch: int = 256) -> float:
         model: the classifier.
         pictures: with their labels, where the model is.
         batch: pictures at once.
+
+    Returns:
+        From 0 to 1.
     """
     model.eval()
     right = torch.zeros((), device=pictures.labels.device)

@@ -140,10 +140,25 @@ class Session:
 
 
 def nothing_in(frame: VideoFrame) -> Shown:
-    """A frame in which nothing was found."""
+    """A frame in which nothing was found.
+
+    Args:
+        frame: of the video.
+
+    Returns:
+        The frame without objects, and its pixels.
+    """
     return TrackedFrame(frame.index, frame.time, ()), frame.pixels
 
 
 def no_such_frame(index: int, count: int) -> InputError:
-    """`--init` names a frame that does not come."""
+    """`--init` names a frame that does not come.
+
+    Args:
+        index: that was asked for.
+        count: of the frames that came.
+
+    Returns:
+        The error to raise.
+    """
     return InputError("--init names a frame that the video does not have", index, f"{counted(count, 'frame')} read")

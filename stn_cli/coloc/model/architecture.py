@@ -55,6 +55,9 @@ def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Arch
         facts: what the model says of itself; also what a report shows of it is checked.
         tensors: its weights. Nothing that is built may have more numbers than they.
 
+    Returns:
+        What the networks can be built from.
+
     Raises:
         ValueError: a fact is missing, of the wrong kind, or absurd; the text says which.
     """
@@ -101,6 +104,9 @@ def check_dimensions(kind: str, dimensions: object, most: int) -> list[int]:
         kind: of the scorer.
         dimensions: see `stn_cli.coloc.score.scorers.dimensions`.
         most: numbers that its tensors may have.
+
+    Returns:
+        The dimensions.
 
     Raises:
         ValueError: no such kind, or no such dimensions.
@@ -151,6 +157,9 @@ def in_words(kind: str) -> str:
 
     Args:
         kind: of the scorer.
+
+    Returns:
+        A few words.
 
     >>> in_words("rigid")
     'rigid (one layout in all images)'

@@ -70,6 +70,9 @@ def best_apart(objects: Sequence[Localisation]) -> tuple[Localisation, ...]:
 
     Args:
         objects: of one image.
+
+    Returns:
+        Those that are left, best first.
     """
     kept: list[Localisation] = []
     for found in sorted(objects, key=lambda o: -o.score):
@@ -84,6 +87,9 @@ def scored_at_least(record: ImageRecord, least: float) -> ImageRecord:
     Args:
         record: an image.
         least: score that an object must have.
+
+    Returns:
+        The record with what is left, perhaps nothing.
     """
     kept = tuple(found for found in record.objects if found.score >= least)
     return ImageRecord(record.file, record.width, record.height, kept)

@@ -105,6 +105,9 @@ def little_in_common(common: Sequence[float | None]) -> list[bool]:
     Args:
         common: how much the crops of each kind have in common, the first kind first; None of a kind that is not told by that.
 
+    Returns:
+        For each kind, whether it is in doubt.
+
     >>> little_in_common([0.56, 0.38, None]), little_in_common([0.3])
     ([False, True, False], [True])
     """

@@ -65,6 +65,9 @@ def make_scorer(kind: str, dimensions: list[int], encoder: Encoder) -> Scorer:
         kind: `rigid`, `words` or `dense`.
         dimensions: of a scorer of that kind, see `dimensions`.
         encoder: that it reads.
+
+    Returns:
+        The scorer, on the CPU.
     """
     if kind == RigidScorer.kind:
         return RigidScorer(encoder, *dimensions)

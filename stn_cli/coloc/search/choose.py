@@ -52,6 +52,9 @@ def choose(seen: SearchedSet, taken: Tensor | None) -> Hypothesis:
     Args:
         seen: the set; `config.search` may leave one hypothesis out.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not; None for the first.
+
+    Returns:
+        What is believed, and where it places the first object.
     """
     config, encoder = seen.config, seen.encoder
     rigid = None
@@ -83,6 +86,9 @@ def is_rigid(rigid: RigidResult, contrast: float, below: float = CHOICE.rigid_be
         rigid: what was found under it; told by its loss less the reward for size.
         contrast: of the deformable hypothesis: the more clearly that one stands out, the better the rigid one must be.
         below: the bar.
+
+    Returns:
+        True where it is.
     """
     return rigid.objective + CHOICE.contrast_weight * contrast < below
 
@@ -130,6 +136,9 @@ def choose_stretches(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None
         seen: the set.
         rigid: what was found in it.
         taken: (N, K, 4) boxes of objects that were found before; None for the first.
+
+    Returns:
+        Factors of the common side.
     """
     low, high = seen.sides or (0.0, 1.0)
     stretches = tuple(s for s in RIGID.stretches if low <= s * rigid.side <= high) or (1.0,)

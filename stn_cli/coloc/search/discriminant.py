@@ -156,6 +156,9 @@ def unlikeness(z: Tensor, layout: Layout, smoothing: float, shrinkage: float = D
         layout: of the set.
         smoothing: sigma of the blur, cells.
         shrinkage: share of the mean variance that is added in all directions.
+
+    Returns:
+        (N, h, w).
     """
     border = (layout.border & layout.valid).to(z)
     weight = border / border.sum((1, 2), keepdim=True).clamp(min=1)

@@ -52,6 +52,9 @@ def lay_out(size: tuple[int, int], rectangles: Tensor) -> Layout:
     Args:
         size: (h, w) cells of a letterbox.
         rectangles: (N, 4) the images' outlines, normalised letterbox boxes.
+
+    Returns:
+        The layout.
     """
     h, w = size
     x1, y1, x2, y2 = (v[:, None, None] for v in rectangles.unbind(-1))
@@ -73,6 +76,9 @@ def or_middle(inside: Tensor, offset: Tensor, dim: int) -> Tensor:
         inside: (N, ...) whether a cell's centre lies on the image.
         offset: (N, ...) of the cell's centre from the image's middle.
         dim: the axis.
+
+    Returns:
+        (N, ...) bool.
     """
     off = offset.abs()
     return inside | ((off <= off.amin(dim, keepdim=True)) & ~inside.any(dim, keepdim=True))

@@ -52,6 +52,9 @@ def outline(
         margins: (N, h, w) the score map.
         threshold: at which a cell counts for the object.
         workers: threads; one per core when left out. The results are the same with any number.
+
+    Returns:
+        Boxes and masks, one for each image.
     """
     h, w = margins.shape[-2:]
     windows = boxes.cpu()

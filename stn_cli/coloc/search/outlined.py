@@ -55,6 +55,9 @@ def search_outlined(seen: SearchedSet, taken: Tensor | None) -> OutlinedSearch:
     Args:
         seen: the set.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not.
+
+    Returns:
+        The variant that is believed, with all of its rounds.
     """
     large = Scene.of(seen.large, seen.chosen, seen.device)
     pixels = seen.large.pixels[seen.chosen.numpy()]

@@ -83,6 +83,9 @@ def learn_alignment(
         rectangles: (N, 4) their outlines.
         boxes, angles: (N, 4), (N,) as the search found them.
         generator: of the starts, on the CPU.
+
+    Returns:
+        Steps that can be applied to any image.
     """
     patches = Crops.of_boxes(random_boxes(rectangles, ROTATION.random_patches, boxes[:, 2:] - boxes[:, :2], generator))
     ground = _structure(encoder, images, patches).mean((0, 1, 3, 4))  # (C,)

@@ -137,6 +137,9 @@ def square_windows(
         side: of the windows, share of the letterbox.
         scale: what embeddings are divided by; what makes their mean squared norm 1 when left out.
         angles: that the windows are turned by, radians.
+
+    Returns:
+        All windows of the side, embedded.
     """
     S = images.shape[-1]
     maps, centre_parts, angle_parts = [], [], []

@@ -63,6 +63,9 @@ def contrast_of(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
         margins: (N, h, w).
         inside: (N, h, w) which cells are in the windows.
         valid: (N, h, w) which cells lie on the images.
+
+    Returns:
+        Standard deviations.
     """
     return _difference(margins, inside, valid) / float(margins[valid].std().clamp(min=1e-6))
 
@@ -74,6 +77,9 @@ def contrast_beyond_place(margins: Tensor, inside: Tensor, valid: Tensor) -> flo
 
     Args:
         margins, inside, valid: as for `contrast_of`.
+
+    Returns:
+        Standard deviations.
     """
     mean = (margins * valid).sum(0) / valid.sum(0).clamp(min=1)
     return _difference(margins - mean, inside, valid) / float(margins[valid].std().clamp(min=1e-6))

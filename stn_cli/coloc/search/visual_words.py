@@ -72,6 +72,9 @@ def search_words(
         words: K.
         sides: smallest and largest allowed longer side of a window, shares of the letterbox.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not.
+
+    Returns:
+        What the kept start came to.
     """
     generator = torch.Generator().manual_seed(seed)
     h, w = appearance.shape[-2:]
@@ -121,6 +124,9 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
         start: (N, h, w) score map of the first round.
         guided: hold on to the centre, and in the last rounds tell the object from each image's own background too.
         sides: as for `search_words`.
+
+    Returns:
+        What the rounds came to.
     """
     h, w = cells.words.shape[-2:]
     count = len(vocabulary.words)
@@ -158,6 +164,9 @@ def start_criterion(contrast: float, covered: float) -> float:
     Args:
         contrast: (mean margin inside - mean outside) in standard deviations, over the set.
         covered: share of the images' border bands that the windows cover.
+
+    Returns:
+        Higher is better.
 
     >>> start_criterion(1.5, 0.25), start_criterion(7.0, 0.9)
     (1.0, -inf)

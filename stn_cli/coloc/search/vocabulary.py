@@ -45,6 +45,9 @@ def learn_words(
         count: K, words.
         generator: of the sample and the first centroids, on the CPU.
         rounds: of k-means.
+
+    Returns:
+        The words.
     """
     centre = cells.mean(0)
     pick = torch.randperm(len(cells), generator=generator)[: WORDS.kmeans_cells].to(cells.device)

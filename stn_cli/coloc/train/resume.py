@@ -90,6 +90,9 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
         context: of the training.
         saved: the state, of any origin.
 
+    Returns:
+        The state.
+
     Raises:
         CheckpointError: it is none of this training, or its parts do not fit together.
     """

@@ -28,7 +28,11 @@ from stn_cli.runtime.device import pick_device
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Cut, or train."""
+    """Cut, or train.
+
+    Args:
+        arguments: of the command line; those of the process when left out.
+    """
     parser = argparse.ArgumentParser(prog="python -m stn_cli.pretrain.instances", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     cutter = commands.add_parser("cut")
@@ -55,7 +59,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def make_stock(shards: list[Path], out: Path, device: str, workers: int) -> Path:
-    """Make cutouts of the shards' pictures and write those that can be trusted, each with its picture."""
+    """Make cutouts of the shards' pictures and write those that can be trusted, each with its picture.
+
+    Args:
+        shards: of labelled pictures.
+        out: the file of cutouts.
+        device: for the networks.
+        workers: threads that outline.
+
+    Returns:
+        The file.
+    """
     pictures, blobs, encoder = load_shards(shards), _blobs(shards), SmallEncoder()
     assert encoder.head is not None
     target = pick_device(device)

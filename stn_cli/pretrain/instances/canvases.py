@@ -59,6 +59,9 @@ def compose(stock: Stock, n: int, side: int, seed: int, mix: Mix | None = None) 
         side: pixels, a multiple of 4.
         seed: of all random numbers.
         mix: of kinds of canvases; the usual one when left out.
+
+    Returns:
+        The batch and its truth.
     """
     dice = Dice(n, stock.alpha.device, seed)
     plan = draw_plan(stock, side, dice, mix or Mix())
@@ -91,7 +94,14 @@ def compose(stock: Stock, n: int, side: int, seed: int, mix: Mix | None = None) 
 
 
 def seen_boxes(visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Extents of masks: (B, K, S, S) -> boxes (B, K, 4) in pixels, and whether there is anything."""
+    """Boxes around masks.
+
+    Args:
+        visible: (B, K, S, S) share of each pixel that is the object's.
+
+    Returns:
+        Boxes (B, K, 4) in pixels, and (B, K) whether anything is seen.
+    """
     mask = visible > 0.5
     out = []
     for axis in (2, 3):

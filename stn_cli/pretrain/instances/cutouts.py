@@ -76,6 +76,9 @@ def fit_classifier(network: SmallNetwork, pictures: Pictures, device: torch.devi
         pictures: with their labels.
         device: for the network.
         batch: pictures at once.
+
+    Returns:
+        The classifier, for features (n, 128).
     """
     labels = pictures.labels.cpu()
     chosen = torch.cat([(labels == label).nonzero()[:PER_CLASS, 0] for label in labels.unique()])
@@ -93,7 +96,17 @@ def fit_classifier(network: SmallNetwork, pictures: Pictures, device: torch.devi
 
 
 def look(network: SmallNetwork, pictures: Pictures, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Features (n, 128, h, w) and last stage (n, 256, h / 2, w / 2) of pictures at the side of the search."""
+    """What the network sees in pictures at the side of the search.
+
+    Args:
+        network: small, trained.
+        pictures: all of them.
+        index: (n,) which to look at.
+        device: for the network.
+
+    Returns:
+        Features (n, 128, h, w) and last stage (n, 256, h / 2, w / 2).
+    """
     dtype = next(network.parameters()).dtype
     images = F.interpolate(pictures.batch(index).to(device), (SIDE, SIDE), mode="bilinear", align_corners=False)
     features, _, last = network(standardise(images).to(dtype).contiguous(memory_format=torch.channels_last))
@@ -112,6 +125,9 @@ def search_classes(
         pictures: with their labels.
         device: for the network.
         batch: pictures at once.
+
+    Yields:
+        What was found in the pictures of each class.
     """
     quick = fused(network, torch.bfloat16)
     classifier = fit_classifier(quick, pictures, device).to(device)
@@ -138,6 +154,9 @@ def cut_out_object(picture: Mask, box: Tensor, margins: npt.NDArray[np.float32])
         picture: (S, S, 3) RGB.
         box: (4,) normalised window.
         margins: (h, w) above 0 where the object is.
+
+    Returns:
+        The cutout; None where it is not to be trusted.
     """
     side = picture.shape[0]
     x1, y1, x2, y2 = ((box + 1) * side / 2).tolist()

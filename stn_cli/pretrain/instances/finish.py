@@ -18,6 +18,9 @@ def disguise(images: Tensor, generator: torch.Generator) -> Tensor:
     Args:
         images: S a multiple of 8.
         generator: on their device.
+
+    Returns:
+        (B, 3, S, S) in [0, 1].
     """
     n, device = len(images), images.device
 
@@ -48,6 +51,9 @@ def compressed(images: Tensor, step: Tensor) -> Tensor:
     Args:
         images: (B, 3, S, S), S a multiple of 8.
         step: (B, 1, 1, 1) of the lowest frequency.
+
+    Returns:
+        (B, 3, S, S).
     """
     B, C, S, _ = images.shape
     at = torch.arange(BLOCK, device=images.device, dtype=images.dtype)

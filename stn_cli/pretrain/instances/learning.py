@@ -35,7 +35,14 @@ class Targets:
 
 
 def targets_of(truth: Canvases) -> Targets:
-    """Cells speak for the object that is topmost in them, and those in its middle for it wherever no other one is."""
+    """Cells speak for the object that is topmost in them, and those in its middle for it wherever no other one is.
+
+    Args:
+        truth: of canvases.
+
+    Returns:
+        What each cell should say.
+    """
     h, w = truth.seen.shape[-2:]
     at = torch.stack(
         [
@@ -62,7 +69,14 @@ def targets_of(truth: Canvases) -> Targets:
 
 
 def iou_and_giou(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and generalised IoU (Rezatofighi et al. 2019, arXiv 1902.09630) of boxes (..., 4) in pairs."""
+    """IoU and generalised IoU (Rezatofighi et al. 2019, arXiv 1902.09630) of boxes (..., 4) in pairs.
+
+    Args:
+        boxes, others: (..., 4) x1, y1, x2, y2.
+
+    Returns:
+        Both (...).
+    """
     low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
     common = (high - low).clamp(min=0).prod(-1)
     union = _area(boxes) + _area(others) - common
@@ -83,6 +97,9 @@ def losses(maps: Maps, truth: Canvases, classifier: nn.Module) -> dict[str, Tens
         maps: of the canvases.
         truth: theirs.
         classifier: looks (M, 64) -> logits, for training only: what an object is sharpens what one object is.
+
+    Returns:
+        A scalar for each part, by name.
     """
     t = targets_of(truth)
     K = truth.known.shape[1]

@@ -76,7 +76,17 @@ class Dice:
 
 
 def draw_plan(stock: Stock, side: int, dice: Dice, mix: Mix) -> Plan:
-    """Draw how many things there are, which, of what size, and where."""
+    """Draw how many things there are, which, of what size, and where.
+
+    Args:
+        stock: of cutouts.
+        side: of the canvases, pixels.
+        dice: draws.
+        mix: of kinds of canvases.
+
+    Returns:
+        The plan of as many canvases as `dice` draws for.
+    """
     K = SLOTS
     chance = dice.uniform(0, 1)
     mode = (chance > BORDERS[0]).long() + (chance > BORDERS[1]).long()
@@ -178,10 +188,25 @@ def _to_edges(centre: Tensor, reach: Tensor, cut: Tensor, flip: Tensor, side: in
 
 
 def whole_area(stock: Stock, plan: Plan) -> Tensor:
-    """Pixels (B, K) that each thing would cover on an endless canvas."""
+    """The area that each thing would cover on an endless canvas.
+
+    Args:
+        stock: of cutouts.
+        plan: of canvases.
+
+    Returns:
+        (B, K) pixels.
+    """
     return stock.alpha.float().mean((1, 2, 3))[plan.which] / 255 * 4 / area(plan.affine)
 
 
 def area(affine: Tensor) -> Tensor:
-    """Normalised area to a canvas pixel (...) of affine maps (..., 2, 3)."""
+    """How much normalised area one pixel of a canvas covers.
+
+    Args:
+        affine: (..., 2, 3) from a canvas's pixels to normalised coordinates.
+
+    Returns:
+        (...).
+    """
     return (affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]).abs()

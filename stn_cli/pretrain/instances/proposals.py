@@ -47,6 +47,9 @@ def read_maps(maps: Maps, size: tuple[int, int]) -> Proposals:
     Args:
         maps: of a batch of one.
         size: (height, width) of the image in pixels, less what it was padded with.
+
+    Returns:
+        Boxes, in shares of the image's sides.
     """
     h, w = size
     boxes, scores = maps.boxes()[0].flatten(0, 1), maps.fit[0].sigmoid().flatten()
@@ -62,7 +65,15 @@ def read_maps(maps: Maps, size: tuple[int, int]) -> Proposals:
 
 
 def merged(parts: Sequence[Proposals], most: int) -> Proposals:
-    """Proposals of several sizes together, without those that are like a better one."""
+    """Proposals of several sizes together, without those that are like a better one.
+
+    Args:
+        parts: of each size.
+        most: proposals that are kept.
+
+    Returns:
+        Proposals, best first.
+    """
     boxes, scores, looks = (torch.cat([getattr(p, name) for p in parts]) for name in ("boxes", "scores", "looks"))
     order = scores.argsort(descending=True)
     kept = order[suppress(boxes[order], ALIKE)[:most]]
@@ -70,7 +81,15 @@ def merged(parts: Sequence[Proposals], most: int) -> Proposals:
 
 
 def suppress(boxes: Tensor, alike: float) -> Tensor:
-    """Which of boxes (M, 4), best first, are not like a better one that is kept: their indices."""
+    """Which boxes to keep: those that are not like a better one that is kept.
+
+    Args:
+        boxes: (M, 4), best first.
+        alike: IoU above which two boxes are one.
+
+    Returns:
+        (K,) indices, rising.
+    """
     low, high = torch.maximum(boxes[:, None, :2], boxes[None, :, :2]), torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     common = (high - low).clamp(min=0).prod(-1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
@@ -91,6 +110,9 @@ def propose(network: nn.Module, image: Tensor, sides: Sequence[int] = SIDES, mos
         image: (3, H, W) in [0, 1], on the network's device.
         sides: longer sides at which it is looked at.
         most: proposals.
+
+    Returns:
+        Boxes, in shares of the image's sides, best first.
     """
     weight = next(network.parameters())
     parts = []

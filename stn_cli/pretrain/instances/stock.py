@@ -86,7 +86,14 @@ class Stock:
 
 
 def extents(masks: Tensor) -> Tensor:
-    """Normalised boxes (N, 4) of masks (N, 1, S, S)."""
+    """Boxes around masks.
+
+    Args:
+        masks: (N, 1, S, S).
+
+    Returns:
+        (N, 4) normalised.
+    """
     side = masks.shape[-1]
     out = []
     for axis in (2, 3):
@@ -135,6 +142,12 @@ def write_stock(path: Path, blobs: list[bytes], outlines: list[Cutout], labels: 
 
 def read_stock(path: Path) -> Stock:
     """Read what `write_stock` wrote, and prepare it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The stock, on the CPU.
 
     Raises:
         InputError: missing, or no such file.

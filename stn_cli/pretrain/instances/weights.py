@@ -21,13 +21,25 @@ ARCHITECTURE = "instances-1"
 
 
 def write_instances(path: Path, network: InstanceNetwork, facts: dict[str, Any]) -> None:
-    """Write weights, with facts about how they came to be."""
+    """Write weights, with facts about how they came to be.
+
+    Args:
+        path: the file.
+        network: on any device.
+        facts: that JSON can hold.
+    """
     state = {name: t.half() for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     write_bytes(path, pack(state, {"architecture": ARCHITECTURE, **facts}))
 
 
 def read_instances(path: Path) -> tuple[InstanceNetwork, dict[str, Any]]:
     """The network that `write_instances` wrote, for looking only, and the facts.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The network, on the CPU, and the facts.
 
     Raises:
         CheckpointError: missing, damaged, or of another architecture.
@@ -48,6 +60,14 @@ def read_instances(path: Path) -> tuple[InstanceNetwork, dict[str, Any]]:
 
 
 def quick(network: InstanceNetwork, device: torch.device) -> InstanceNetwork:
-    """A copy for looking at images on a device: half the time on a CPU."""
+    """A copy for looking at images on a device: half the time on a CPU.
+
+    Args:
+        network: trained.
+        device: for the copy.
+
+    Returns:
+        The copy.
+    """
     dtype = torch.bfloat16 if quick_halves(device) else torch.float32
     return fused(network.to(device), dtype)
