@@ -42,6 +42,9 @@ def atomic(path: Path, mode: str = "wb", *, sync: bool = True) -> Iterator[IO[An
         sync: wait until the disk has it. Of thousands of pictures each such wait costs ten times the writing: theirs is one for the whole
             folder, see `stn_cli.outputs.results`.
 
+    Yields:
+        The open file.
+
     Raises:
         OutputError: the file cannot be written (no permission, disk full, a folder in the way).
     """

@@ -69,7 +69,14 @@ def root(
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the program and return its exit code."""
+    """Run the program and return its exit code.
+
+    Args:
+        arguments: of the command line; those of the process when left out.
+
+    Returns:
+        The exit code.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     codecs.register_error(ANYTHING, _as_it_came)
     print_anything()

@@ -46,6 +46,9 @@ def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
     Args:
         predicted: names as `localise` writes them.
         truth: names of the truth.
+
+    Returns:
+        The pairs.
     """
     written = set(predicted)
     found = _by_whole_names(written, truth)

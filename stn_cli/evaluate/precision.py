@@ -50,6 +50,9 @@ def count(images: Sequence[Image], threshold: float, score: float) -> Counts:
         images: the set.
         threshold: IoU above which a box fits.
         score: boxes below it are left out.
+
+    Returns:
+        The counts.
     """
     objects = right = wrong = 0
     for found, true in images:
@@ -88,6 +91,9 @@ def average_precision(images: Sequence[Image]) -> tuple[float, float] | None:
 
     Args:
         images: the set; boxes in images without an object are false alarms.
+
+    Returns:
+        AP50 and AP, or None.
     """
     try:
         from pycocotools.coco import COCO

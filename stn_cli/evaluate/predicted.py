@@ -63,6 +63,9 @@ def from_json(data: Any, path: Path, truth: Truth) -> Predicted:
         path: where it was read, for messages.
         truth: what it will be compared with. Of a file with several categories only the wanted one counts.
 
+    Returns:
+        The boxes by file name.
+
     Raises:
         InputError: it is neither.
     """

@@ -130,6 +130,9 @@ def read_track_truth(path: Path) -> list[PixelBox | None] | list[TrackedFrame]:
     Args:
         path: a JSON list of [x1, y1, x2, y2] or null for each frame; tracks.json; or MOTChallenge text.
 
+    Returns:
+        A box or None for each frame, or the frames of several objects.
+
     Raises:
         InputError: it cannot be read or is of another form.
     """

@@ -71,6 +71,9 @@ def parse_coco(data: Any, path: Path) -> CocoFile:
         data: its JSON.
         path: where it was read, for messages.
 
+    Returns:
+        What the file holds.
+
     Raises:
         InputError: it is none; names the image with the fault.
     """

@@ -25,6 +25,9 @@ def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
         what: what it is, for the messages: `truth`, `the tracks file`.
         limit: bytes.
 
+    Returns:
+        Its bytes.
+
     Raises:
         InputError: it cannot be read, is a folder, pipe or device (which may never end), or is too large.
         ResourceError: memory does not hold it.
@@ -44,6 +47,9 @@ def read_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
         path: the file.
         what: what it is, for the messages.
         limit: bytes.
+
+    Returns:
+        What `json` makes of it.
 
     Raises:
         InputError: as `read_file`; not JSON; nested more deeply than can be read.

@@ -188,6 +188,9 @@ def parse_tracks(data: Any, path: Path) -> Tracks:
         data: its JSON.
         path: where it was read, for messages.
 
+    Returns:
+        The tracks.
+
     Raises:
         InputError: not such a file; names the frame with the fault.
     """

@@ -71,6 +71,9 @@ def read_truth(path: Path, category: str | None = None) -> Truth:
         path: a JSON file {"file": [[x1, y1, x2, y2], ...]}, a COCO file, or a folder of Pascal VOC XML.
         category: name or id of the category whose objects count, of a COCO file or VOC; all when None.
 
+    Returns:
+        The truth.
+
     Raises:
         InputError: unreadable, of another form, or naming files outside the set (`..`, absolute).
         UsageError: no such category.

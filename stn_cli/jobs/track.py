@@ -22,7 +22,8 @@ from stn_cli.media.scan import Scan, places_of
 from stn_cli.media.video import Video, VideoSource, open_video
 from stn_cli.outputs.results import Results
 from stn_cli.records import TrackedFrame, TrackedObject
-from stn_cli.report.film import ENCODINGS, Artist, pick_encoding
+from stn_cli.report.artist import Artist
+from stn_cli.report.film import ENCODINGS, pick_encoding
 from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, picture_makers
 from stn_cli.report.screen import has_screen, show
 from stn_cli.runtime.progress import Reporter, Silent

@@ -110,6 +110,9 @@ def decoded(
         long_side, levels: as in `decode`.
         memory: what is shared; `budget.shared()` when left out.
 
+    Yields:
+        The image.
+
     Raises:
         Unusable: with the reason.
     """

@@ -1,9 +1,7 @@
-"""Walking folders and matching patterns; this tool's own results and other systems' leftovers are left out."""
+"""Walking folders; this tool's own results and other systems' leftovers are left out."""
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,14 +24,21 @@ LEFTOVER_FOLDERS = frozenset(
 LEFTOVER_FILES = frozenset(["thumbs.db", "ehthumbs.db"])
 
 
-def is_leftover_folder(name: str) -> bool:
+def _is_leftover_folder(name: str) -> bool:
     """Whether a folder of this name holds other systems' copies and thumbnails."""
     low = name.lower()
     return low in LEFTOVER_FOLDERS or low.startswith(".trash")
 
 
 def read_head(path: str) -> bytes:
-    """A file's first bytes; none of what cannot be read."""
+    """A file's first bytes; none of what cannot be read.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Up to `HEAD` bytes.
+    """
     with suppress(Unusable), opened(path, most=1 << 62) as (file, _):
         return file.read(HEAD)
     return b""
@@ -167,7 +172,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _take_folder(entry: os.DirEntry[str], folder: Folder, found: PassedOver, out: Entries) -> None:
-    if is_leftover_folder(entry.name):
+    if _is_leftover_folder(entry.name):
         found.leftovers[entry.name] += 1
     elif entry.is_symlink():
         out.links.append(folder.below(entry))
@@ -193,7 +198,15 @@ def _is_leftover_file(entry: os.DirEntry[str]) -> bool:
 
 
 def walk(root: str, found: PassedOver) -> Iterator[tuple[str, str]]:
-    """(path, name) of the images in a folder and those below it, in no order; links to folders are not followed."""
+    """Go through the images in a folder and those below it, in no order; links to folders are not followed.
+
+    Args:
+        root: the folder.
+        found: what is passed over is noted there.
+
+    Yields:
+        Path, and name relative to `root` with `/`.
+    """
     folders = [Folder(root)]
     while folders:
         folder = folders.pop()
@@ -203,12 +216,12 @@ def walk(root: str, found: PassedOver) -> Iterator[tuple[str, str]]:
         for path, name, plain in inside.files:
             if not plain:
                 if os.path.splitext(name)[1].lower() in EXTENSIONS:
-                    found.skipped.append(Skipped(name, no_file(path)))
-            elif is_wanted(path, name, found):
+                    found.skipped.append(Skipped(name, _no_file(path)))
+            elif _is_wanted(path, name, found):
                 yield path, name
 
 
-def is_wanted(path: str, name: str, found: PassedOver) -> bool:
+def _is_wanted(path: str, name: str, found: PassedOver) -> bool:
     """Whether to take a file for an image, by its extension or its first bytes; formats that are not decoded are noted in `found`."""
     extension = os.path.splitext(path)[1].lower()
     if extension in EXTENSIONS:
@@ -223,65 +236,8 @@ def is_wanted(path: str, name: str, found: PassedOver) -> bool:
     return False
 
 
-def no_file(path: str) -> str:
+def _no_file(path: str) -> str:
     """Why something that is no plain file is skipped."""
     if os.path.islink(path) and not os.path.exists(path):
         return "link to nowhere"
     return "not a regular file"
-
-
-# ---- patterns
-
-
-def matching(pattern: str, found: PassedOver) -> Iterator[str]:
-    """Paths of the files that a pattern matches, as `glob.glob(pattern, recursive=True)` does but for loops of links, results and leftovers.
-
-    `**` follows no links to folders; `*` follows those that do not lead back.
-    """
-    parts = os.path.normpath(pattern).split(os.sep)
-    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    base = os.sep.join(parts[:fixed])
-    if fixed == 1 and (parts[0] == "" or parts[0].endswith(":")):
-        base += os.sep  # the root, of a drive on Windows
-    if os.path.isdir(base or "."):
-        yield from _match(Folder(base or "."), parts[fixed:], found)
-
-
-def _match(folder: Folder, parts: list[str], found: PassedOver) -> Iterator[str]:
-    part, rest = parts[0], parts[1:]
-    if part == "**":
-        yield from _match(folder, rest or ["*"], found)
-        inside = entries(folder, found, lambda name: not name.startswith("."), files=False)
-        found.skipped += [Skipped(link.prefix.rstrip("/"), "symlinked folder") for link in inside.links]
-        for below in inside.folders:
-            yield from _match(below, parts, found)
-    elif glob.has_magic(part):
-        yield from _match_names(folder, part, rest, found)
-    else:
-        folder = folder.marked() if os.path.isfile(os.path.join(folder.path, MANIFEST)) else folder
-        path, name = os.path.join(folder.path, part), folder.prefix + part
-        if rest and os.path.isdir(path):
-            yield from _match(Folder(path, name + "/", folder.own), rest, found)
-        elif not rest and os.path.lexists(path) and not os.path.isdir(path):
-            if folder.is_own(name, path):
-                found.own += 1
-            else:
-                yield path
-
-
-def _match_names(folder: Folder, part: str, rest: list[str], found: PassedOver) -> Iterator[str]:
-    def accept(name: str) -> bool:
-        return fnmatch.fnmatch(name, part) and (part.startswith(".") or not name.startswith("."))
-
-    if not rest:
-        yield from (path for path, _, _ in entries(folder, found, accept, folders=False).files)
-        return
-    inside = entries(folder, found, accept, files=False)
-    for below in inside.folders + [link for link in inside.links if not _leads_back(link.path)]:
-        yield from _match(below, rest, found)
-
-
-def _leads_back(link: str) -> bool:
-    """Whether a link to a folder leads to one that it lies in."""
-    target, here = os.path.realpath(link), os.path.realpath(os.path.dirname(link))
-    return os.path.join(here, "").startswith(os.path.join(target, ""))

@@ -15,7 +15,8 @@ from typing import Any
 from stn_cli.errors import InputError, counted
 from stn_cli.files import unescape
 from stn_cli.media.header import Unusable, read_bytes
-from stn_cli.media.listing import PassedOver, matching, read_head, walk
+from stn_cli.media.listing import PassedOver, read_head, walk
+from stn_cli.media.patterns import matching
 from stn_cli.media.signatures import (
     APPLE_DOUBLE,
     EXTENSIONS,

@@ -14,8 +14,9 @@ from stn_cli.formats.coco import CocoWriter
 from stn_cli.formats.writer import Writer
 from stn_cli.media.decode import Pixels
 from stn_cli.records import ImageRecord, Localisation, PixelBox, TrackedFrame
+from stn_cli.report.artist import Artist
 from stn_cli.report.figures import write_picture
-from stn_cli.report.film import Artist, Encoding, Film
+from stn_cli.report.film import Encoding, Film
 
 VIDEO, COCO, FRAMES, CROPS = "video", "tracks.coco.json", "frames", "crops"
 

@@ -20,7 +20,8 @@ from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.kind_settings import DETECTOR
 from stn_cli.tracking.settings import BOX, TEMPLATE, VIEW
 from stn_cli.tracking.template import Template
-from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
+from stn_cli.tracking.varied import with_varied
+from stn_cli.tracking.view import Eye, View, window_around, windows_over
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.glimpse import Glimpse
 from stn_cli.tracking.settings import BOX, GLIMPSE, LEARNING, PRESENCE, VIEW
 from stn_cli.tracking.template import Template
-from stn_cli.tracking.view import Eye, View, window_around, windows_over, with_varied
+from stn_cli.tracking.varied import with_varied
+from stn_cli.tracking.view import Eye, View, window_around, windows_over
 
 
 @dataclass(frozen=True, slots=True)

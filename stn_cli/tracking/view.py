@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stn_cli.coloc.search.discriminant import Projection
 from stn_cli.encoders import Encoder
-from stn_cli.geometry import boxes_around, index_to_normalised
+from stn_cli.geometry import index_to_normalised
 from stn_cli.media.decode import Pixels
 from stn_cli.tracking.edges import edges
 from stn_cli.tracking.settings import VIEW
@@ -144,25 +144,6 @@ def _lattice(points: int, zoom: float, device: torch.device) -> tuple[Tensor, Te
         return steps.to(device), torch.stack([columns, points + rows], -1).flatten().to(device)
 
 
-def with_varied(boxes: Tensor, spread: float, count: int, generator: torch.Generator) -> Tensor:
-    """Boxes, and others around them.
-
-    Args:
-        boxes: (N, 4).
-        spread: of their places, in units of their sides; they are stretched by less.
-        count: of the others, about.
-        generator: of the random numbers.
-
-    Returns:
-        (N + about count, 4), the given ones first.
-    """
-    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    drawn = torch.randn((len(boxes), count // len(boxes), 4), generator=generator).to(boxes.device) * spread
-    moved = centres[:, None] + drawn[..., :2] * sides[:, None]
-    stretched = sides[:, None] * (drawn[..., 2:] * VIEW.stretch).exp()
-    return torch.cat([boxes, boxes_around(moved.flatten(0, 1), stretched.flatten(0, 1))])
-
-
 def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
     """The window that an object is looked at in.
 
@@ -207,7 +188,15 @@ def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | N
 
 
 def cut_window(frame: Pixels, left: int, top: int, side: int) -> Pixels:
-    """A window of a frame as it is looked at (S, S, 3); beside the frame its edge is repeated."""
+    """Cut a window out of a frame, as it is looked at; beside the frame its edge is repeated.
+
+    Args:
+        frame: (H, W, 3).
+        left, top, side: of the window, pixels.
+
+    Returns:
+        (S, S, 3).
+    """
     return resized_part(frame, left, top, (side, side), (VIEW.side, VIEW.side))
 
 

@@ -15,7 +15,8 @@ import pytest
 import stn_cli.report.film as module
 from stn_cli.errors import OutputError
 from stn_cli.records import TrackedFrame, TrackedObject, corners
-from stn_cli.report.film import ENCODINGS, Artist, Encoding, Film, pick_encoding, track_colour
+from stn_cli.report.artist import Artist, track_colour
+from stn_cli.report.film import ENCODINGS, Encoding, Film, pick_encoding
 
 SIZE = (120, 160)
 RED = (220, 30, 20)
