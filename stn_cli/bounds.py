@@ -8,6 +8,7 @@ from typing import cast
 from stn_cli.errors import UsageError
 
 MOST_SEED = 2**31 - 1
+"""Largest `--seed`, but for `track`."""
 BOUNDS: dict[str, tuple[float, float]] = {
     "batch": (1, 65_536),
     "crop_size": (1, 4096),

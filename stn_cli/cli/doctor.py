@@ -24,6 +24,7 @@ OPTIONAL = {
     "pillow-jxl-plugin": "JPEG XL: pip install 'stn-coloc[heif]'",
 }
 LEAST_TORCH = (2, 10)
+"""The version that pyproject.toml asks for."""
 
 
 def doctor(json: Json = False, debug: Debug = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stn_cli.encoders.gradient_maps import lab, opponent, orientation_bins, orientation_harmonics, pool_cells
+from stn_cli.encoders.gradient_maps import CELL_BLUR, lab, opponent, orientation_bins, orientation_harmonics, pool_cells
 from stn_cli.encoders.interface import Appearance
 
 
@@ -39,7 +39,7 @@ class GradientEncoder(nn.Module):
         colour = lab(images)
         mean = pool_cells(colour, 8, 4, pad=True)
         spread = (pool_cells(colour.square(), 8, 4, pad=True) - mean.square()).clamp(min=1e-6).sqrt()
-        energy = orientation_bins(pool_cells(orientation_harmonics(images.mean(1, keepdim=True), 0.7), 8, 4, pad=True))
+        energy = orientation_bins(pool_cells(orientation_harmonics(images.mean(1, keepdim=True), CELL_BLUR), 8, 4, pad=True))
         return torch.cat([mean, spread, (energy + 1e-9).sqrt()], 1)
 
     def groups(self, cells: Tensor) -> Tensor:

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ORIENTATIONS = 8
+"""Directions of edges, evenly over half a turn."""
+CELL_BLUR = 0.7
+"""Sigma of the blur before the edges of appearance cells are taken, pixels."""
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:

@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 WIDTHS = (32, 64, 128, 256)
+"""Channels of the four stages."""
 BLOCKS = (1, 2, 2, 1)
+"""Residual blocks of each stage."""
 FEATURES = 128
+"""Channels of the features."""
 STRIDE = 8
+"""Pixels to a cell of the features."""
 
 Network = TypeVar("Network", bound=nn.Module)
 """Of `Convolution`s, the stem first."""

@@ -20,6 +20,7 @@ from stn_cli.geometry import overlap
 from stn_cli.records import PixelBox, TrackedFrame
 
 THRESHOLDS = 21
+"""Points of the success curve: 0, 0.05 ... 1."""
 NEAR = 20.0
 """Pixels between the centres."""
 NORMALISED = 0.5

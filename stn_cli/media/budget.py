@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 
 LEAST, MOST = 256 << 20, 4 << 30
+"""Bytes that the budget has at least and at most."""
 SHARE = 4
 """One part in so many of the free memory is for pictures that are being decoded."""
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

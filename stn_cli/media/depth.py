@@ -21,6 +21,7 @@ LEAST = 16
 SHARE = 0.001
 """Of the values may lie outside the range, at each end: dead and hot pixels."""
 MOST_COUNTED = 4_000_000
+"""Values that are looked at; of more, every second or third."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,12 @@ from stn_cli.media import sniff
 from stn_cli.media.signatures import HEAD, HEIC, JXL, JXL_CONTAINER, foreign_by_content, pointer
 from stn_cli.reading import open_plain
 
+LONGEST_JPEG = 65_500
+"""Pixels that a JPEG's side may have."""
 MAX_PIXELS = 250_000_000
+"""Images with more are skipped unless `--max-pixels` says otherwise."""
 LEAST_SIDE = 10
+"""Pixels; smaller pictures show nothing that could be found."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 LEAST_BOUND = 256 << 20
 """Files up to this size are read, however few pixels are allowed."""

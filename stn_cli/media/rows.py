@@ -21,6 +21,7 @@ from stn_cli.files import TEMPORARY
 IN_MEMORY = 64 << 20
 """Bytes above which pictures are kept in a file: what a training takes must not grow with the number of its images."""
 ZEROS = 1 << 20
+"""Bytes that are written at once where room on the disk can only be taken by writing."""
 UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems say that cannot take room at once."""
 

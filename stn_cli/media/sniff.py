@@ -13,8 +13,11 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 MOST_CHUNKS = 200_000
+"""Pieces of a file that are walked over, so that a made one ends."""
 MOST_EXIF = 1 << 20
+"""Bytes of EXIF or XMP that are read."""
 MOST_PAGES = 10_000
+"""Pages of a TIFF that are counted."""
 THUMBNAIL = 1
 """Bit of a TIFF page's kind that says it is a smaller copy of another."""
 RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}

@@ -21,6 +21,7 @@ from stn_cli.media.scan import VIDEO_EXTENSIONS, ImageFile, scan
 from stn_cli.records import reasons
 
 DEFAULT_FPS = 25.0
+"""Frames per second where nobody says."""
 MOST_FPS = 1000.0
 """What a container says above this is not a frame rate."""
 FPS_RANGE = 1e-6, 1e6
@@ -28,10 +29,13 @@ FPS_RANGE = 1e-6, 1e6
 LATEST = 1e9
 """Seconds; a video does not go on for thirty years."""
 MOST_STRIDE = 1_000_000_000
+"""Largest `--vid-stride`."""
 MOST_CAMERAS = 1000
+"""Numbers below it are cameras."""
 AHEAD_BYTES = 96 << 20
 """Decoded frames that wait may take this much memory."""
 MOST_AHEAD = 32
+"""Decoded frames that wait, at most."""
 
 
 @dataclass(frozen=True, slots=True)

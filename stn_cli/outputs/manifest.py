@@ -19,7 +19,9 @@ MANIFEST = ".stn-coloc"
 STAGING = "unfinished"
 STAGING_MARKER = ".stn-coloc-unfinished"
 VERSION = 2
+"""Of the manifest's form."""
 _LARGEST = 1 << 30
+"""Bytes of a manifest that is read."""
 
 
 PICTURES = frozenset([".png", ".jpg", ".mp4", ".webm"])

@@ -30,6 +30,7 @@ class TargetKind:
 
 
 _HEAD = 1024
+"""Bytes of a target by which its kind is told."""
 
 
 def check_target(target: Path, kind: TargetKind, reads: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:

@@ -29,11 +29,15 @@ from stn_cli.runtime.seeds import step_generator
 SIDE = 128
 """Side at which pictures are looked at for boxes: maps of 16 x 16 cells."""
 SIDES = (64, 80, 96, 112, 128, 144)
+"""Sides of the views that the head learns from, pixels."""
 ROUNDS = 5
+"""Rounds of windows from margins and margins from windows."""
 SHRINKAGE = 1.0
+"""Share of the mean variance that is added to the scatter in all directions."""
 CENTRE = 0.3
 """What the middle is favoured by, standard deviations at the middle of a side: a picture's class is seldom at its edge."""
 SMALLEST = 0.3
+"""Least area of a view, share of its picture's."""
 
 
 @torch.inference_mode()

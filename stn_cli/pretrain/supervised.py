@@ -25,6 +25,7 @@ from stn_cli.pretrain.state import load_pretraining, save_pretraining
 SIDES = (40, 48, 56, 64, 72)
 """Sides of the views: every batch has one of them, so that features hold over scales."""
 MOSAIC_SIDES = (96, 112, 128)
+"""Sides of mosaics, pixels."""
 MARGIN = 32
 """Least side of a mosaic's part, pixels."""
 

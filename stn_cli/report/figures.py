@@ -14,14 +14,15 @@ import numpy as np
 from stn_cli.errors import OutputError
 from stn_cli.files import write_bytes
 from stn_cli.media.decode import Pixels
+from stn_cli.media.header import LONGEST_JPEG
 from stn_cli.records import Localisation
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 48, 34
-LONGEST_JPEG = 65_500
-"""Pixels that a JPEG's side may have."""
+"""Of a chart, and its margins, pixels."""
 SLENDER = 4
 """Lines and letters grow with the longer side up to so many times the shorter one: in a panorama they would hide the picture."""
 GREEN, AMBER, RED = (46, 160, 67), (219, 140, 20), (207, 34, 46)
+"""Colours of boxes by their scores."""
 
 
 @dataclass(frozen=True, slots=True)

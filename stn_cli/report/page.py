@@ -35,8 +35,11 @@ from stn_cli.runtime.progress import Reporter, Silent
 REPORT = "report.html"
 BEGINNING, TITLE = b"<!doctype html>", b"<title>stn-coloc report</title>"
 THUMB = 224
+"""Longer side of an image on the page, pixels."""
 CROP = 112
+"""Side of a crop on the page, pixels."""
 MOST_IMAGES = 240
+"""Images on the page; of more, every second or third."""
 MOST_LINES = 500_000
 """Of a run's log."""
 MOST_LINES_DRAWN = 64

@@ -24,6 +24,7 @@ from stn_cli.runs.container import Damaged, pack, unpack
 MODEL = "model.safetensors"
 STATE = "state.pt"
 FORMAT = 4
+"""Number of the form that models and states are written in."""
 MOST_BYTES = 8 << 30
 """Of a model or a training state: thrice the largest published network's."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 FORMAT = 3
+"""Number of the form that is read here."""
 KINDS = {"template": "rigid", "region": "words"}
 SEARCHES = {"template": "rigid", "region": "deformable"}
 """Values of the setting `search` as earlier versions wrote them."""

@@ -14,10 +14,8 @@ import numpy as np
 
 from stn_cli.errors import OutputError
 from stn_cli.files import TEMPORARY
+from stn_cli.media.header import LONGEST_JPEG
 from stn_cli.media.video import VideoFrame
-
-JPEG_SIDE = 65_500
-"""Longest side that a JPEG has."""
 
 
 class Aside:
@@ -57,7 +55,7 @@ class Aside:
         Raises:
             OutputError: the disk is full.
         """
-        kind, how = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 97]) if max(frame.pixels.shape) <= JPEG_SIDE else (".png", [])
+        kind, how = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 97]) if max(frame.pixels.shape) <= LONGEST_JPEG else (".png", [])
         done, data = cv2.imencode(kind, cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR), how)
         if not done:
             raise OutputError("cannot put a frame aside", frame.index)

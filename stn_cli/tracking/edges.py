@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stn_cli.encoders.gradient_maps import orientation_mixing
+from stn_cli.encoders.gradient_maps import CELL_BLUR, orientation_mixing
 from stn_cli.media.decode import Pixels
 
 Plane = npt.NDArray[np.float32]
 
-SIGMA, RADIUS = 0.7, 2
+RADIUS = 2
+"""Reach of the blur before edges are taken, pixels."""
 GREY = np.full((1, 3), 1 / 3, np.float32)
 MIXING: Plane = orientation_mixing(torch.float32).numpy()
 
@@ -32,7 +33,9 @@ def edges(window: Pixels) -> Plane:
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab) * np.float32(0.01)
     mean = _cells(lab)
     spread = np.sqrt(np.maximum(_cells(lab * lab) - mean * mean, 1e-6))
-    grey = cv2.GaussianBlur(cv2.transform(rgb, GREY), (2 * RADIUS + 1, 2 * RADIUS + 1), SIGMA, borderType=cv2.BORDER_REPLICATE)
+    grey = cv2.GaussianBlur(
+        cv2.transform(rgb, GREY), (2 * RADIUS + 1, 2 * RADIUS + 1), CELL_BLUR, borderType=cv2.BORDER_REPLICATE
+    )
     gx, gy = (cv2.Sobel(grey, cv2.CV_32F, x, 1 - x, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE) for x in (1, 0))
     xx, yy = gx * gx, gy * gy
     square = xx + yy + np.float32(1e-10)

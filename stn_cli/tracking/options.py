@@ -11,7 +11,9 @@ from stn_cli.records import PixelBox
 
 TRACK_FORMATS = ("csv", "coco")
 MOST_OBJECTS = 1000
+"""Largest `--objects`."""
 MOST_TRACK_SEED = 2**63 - 1
+"""Largest `--seed`: torch's generators take it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from stn_cli.tracking.settings import LEARNING, TEMPLATE
 from stn_cli.tracking.view import View
 
 LEAST_CURVATURE = 1e-30
+"""Keeps a step of the conjugate gradients finite where there is nothing left to gain."""
 
 
 class Template:

@@ -8,10 +8,10 @@ import torch
 from stn_cli.encoders.small_network import SmallNetwork
 from stn_cli.errors import CheckpointError, InputError
 from stn_cli.pretrain.instances.__main__ import main
-from stn_cli.pretrain.instances.canvases import CELL, compose, seen_boxes
+from stn_cli.pretrain.instances.canvases import compose, seen_boxes
 from stn_cli.pretrain.instances.cutouts import Cutout, cut_out_object
 from stn_cli.pretrain.instances.finish import compressed
-from stn_cli.pretrain.instances.head import InstanceNetwork, Maps
+from stn_cli.pretrain.instances.head import STRIDE, InstanceNetwork, Maps
 from stn_cli.pretrain.instances.learning import iou_and_giou, losses, targets_of
 from stn_cli.pretrain.instances.plan import SLOTS, Dice, Mix, draw_plan
 from stn_cli.pretrain.instances.proposals import merged, propose, read_maps, suppress
@@ -88,17 +88,17 @@ def test_a_canvas_tells_the_truth(stock):
     again = compose(stock, 24, 96, 3)
     assert torch.equal(truth.images, again.images)
     assert 0 <= float(truth.images.min()) <= float(truth.images.max()) <= 1
-    assert truth.seen.shape == (24, SLOTS, 96 // CELL, 96 // CELL)
+    assert truth.seen.shape == (24, SLOTS, 96 // STRIDE, 96 // STRIDE)
     assert int(truth.known.sum()) >= 24
     assert not (truth.known & truth.unsure).any()
     for b, k in truth.known.nonzero().tolist():
         x1, y1, x2, y2 = truth.boxes[b, k].tolist()
         rows, columns = (truth.seen[b, k] > 0.99).nonzero().unbind(1)  # cells that are wholly the object's lie in its box
         if len(rows):
-            assert CELL * int(columns.min()) >= x1
-            assert CELL * int(rows.min()) >= y1
-            assert CELL * (int(columns.max()) + 1) <= x2
-            assert CELL * (int(rows.max()) + 1) <= y2
+            assert STRIDE * int(columns.min()) >= x1
+            assert STRIDE * int(rows.min()) >= y1
+            assert STRIDE * (int(columns.max()) + 1) <= x2
+            assert STRIDE * (int(rows.max()) + 1) <= y2
     assert float(truth.seen.sum(1).max()) <= 1 + 1e-4  # one topmost thing to a pixel
 
 
@@ -140,7 +140,7 @@ def test_proposals_are_the_inverse_of_targets(stock):
     truth, targets = truth_of(stock)
     B, h, w = targets.owner.shape
     boxes = truth.boxes.gather(1, targets.owner.clamp(min=0).flatten(1)[..., None].expand(B, h * w, 4)).view(B, h, w, 4)
-    y, x = ((torch.arange(n) + 0.5) * CELL for n in (h, w))
+    y, x = ((torch.arange(n) + 0.5) * STRIDE for n in (h, w))
     sides = torch.stack(
         [x[None] - boxes[..., 0], y[:, None] - boxes[..., 1], boxes[..., 2] - x[None], boxes[..., 3] - y[:, None]], 1
     )

@@ -15,6 +15,7 @@ from stn_cli.encoders.small import BUILDS
 from stn_cli.stn.transforms import TRANSFORMS
 
 MOST_KINDS = 16
+"""Kinds of objects in one model."""
 LEAST_SIDE, MOST_SIDE = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
 WORDS = {RigidScorer.kind: "rigid (one layout in all images)"}
@@ -24,6 +25,7 @@ DIMENSIONS = {RigidScorer.kind: 1, WordsScorer.kind: 2, DenseScorer.kind: 4}
 LONGEST = 4096
 """Characters of a text."""
 SCALES = (1e-4, 100.0)
+"""Least and largest fixed scale of a transformation."""
 
 
 @dataclass(frozen=True, slots=True)

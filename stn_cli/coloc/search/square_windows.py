@@ -16,6 +16,7 @@ from stn_cli.runtime.memory import rows_at_once
 from stn_cli.stn import Pyramid, Similarity, sample_reduced
 
 UPRIGHT = (0.0,)
+"""The only angle of windows that are not turned, radians."""
 
 
 @dataclass(slots=True)

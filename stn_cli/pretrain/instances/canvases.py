@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.pretrain.instances.finish import disguise
+from stn_cli.pretrain.instances.head import STRIDE
 from stn_cli.pretrain.instances.plan import SLOTS, Dice, Mix, Plan, area, draw_plan, whole_area
 from stn_cli.pretrain.instances.stock import Stock
 
@@ -21,8 +22,6 @@ LEAST_SEEN = 0.4
 """Share of an object that must be seen; of one with less the learner is told nothing."""
 LEAST_SIDE = 4.0
 """Shorter side of what is seen, pixels."""
-CELL = 4
-"""Pixels to a cell of the maps that are learned."""
 BEYOND = 1.3
 """Longer side, in sides of the canvas, from which a thing is too near."""
 PLAIN = 0.15
@@ -87,7 +86,7 @@ def compose(stock: Stock, n: int, side: int, seed: int, mix: Mix | None = None) 
     longer = (extent[..., 2:] - extent[..., :2]).amax(-1) / area(plan.affine).sqrt()
     near = longer > BEYOND * side
     known = plan.is_object & some & (share >= LEAST_SEEN) & big & ~near
-    cells = F.avg_pool2d(visible, CELL)
+    cells = F.avg_pool2d(visible, STRIDE)
     return Canvases(
         disguise(images, dice.generator), boxes, known, plan.is_object & some & ~known & ~near, cells, stock.labels[plan.which]
     )

@@ -26,11 +26,15 @@ Mask = npt.NDArray[np.uint8]
 PER_CLASS = 50
 """Pictures of each class that the classifier is fitted on: two of its 128 weights a class per picture."""
 ITERATIONS = 2
+"""Rounds of GrabCut."""
 REACH = 0.35
 """How far beyond the window the object may reach, share of the window's side."""
 LEAST_AREA, MOST_AREA = 0.05, 0.75
+"""Share of the picture that a trusted outline covers."""
 LEAST_AGREEMENT = 0.65
+"""IoU of the two outlines of a picture from which they are trusted."""
 LEAST_SOLIDITY = 0.55
+"""Share of its convex hull that a trusted outline fills."""
 LEAST_PART = 0.9
 """Share of an outline's area that its largest part has: two parts are two objects, or none."""
 MOST_CONTACT = 0.16

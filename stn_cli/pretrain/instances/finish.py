@@ -10,6 +10,7 @@ from torch import Tensor
 from stn_cli.encoders.gradient_maps import blur
 
 BLOCK = 8
+"""Pixels along a side of JPEG's blocks."""
 
 
 def disguise(images: Tensor, generator: torch.Generator) -> Tensor:

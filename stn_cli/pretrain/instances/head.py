@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from stn_cli.encoders.small_network import WIDTHS, Convolution, Residual, SmallNetwork
 
 STRIDE = 4
+"""Pixels to a cell of the maps."""
 WIDTH = 128
+"""Channels of the top-down path from stride 8 upwards."""
 FINE = 64
 """Channels of the top-down path, and of the maps of stride 4."""
 LOOKS = 64
+"""Numbers that say how a cell's object looks."""
 UNIT = 16.0
 """Pixels that a distance of exp(0) means."""
 COARSEST = 32

@@ -11,6 +11,7 @@ from torch import Tensor
 from stn_cli.pretrain.instances.stock import Stock
 
 SLOTS = 10
+"""Things that a canvas can hold, objects and stuff together."""
 SMALLEST = 8.0
 """Longest side of an object, pixels."""
 LARGEST = 0.95

@@ -22,6 +22,7 @@ from stn_cli.pretrain.instances.cutouts import Cutout, Mask
 MOST_SCENE = 0.45
 """Share of a picture that an object may cover when what is left is to serve as a scene."""
 LEVELS = 5
+"""Halvings over which colours are spread beyond an outline."""
 
 
 @dataclass(slots=True)

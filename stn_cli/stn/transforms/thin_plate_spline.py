@@ -12,6 +12,7 @@ from stn_cli.errors import UsageError
 from stn_cli.stn.transforms.control import ControlTransformation
 
 TINY = 1e-30
+"""Keeps the logarithm of a squared distance finite where it is 0."""
 FOLD_FREE = 0.2
 """Found by trial: of 100,000 random bends of 3, 4, 5 and 7 control points a side none folded, even at 0.24."""
 
