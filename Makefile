@@ -47,6 +47,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.video
 	$(BIN)/python -m benchmarks.video_reading
 	$(BIN)/python -m benchmarks.localise_speed
+	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing

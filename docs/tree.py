@@ -20,6 +20,7 @@ FLOOR = [
     "reading.py",
     "records.py",
     "version.py",
+    "provenance.py",
     "runtime",
     "outputs",
     "stn",

@@ -82,9 +82,9 @@ FULL = (
     "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "insufficient memory",
     "could not execute a primitive",
 )  # fmt: skip
-"""How torch, OpenCV, oneDNN and the system say it, in lower case."""
+"""How torch, OpenCV, oneDNN and the system say that memory ran out, in lower case."""
 UNMAPPED = re.compile(r"failed to map segment from shared object(?!: operation not permitted)")
-"""How the loader says that a library did not fit, in lower case; it is not permitted where the file system is one of no programs."""
+"""How the loader says that memory for a library ran out, in lower case; `not permitted` means that its file system allows no programs."""
 
 
 def out_of_memory(error: BaseException) -> bool:

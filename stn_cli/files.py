@@ -258,7 +258,7 @@ def _inward(relative: str) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    """A name as it is compared by systems that keep capitals and accents apart in no way."""
+    """A name as systems compare it that tell neither capitals from small letters nor one spelling of an accent from another."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -24,13 +24,13 @@ from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, o
 from stn_cli.runtime.room import address_limit
 
 ANYTHING = "stn-coloc"
-"""Name of what encodes what a terminal lacks."""
+"""Name of the error handler that encodes characters which a terminal lacks."""
 COLLECT_AFTER = 50_000
-"""Objects that are made before the collector looks, 700 otherwise."""
+"""Objects that are made before Python's collector of cycles looks for the first time; its default is 700."""
 NO_THREAD = "can't start new thread"
 """Python's words for it, in a RuntimeError."""
 STOPPED = 130
-"""What Typer makes of Ctrl-C without a word, where no `StopRequest` is open: mostly while libraries are loaded."""
+"""Exit code that Typer gives for Ctrl-C, without a message, where no `StopRequest` is open: mostly while libraries are loaded."""
 
 app = typer.Typer(
     name="stn-coloc",
@@ -116,7 +116,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def print_anything() -> None:
-    """Let any name be printed on any terminal: what its encoding lacks is escaped. A stream that is closed takes it all and gives nothing."""
+    """Let any name be printed on any terminal: what its encoding lacks is escaped. What is printed to a closed stream is dropped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

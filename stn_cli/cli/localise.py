@@ -35,7 +35,7 @@ ImageSource = Annotated[
     list[str] | None,
     typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: repeat it, with this.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: the same command, with this flag.")]
 BoxFormats = Annotated[str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results.")]
 ImageCrops = Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")]
 CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]

@@ -36,14 +36,14 @@ Search = Annotated[
     typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
 ]
 Size = Annotated[str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")]
-Imgsz = Annotated[int | None, typer.Option(help="Longer side images are looked at.", show_default="128")]
+Imgsz = Annotated[int | None, typer.Option(help="Longer side at which images are looked at, pixels.", show_default="128")]
 Margin = Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")]
 Steps = Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")]
 Finetune = Annotated[
     int | None, typer.Option(help="Steps that lower the loss of the transformer's own crops.", show_default="40")
 ]
 SearchImages = Annotated[
-    int | None, typer.Option(help="Images that the search looks at; it labels them all.", show_default="160")
+    int | None, typer.Option(help="Images that the search looks at; what it learns labels all the others.", show_default="160")
 ]
 Batch = Annotated[int | None, typer.Option(help="Images per step.", show_default="32")]
 Rate = Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")]

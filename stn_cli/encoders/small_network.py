@@ -78,7 +78,7 @@ class PackedConvolution(nn.Module):
 
 
 class SmallNetwork(nn.Module):
-    """1.9 million parameters.
+    """1.8 million parameters.
 
     The stages reduce by 2, 4, 8 and 16; what the last one knows of the whole is added to the third, so that the features are
     both local and of objects (a feature pyramid of one step, Lin et al. 2017, arXiv 1612.03144).

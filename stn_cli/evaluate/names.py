@@ -68,8 +68,8 @@ def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
 
 
 def _by_whole_names(written: set[str], truth: Collection[str]) -> dict[str, str]:
-    """Pairs of equal names, where truth may have names as files do or as results do: all of one side as what fits more of them, and what is
-    left as the other. No prediction is taken twice.
+    """Pairs of equal names. Names of truth may be those of files or those of results: all are read the way that fits more of them, then what
+    is left the other way. No prediction is taken twice.
     """
     plain = {name: name for name in truth if name in written}
     escaped = {name: other for name in truth if (other := name_in_results(name)) in written}

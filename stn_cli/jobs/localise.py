@@ -129,7 +129,7 @@ def localise_source(
         overwrite: results of an earlier call may be replaced.
         resume: go on where an earlier call of the same kind was stopped.
         device: for the model.
-        reporter: hears of progress.
+        reporter: is told of progress.
 
     Returns:
         What came of it.

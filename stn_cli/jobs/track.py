@@ -83,7 +83,7 @@ def track_source(
         out: the results' folder.
         options: what is wanted.
         overwrite: results of an earlier call may be replaced.
-        reporter: hears of progress.
+        reporter: is told of progress.
 
     Returns:
         What came of it.

@@ -35,7 +35,7 @@ def train(
         resume: go on where a run that was stopped stands.
         report: write report.html at the end.
         progress: show bars, on a terminal or in a notebook.
-        reporter: hears of progress instead.
+        reporter: is told of progress instead.
 
     Returns:
         A summary; everything else is in the run folder.

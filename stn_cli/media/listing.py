@@ -100,7 +100,7 @@ class Folder:
         return Folder(entry.path, f"{self.prefix}{entry.name}/", self.own)
 
     def is_own(self, name: str, path: str) -> bool:
-        """Whether this tool wrote the file of this name; one of another size is a person's that came in its place."""
+        """Whether this tool wrote the file of this name; a file of another size is a person's, put in its place."""
         sizes = [names[name[start:]] for start, names in self.own if name[start:] in names]
         if not sizes:
             return False
@@ -115,7 +115,7 @@ class Folder:
 
 @dataclass(slots=True)
 class Entries:
-    """What is in a folder: folders, links to folders, and files, which may also be none (pipes and links to nowhere)."""
+    """What is in a folder: folders, links to folders, and files; some of these are no plain files (pipes, links to nowhere)."""
 
     folders: list[Folder] = field(default_factory=list)
     links: list[Folder] = field(default_factory=list)
@@ -134,7 +134,7 @@ def entries(
 
     Args:
         folder: which.
-        found: told of what is left out.
+        found: what is passed over is noted there.
         accept: names that are wanted.
         files, folders: what is wanted.
 

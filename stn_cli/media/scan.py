@@ -160,7 +160,7 @@ def _listed(lines: list[str], base: str, found: PassedOver) -> list[str]:
 
 
 def _usable(lines: list[str], base: str, found: PassedOver) -> list[str]:
-    """The files that lines name, those of folders included; of the others `found` hears why not."""
+    """The files that lines name, and those in the folders that they name; why others are skipped is noted in `found`."""
     kept: list[str] = []
     for line in lines:
         path, mode = _look(base, line)

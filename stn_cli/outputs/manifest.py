@@ -28,7 +28,7 @@ PICTURES = frozenset([".png", ".jpg", ".mp4", ".webm"])
 HEAD = 1 << 16
 """Bytes of a picture that tell whether it is still the same; other files are read whole, as a person may change a letter of them."""
 LARGEST_HASHED = 1 << 30
-"""Bytes above which of those, too, the first ones must do: a sparse file may claim more than can be read in a day."""
+"""Bytes above which of other files only the first ones are hashed, too: a sparse file may claim more than can be read in a day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def pretrain_folder(
         options: the rest.
         overwrite: what is in the folder may be replaced.
         resume: go on with what is in the folder.
-        reporter: hears of progress.
+        reporter: is told of progress.
 
     Returns:
         A summary; the weights are in the folder.

@@ -104,7 +104,7 @@ def train_selfsupervised(
         recipe: how.
         device: for the network.
         start: begin from this network's weights; from scratch when left out.
-        reporter: hears of progress.
+        reporter: is told of progress.
         stop: looked at after every step; the state is saved before it ends the training.
 
     Returns:

@@ -67,7 +67,7 @@ def write_report(
         out: the page; `report.html` in the run folder when left out, where an earlier one is replaced.
         overwrite: a page of an earlier call may be replaced; nothing else ever is.
         device: for the model.
-        reporter: hears of progress.
+        reporter: is told of progress.
 
     Returns:
         The page's path.

@@ -42,7 +42,7 @@ class Remarks:
     """Remarks on single images: the first of each kind is passed on as it comes, the others are counted.
 
     Args:
-        warn: hears of them.
+        warn: called with each remark that is passed on.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:

@@ -95,7 +95,7 @@ class Detector:
 
         Args:
             frames: (H, W, 3) uint8 RGB, all of one size.
-            heard: told of each step.
+            heard: called with the name of each step.
 
         Returns:
             The mean number of objects that were believed in each, in the last round.

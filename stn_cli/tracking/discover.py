@@ -146,7 +146,7 @@ def discover(
         kept: frames of the video.
         encoder: gives the features.
         device: to work on.
-        heard: told of each step.
+        heard: called with the name of each step.
         seed: of the random numbers.
 
     Returns:

@@ -1,6 +1,6 @@
 """A glimpse: where an object went since the last look, by the correlation of its pixels, where that leaves no doubt.
 
-It costs a tenth of a look. An object that moves without turning looks the same in the next frames; whoever does not is looked at.
+It costs a tenth of a look. An object that moves without turning looks the same in the next frames; one that does not is looked at in full.
 """
 
 from __future__ import annotations

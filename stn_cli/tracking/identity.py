@@ -67,8 +67,8 @@ def settle(frames: Sequence[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
 class _Names:
     """What tracks are called after all meetings so far, so that a frame is renamed once and not again after each of them.
 
-    Several tracks may have come to one name. Of those that a frame shows, the one with the highest score keeps it; of equal ones the one
-    that had the lower name when they came together: what renaming them after each meeting would leave.
+    Several tracks may have got one name. Where a frame shows more than one of them, the one with the highest score keeps it; of equal ones
+    the one whose name was lower when they met. Renaming all frames after each meeting would give the same.
 
     Args:
         frames: of the whole video.

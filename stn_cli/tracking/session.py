@@ -35,7 +35,7 @@ class Session:
     Attributes:
         video: that is followed through.
         options: what is wanted.
-        reporter: hears of progress.
+        reporter: is told of progress.
         stop: says when to end.
         device: to work on.
         encoder: gives the features.
@@ -64,7 +64,7 @@ class Session:
         Args:
             video: that is followed through.
             options: what is wanted.
-            reporter: hears of progress.
+            reporter: is told of progress.
             stop: says when to end.
 
         Returns:

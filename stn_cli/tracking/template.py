@@ -63,7 +63,7 @@ class Template:
     def learned(self, view: View, box: Tensor, *, solve: bool) -> Template:
         """Learn from a box that is believed; it counts once the regression is solved anew.
 
-        Both share their equations, which are changed in place, as copying them would take longer than learning: go on with the new one.
+        The old and the new one share their equations, which are changed in place: copying would take longer than learning. Use the new one.
 
         Args:
             view: of a window.

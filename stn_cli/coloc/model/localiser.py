@@ -220,7 +220,7 @@ class Localiser:
             batch: images per call of the network; halved when the device runs out of memory.
             workers: decoding threads.
             max_pixels: images with more are skipped.
-            warn: told of notes.
+            warn: called with each note on an image.
 
         Yields:
             A record per image, or why it was skipped.

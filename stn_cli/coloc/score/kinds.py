@@ -53,13 +53,16 @@ class Kind:
         """The search's crops, R of each image."""
         return turned_crops(self.boxes, self.angles)
 
-    def placed(self, rank: int | None = None) -> Tensor:
-        """Boxes (M, 4) of the objects that are believed to be there, of all where none is: what sizes are taken from.
+    def placed(self, number: int | None = None) -> Tensor:
+        """Boxes (M, 4) of the objects that are believed to be there, or of all where none is; sizes are measured on these.
 
         Args:
-            rank: of which object in each image; of all of them when left out.
+            number: which object of each image, 0 is the first; all of them when left out.
+
+        Returns:
+            (M, 4) normalised letterbox boxes.
         """
-        boxes, present = (self.boxes, self.present) if rank is None else (self.boxes[:, rank], self.present[:, rank])
+        boxes, present = (self.boxes, self.present) if number is None else (self.boxes[:, number], self.present[:, number])
         return boxes[present] if bool(present.any()) else boxes.reshape(-1, 4)
 
     def upright(self) -> Tensor:

@@ -10,7 +10,7 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.maps import ring_margins, window_loss
 from stn_cli.coloc.search.settings import WORDS
 from stn_cli.coloc.search.visual_words import WordsResult
-from stn_cli.coloc.search.vocabulary import Shares, Vocabulary, margin_map
+from stn_cli.coloc.search.vocabulary import Shares, Vocabulary, cell_margins
 from stn_cli.encoders import Encoder
 
 
@@ -67,7 +67,7 @@ class WordsScorer(nn.Module):
         with torch.no_grad():
             vocabulary = Vocabulary(self.centre, self.spread, self.words)
             margins = Shares(self.inside_share, self.outside_share).margins()
-            values = margin_map(margins, vocabulary.assign(scene.appearance(self.encoder).cells))
+            values = cell_margins(margins, vocabulary.assign(scene.appearance(self.encoder).cells))
             return (values - self.threshold) / self.map_spread
 
     def margins(self, scene: Scene, *crops: Crops) -> Tensor:

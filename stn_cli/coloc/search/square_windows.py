@@ -95,7 +95,7 @@ class SquareWindows:
         return torch.cat([centre - self.half, centre + self.half], 1), self.angles[chosen]
 
     def close(self, taken: Tensor) -> None:
-        """Close windows on objects that were found before: whose centre lies in a box that is taken, or that cover the centre of one.
+        """Rule out windows on objects that were found before: whose centre lies in a taken box, or that cover the centre of one.
 
         Args:
             taken: (N, K, 4) normalised letterbox boxes.

@@ -71,9 +71,10 @@ def contrast_of(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
 
 
 def contrast_beyond_place(margins: Tensor, inside: Tensor, valid: Tensor) -> float:
-    """`contrast_of` what is left of the margins after their mean over the images at each place is taken away.
+    """`contrast_of` for margins less their mean over the images at each place.
 
-    Windows at the same place of all images are told from the rest by any trace of place in the features; there is nothing left of them here.
+    Features hold traces of where in a picture a cell lies. By these alone windows at one place of all images would stand out; taking the
+    mean away removes them.
 
     Args:
         margins, inside, valid: as for `contrast_of`.

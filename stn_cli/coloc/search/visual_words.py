@@ -17,7 +17,7 @@ from torch import Tensor
 from stn_cli.coloc.search.layout import inside_mask, lay_out, normalise_cells
 from stn_cli.coloc.search.settings import WORDS
 from stn_cli.coloc.search.statistics import contrast_of, otsu
-from stn_cli.coloc.search.vocabulary import Cells, Shares, Vocabulary, learn_words, margin_map, word_shares
+from stn_cli.coloc.search.vocabulary import Cells, Shares, Vocabulary, cell_margins, learn_words, word_shares
 from stn_cli.coloc.search.windows import Sides, alternate, choose_windows
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.gradient_maps import blur
@@ -47,9 +47,9 @@ class WordsResult:
     contrast: float
     criterion: float
 
-    def margin_map(self, appearance: Tensor) -> Tensor:
+    def cell_margins(self, appearance: Tensor) -> Tensor:
         """Cells (B, C, h, w) -> the margin of each, smoothed (B, h, w)."""
-        return margin_map(self.shares.margins(), self.vocabulary.assign(appearance))
+        return cell_margins(self.shares.margins(), self.vocabulary.assign(appearance))
 
 
 def search_words(
@@ -137,13 +137,13 @@ def iterate(vocabulary: Vocabulary, cells: Cells, start: Tensor, *, guided: bool
     def learn(boxes: Tensor, turn: int) -> tuple[Shares, Tensor]:
         shares, own = word_shares(cells, inside_mask(boxes, (h, w)), count)
         late = guided and turn >= WORDS.rounds - WORDS.own_rounds
-        return shares, margin_map(shares.margins(own if late else None), cells.words)
+        return shares, cell_margins(shares.margins(own if late else None), cells.words)
 
     boxes, shares, margins = alternate(start, WORDS.rounds, place, learn)
     inside = inside_mask(boxes, (h, w))
     seen = contrast_of(margins, inside, cells.layout.valid)
     covered = (cells.layout.border & inside).sum((1, 2)) / cells.layout.border.sum((1, 2)).clamp(min=1)
-    values = margin_map(shares.margins(), cells.words)[cells.layout.valid]
+    values = cell_margins(shares.margins(), cells.words)[cells.layout.valid]
     return WordsResult(
         vocabulary,
         shares,
@@ -191,7 +191,7 @@ def apply_words(
     layout = lay_out(size, rectangles)
     layout.close(taken)
     cells = Cells(found.vocabulary.assign(appearance), layout)
-    margins = margin_map(found.shares.margins(), cells.words)
+    margins = cell_margins(found.shares.margins(), cells.words)
     prior = WORDS.prior(found.guided)
 
     def place(margins: Tensor, turn: int) -> Tensor:
@@ -201,7 +201,7 @@ def apply_words(
 
     def learn(boxes: Tensor, _: int) -> tuple[Tensor, Tensor]:
         own = word_shares(cells, inside_mask(boxes, size), len(found.vocabulary.words))[1]
-        return own, margin_map(found.shares.margins(own), cells.words)
+        return own, cell_margins(found.shares.margins(own), cells.words)
 
     rounds = WORDS.own_rounds if found.guided else 0
     if rounds:

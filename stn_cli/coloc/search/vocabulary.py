@@ -150,7 +150,7 @@ def word_shares(cells: Cells, inside: Tensor, count: int) -> tuple[Shares, Tenso
     return Shares(hi.mean(0), ho.mean(0)), ho
 
 
-def margin_map(margins: Tensor, words: Tensor) -> Tensor:
+def cell_margins(margins: Tensor, words: Tensor) -> Tensor:
     """The smoothed margin of each cell.
 
     Args:

@@ -14,7 +14,7 @@ from stn_cli.runs.metrics import STAGES
 from stn_cli.stn.transforms import TRANSFORMS
 
 OWN = frozenset({"lr", "full", "params"})
-"""What may differ between the groups of an optimiser that is new and one that goes on."""
+"""Entries of an optimiser's groups that may differ between a new one and one that goes on."""
 
 
 def check_state(state: dict[str, Any], config: TrainConfig, images: int) -> None:

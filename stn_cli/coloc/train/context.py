@@ -32,7 +32,7 @@ class Context:
         cache: N images at the size that the transformer looks at.
         large: the same images, larger, for the search; None after it.
         metrics: the log.
-        reporter: hears of progress.
+        reporter: is told of progress.
         stop: whether a signal came.
     """
 
@@ -74,11 +74,11 @@ class Context:
 
 
 def say_how_to_go_on(results: Results, stop: StopRequest, stage: str = "") -> None:
-    """There is a state on the disk: what is unfinished is kept, and a training that is stopped says how to go on.
+    """Call it when a state is on the disk: unfinished work is kept from now on, and a training that is stopped says how to go on.
 
     Args:
         results: the run folder.
-        stop: told what to say.
+        stop: is given the sentence to say.
         stage: that would be gone on with; empty where that is not known yet.
     """
     results.keep = True

@@ -25,7 +25,7 @@ def decode_images(
         config: `imgsz`, `cascade`, `workers` and `max_pixels` are used.
         closely: whether the search has a use for images that are larger than the transformer's.
         folder: that is worked in.
-        reporter: hears of progress, and of what is remarkable about single images.
+        reporter: is told of progress, and of remarks on single images.
         stop: looked at after every image.
 
     Returns:

@@ -80,7 +80,7 @@ def train(
         config: settings; with `resume`, those of the run are taken.
         overwrite: a run that is there may be replaced.
         resume: go on where a run that was stopped stands.
-        reporter: hears of progress.
+        reporter: is told of progress.
 
     Returns:
         A summary; everything else is in the run folder.

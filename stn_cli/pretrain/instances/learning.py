@@ -35,7 +35,8 @@ class Targets:
 
 
 def targets_of(truth: Canvases) -> Targets:
-    """Cells speak for the object that is topmost in them, and those in its middle for it wherever no other one is.
+    """What each cell speaks for: the object that is topmost in it. A cell in an object's middle but not on it, as in a ring, speaks for it, too,
+    where no other object is.
 
     Args:
         truth: of canvases.

@@ -18,7 +18,7 @@ LARGEST = 0.95
 """The same, as a share of the canvas."""
 FREE, CROWD, COPIES = range(3)
 BORDERS = (0.6, 0.82)
-"""Below the first of a number in [0, 1) objects are any; below the second, of one class side by side; above, copies of one."""
+"""Where a number drawn from [0, 1) is below the first, objects are of any class; below the second, of one class, side by side; else copies."""
 EDGED = 0.25
 """Share of freely placed objects that the canvas's edge cuts where their own picture's did."""
 
@@ -28,9 +28,9 @@ class Mix:
     """Shares of canvases.
 
     Attributes:
-        natural: that begin with a picture as it is, its own object where it lies: nothing in them is told by pasting.
-        close: that begin with a part of one, too near to be an object: nothing to be found, however much of one thing it is.
-        stuff: with silhouettes of stuff.
+        natural: share that begins with a whole picture, its object in its own place, so that nothing can be told by the pasting.
+        close: share that begins with a close-up of a part of an object: in these there is nothing to be found.
+        stuff: share with silhouettes of stuff.
     """
 
     natural: float = 0.3

@@ -78,7 +78,7 @@ def train_instances(
         folder: for the weights and the log.
         recipe: how.
         device: for everything.
-        say: hears each line of the log.
+        say: called with each line of the log.
 
     Returns:
         The averaged network.
