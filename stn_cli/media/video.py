@@ -28,14 +28,10 @@ FPS_RANGE = 1e-6, 1e6
 """Of what is taken for one when a person says it."""
 LATEST = 1e9
 """Seconds; a video does not go on for thirty years."""
-MOST_STRIDE = 1_000_000_000
-"""Largest `--vid-stride`."""
-MOST_CAMERAS = 1000
-"""Numbers below it are cameras."""
-AHEAD_BYTES = 96 << 20
-"""Decoded frames that wait may take this much memory."""
-MOST_AHEAD = 32
-"""Decoded frames that wait, at most."""
+MOST_STRIDE, MOST_CAMERAS = 1_000_000_000, 1000
+"""Largest `--vid-stride`; numbers below the other are cameras."""
+AHEAD_BYTES, MOST_AHEAD = 96 << 20, 32
+"""Memory that decoded frames may take while they wait, and how many may wait."""
 
 
 @dataclass(frozen=True, slots=True)

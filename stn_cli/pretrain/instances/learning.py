@@ -35,8 +35,9 @@ class Targets:
 
 
 def targets_of(truth: Canvases) -> Targets:
-    """What each cell speaks for: the object that is topmost in it. A cell in an object's middle but not on it, as in a ring, speaks for it, too,
-    where no other object is.
+    """What each cell speaks for: the object that is topmost in it.
+
+    A cell in an object's middle but not on it, as in a ring, speaks for it, too, where no other object is.
 
     Args:
         truth: of canvases.
