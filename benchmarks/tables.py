@@ -255,12 +255,21 @@ def front() -> str:
     return markdown(["", "beside", "ours / theirs"], rows)
 
 
+def instances() -> str:
+    columns = ["", *(f"{n} proposals" for n in (1, 5, 20, 50)), "AP50", "CorLoc of the first", "best of 10", "best centred box"]
+    said = result("instances")
+    keys = ("r1", "r5", "r20", "r50", "ap", "c1", "c10", "centred")
+    rows: list[list[str]] = [[n, *(f"{r[key]:.0f}" for key in keys)] for n, r in said["sets"].items()]
+    rows.append(["mean", *(f"{sum(r[key] for r in said['sets'].values()) / len(said['sets']):.0f}" for key in keys)])
+    return markdown(columns, rows) + source("instances")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
         *(front, digits, photos, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
-        *(aliasing, sampler, gpu_sampler, soak),
+        *(aliasing, sampler, gpu_sampler, soak, instances),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

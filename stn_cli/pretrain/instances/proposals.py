@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from stn_cli.pretrain.instances.head import COARSEST, STRIDE, Maps
 from stn_cli.pretrain.pictures import standardise
 
-SIDES = (128, 224, 384)
-"""Longer sides at which an image is looked at, pixels."""
+SIDES = (32, 48, 72, 108, 160)
+"""Longer sides at which an image is looked at, pixels: small ones, where parts of an object are too small to be taken for whole ones."""
 SMALLEST, LARGEST = 6.0, 150.0
 """Longer sides of boxes that are believed, pixels of the size at which they were seen: what was learned from."""
 EACH = 200
