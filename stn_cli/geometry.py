@@ -74,20 +74,6 @@ def normalised_to_pixels(points: Tensor, size: tuple[int, ...] | Tensor) -> Tens
     return (points + 1) * (_width_height(points, size) / 2)
 
 
-def pixels_to_normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """Points from pixels to normalised coordinates.
-
-    Args:
-        points: (..., 2) x and y, pixels.
-        size: (H, W) of the image.
-
-    Returns:
-        (..., 2) x and y, normalised.
-    """
-    h, w = size
-    return points / points.new_tensor([w / 2, h / 2]) - 1
-
-
 def pixel_index(coordinates: Tensor, length: int) -> Tensor:
     """Normalised coordinates along one axis as index space, in which the centre of pixel m is at m.
 

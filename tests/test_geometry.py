@@ -50,11 +50,6 @@ def test_pixel_centres_are_at_a_half() -> None:
     torch.testing.assert_close(g.normalised_to_pixels(torch.tensor([-0.75, 1.0]), (2, 4)), torch.tensor([0.5, 2.0]))
 
 
-def test_points_go_both_ways() -> None:
-    points = torch.rand(5, 2, dtype=torch.float64) * 30
-    torch.testing.assert_close(g.normalised_to_pixels(g.pixels_to_normalised(points, (20, 30)), (20, 30)), points)
-
-
 @pytest.mark.parametrize(
     ("a", "b", "iou"),
     [
