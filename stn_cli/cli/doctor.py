@@ -14,12 +14,16 @@ NEEDED = (
     "rich",
     "tqdm",
     "safetensors",
+    "tomli-w",
     "jinja2",
     "defusedxml",
+    "pycocotools",
     "av",
 )
+"""What pyproject.toml requires; a test holds them together."""
 OPTIONAL = {
     "trackers": "several objects in a video: pip install 'stn-coloc[track]'",
+    "scipy": "several objects in a video: pip install 'stn-coloc[track]'",
     "pillow-heif": "HEIC of phones: pip install 'stn-coloc[heif]'",
     "pillow-jxl-plugin": "JPEG XL: pip install 'stn-coloc[heif]'",
 }

@@ -107,7 +107,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read `state.pt` back; no code in it is run.
+    """Read `state.pt` back, in today's words; no code in it is run.
 
     Args:
         folder: of the run.
@@ -134,7 +134,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     except Exception as error:  # any damage: the reader's errors are of many kinds
         why = str(error) if isinstance(error, Damaged) else "truncated, or not a training state"
         raise CheckpointError("damaged training state", path, why, _last_good(folder)) from error
-    return state
+    return older.renewed_state(state)
 
 
 def unpickle(data: bytes) -> dict[str, Any]:

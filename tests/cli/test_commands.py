@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from stn_cli.cli.doctor import NEEDED, OPTIONAL
 from stn_cli.cli.train import parse_size
 from stn_cli.errors import UsageError, counted
 from tests.conftest import QUICK_FLAGS, ROOT, Trained, make_folder, make_image, write_image
@@ -286,6 +287,14 @@ def test_doctor(cli: Call) -> None:
     for word in ("torch", "opencv-python", "cpu", "jpeg decoder"):
         assert word in out
     assert json.loads(cli("doctor", "--json")[1])["stn-coloc"]
+
+
+def test_doctor_looks_at_all_that_is_required() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = [re.match(r"[\w-]+", line) for line in project["dependencies"]]
+    extras = [re.match(r"[\w-]+", line) for name in ("track", "heif") for line in project["optional-dependencies"][name]]
+    assert {name[0] for name in names if name} == set(NEEDED)
+    assert {name[0] for name in extras if name} == set(OPTIONAL)
 
 
 @pytest.mark.parametrize(("text", "size"), [("0.2-0.5", (0.2, 0.5)), (".3", (0.3, 0.3)), (" 0.1 - 1 ", (0.1, 1.0))])

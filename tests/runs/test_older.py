@@ -1,8 +1,9 @@
-"""Runs of the format before this one: other words, the same results."""
+"""Runs of the version before this one: other words, the same results."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import stn_cli
 from stn_cli.coloc.model.finder import Finder
+from stn_cli.coloc.train.run import train
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
 from stn_cli.runs import checkpoint, older
@@ -46,6 +48,37 @@ def test_a_learned_basis_of_the_format_before_has_the_name_of_today() -> None:
     tensors, _ = older.renewed({"parts.0.finder.levels.0.grid.values": torch.zeros(4, 16)}, {})
     assert list(tensors) == ["parts.0.finder.levels.0.transform.values"]
     assert any(name.endswith("levels.0.transform.values") for name in Finder(by_name("structured")).state_dict())
+
+
+def test_a_training_of_the_version_before_is_gone_on_with(trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "unfinished").mkdir(parents=True)
+    (run / "unfinished/.stn-coloc-unfinished").write_text("train\n")
+    for name in ("config.toml", "images.txt", "metrics.jsonl", "skipped.jsonl"):
+        shutil.copy(trained.run / name, run / "unfinished" / name)
+    state = checkpoint.load_state(trained.run)
+    for kind in state["kinds"]:
+        kind["kind"], kind["judge"] = OLD_KINDS.get(kind["kind"], kind["kind"]), kind.pop("scorer")
+    assert any(kind["kind"] == "template" for kind in state["kinds"])  # a word that today has not
+    checkpoint.save_state(run / "unfinished", state)
+    train(None, run, resume=True)
+    before, now = checkpoint.load_model(trained.run)[0], checkpoint.load_model(run)[0]
+    assert before.keys() == now.keys()
+    assert all(torch.equal(before[name], now[name]) for name in now)
+
+
+def test_a_learned_basis_in_a_state_of_the_version_before_has_the_name_of_today() -> None:
+    basis = torch.zeros(4, 16)
+    state = older.renewed_state(
+        {
+            "kinds": [{"kind": "region", "finder": {"levels.0.grid.values": basis}}],
+            "before": {"weights": {"grid.values": basis}, "objective": 0.5},
+        }
+    )
+    assert state == {
+        "kinds": [{"kind": "words", "finder": {"levels.0.transform.values": basis}}],
+        "before": {"weights": {"transform.values": basis}, "objective": 0.5},
+    }
 
 
 @pytest.mark.parametrize("kinds", [None, "x", [], [3], [{}], [{"kind": 3}]], ids=repr)
