@@ -65,7 +65,10 @@ def train(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Learn from a folder of images where their common object is; writes a run folder."""
+    """Learn where the common object of a folder of images is.
+
+    It writes a run folder: settings, weights, log and report.html.
+    """
     settings, named = _settings(locals(), config)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is

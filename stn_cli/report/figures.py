@@ -99,7 +99,9 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
         path = " ".join(f"{u},{v}" for u, v in (at(*p) for p in s.points))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{s.colour}" stroke-width="2"/>')
         # as a style: the page's own style of text would win over an attribute
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="{LEGEND * (i + 1)}" text-anchor="end" style="fill:{s.colour}">{s.name}</text>')
+        parts.append(
+            f'<text x="{WIDTH - RIGHT}" y="{LEGEND * (i + 1)}" text-anchor="end" style="fill:{s.colour}">{s.name}</text>'
+        )
     return "".join([*parts, "</svg>"])
 
 
