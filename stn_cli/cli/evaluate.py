@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from stn_cli.formats.tracks import Tracks
 
 
+Predicted = Annotated[
+    Path,
+    typer.Argument(metavar="PRED", help="boxes.json of localise, or COCO of another tool; tracks.json or tracks.txt of track."),
+]
+Truth = Annotated[
+    Path,
+    typer.Argument(
+        help="JSON {file: [[x1, y1, x2, y2]]}, COCO JSON, a folder of VOC XML; of a video a JSON list of boxes or MOTChallenge text."
+    ),
+]
+
+
 def evaluate(
-    predicted: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PRED", help="boxes.json of localise, or COCO of another tool; tracks.json or tracks.txt of track."
-        ),
-    ],
-    truth: Annotated[
-        Path,
-        typer.Argument(
-            help="JSON {file: [[x1, y1, x2, y2]]}, COCO JSON, a folder of VOC XML; of a video a JSON list of boxes or MOTChallenge text."
-        ),
-    ],
+    predicted: Predicted,
+    truth: Truth,
     iou: Annotated[float, typer.Option(help="A box is right above this IoU.")] = 0.5,
     score: Annotated[float, typer.Option(help="Recall and precision are of boxes with at least this score.")] = 0.5,
     category: Annotated[

@@ -102,11 +102,16 @@ def track(
         progress.close()
     for note in summary.notes:
         progress.warn(note)
-    progress.say(
+    progress.say(_in_words(summary))
+    conclude(folder / "tracks.json", _facts(summary, folder), (), folder, json=json, strict=False)
+
+
+def _in_words(summary: TrackSummary) -> str:
+    """What a tracking came to, for people."""
+    return (
         f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')}, an object in {counted(summary.seen, 'frame')}, "
         f"{counted(summary.filled, 'box')} put into gaps, {summary.frames / max(summary.tracking_seconds, 1e-9):.0f} frames/s"
     )
-    conclude(folder / "tracks.json", _facts(summary, folder), (), folder, json=json, strict=False)
 
 
 def _facts(summary: TrackSummary, folder: Path) -> dict[str, Any]:
