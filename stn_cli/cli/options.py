@@ -69,9 +69,9 @@ def _file(text: str, flag: str) -> Path:
         UsageError: it is empty.
         OutputError: it can only be a folder.
     """
-    path = _path(text, flag)
     from stn_cli.outputs.targets import names_a_folder  # help must not wait for it
 
+    path = _path(text, flag)
     if names_a_folder(text):
         raise OutputError(f"{flag} is a file, and this is a folder's name", text, None, "Name the file in it")
     return path
