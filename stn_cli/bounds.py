@@ -49,7 +49,7 @@ def check_within(name: str, value: object, least: float, most: float, *, whole: 
     """
     number = type(value) is not bool and isinstance(value, Integral if whole else Real)
     if not number or not least <= cast(float, value) <= most:
-        raise UsageError(f"{name} must be {least:g} to {most:g}", shown(value))
+        raise UsageError(f"{name} must be {bound(least)} to {bound(most)}", shown(value))
 
 
 def check_text(name: str, value: object) -> None:
@@ -80,6 +80,21 @@ def flag(name: str) -> str:
         `--name`, with hyphens.
     """
     return f"--{name.replace('_', '-')}"
+
+
+def bound(value: float) -> str:
+    """A bound for a message: whole numbers with all their digits.
+
+    Args:
+        value: the bound.
+
+    Returns:
+        Its text.
+
+    >>> bound(10_000_000), bound(1e12), bound(0.02)
+    ('10,000,000', '1,000,000,000,000', '0.02')
+    """
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
 
 
 def shown(value: object) -> str:

@@ -38,6 +38,7 @@ NO_MEASUREMENT = {
         "within 2 points",
         "score at least 0.5", "160 images", "2,000 cluttered", "100 of them", "12 megapixels", "200 to 500 pixels", "0.8 GFLOP",
         "seeds 0, 1 and 2", "off by 2 pixels", "within 2 pixels", "6 x 19 pixels", "for 20 frames", "1280x720", "H100", "48 and 60 pictures",
+        "72 to 150 pictures",
     ),
     "README.md": (),
 }  # fmt: skip

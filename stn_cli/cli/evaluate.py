@@ -44,7 +44,10 @@ def evaluate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score boxes against truth (CorLoc, mean IoU, AP), or tracks (success AUC, precision; HOTA, IDF1, MOTA)."""
+    """Compare boxes, or tracks, with the truth.
+
+    Of boxes it prints CorLoc, mean IoU and AP; of one tracked object success AUC and precision, of several HOTA, IDF1 and MOTA.
+    """
     if not 0 <= iou < 1:
         raise UsageError("--iou must be 0 to 1", iou)
     if not math.isfinite(score):

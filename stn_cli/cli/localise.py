@@ -37,7 +37,9 @@ ImageSource = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: the same command, with this flag.")]
 BoxFormats = Annotated[str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results.")]
-ImageCrops = Annotated[bool, typer.Option("--crops", help="Cut pose-normalised crops at full resolution.")]
+ImageCrops = Annotated[
+    bool, typer.Option("--crops", help="Save each object as a picture, turned upright where --transform allows.")
+]
 CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
@@ -64,7 +66,10 @@ def localise(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Give a box, a confidence and a crop for each image; writes boxes.json (COCO)."""
+    """Find the object in images: boxes and scores.
+
+    It writes boxes.json (COCO), and with --crops a picture of each object.
+    """
     check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")

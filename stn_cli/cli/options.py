@@ -102,7 +102,7 @@ def out_folder(default: str) -> OptionInfo:
         The option, for Typer.
     """
     option: OptionInfo = typer.Option(
-        "--out", "-o", metavar="<path>", parser=parse_out, help="Where results go, exactly.", show_default=default
+        "--out", "-o", metavar="<path>", parser=parse_out, help="Folder for the results; made if missing.", show_default=default
     )
     return option
 

@@ -48,7 +48,7 @@ def pretrain(
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 2000,
     batch: Annotated[int, typer.Option(help="Images per step, two views of each.")] = 64,
     view: Annotated[int, typer.Option(help="Side of a view, pixels.")] = 64,
-    imgsz: Annotated[int, typer.Option(help="Longer side that images are reduced to.")] = 192,
+    imgsz: Annotated[int, typer.Option(help="Images are reduced to this many pixels on their longer side.")] = 192,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers: the same seed, the same results.")] = 0,
     device: Device = None,
@@ -60,7 +60,10 @@ def pretrain(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Learn an encoder from a large folder of images, without labels; use it with train --encoder FOLDER."""
+    """Learn an encoder from many images, without labels.
+
+    It needs thousands of images. Use the folder that it writes with train --encoder FOLDER.
+    """
     if start not in ("small", "scratch"):
         raise UsageError("unknown --from", start, "known: small, scratch")
     check_shared(workers=workers, max_pixels=max_pixels)

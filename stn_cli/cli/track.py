@@ -45,9 +45,9 @@ Stride = Annotated[int, typer.Option("--vid-stride", help="Take every Nth frame.
 StartSeconds = Annotated[float, typer.Option(help="Where in the video to begin, seconds.")]
 EndSeconds = Annotated[float | None, typer.Option(help="Where in the video to end, seconds.", show_default="the end")]
 FrameRate = Annotated[float | None, typer.Option(help="Frames per second of a folder of frames.", show_default="25")]
-Online = Annotated[bool, typer.Option("--online", help="Write what each frame showed: fill no gaps, smooth nothing.")]
+Online = Annotated[bool, typer.Option("--online", help="Do not fill gaps or smooth afterwards.")]
 TrackFormats = Annotated[
-    str, typer.Option("--format", help="Formats besides JSON and MOTChallenge text, with commas: csv, coco.")
+    str, typer.Option("--format", help="Formats besides JSON and MOTChallenge text (one line per box), with commas: csv, coco.")
 ]
 FrameCrops = Annotated[bool, typer.Option("--crops", help="Cut the object out of each frame.")]
 FilmFlag = Annotated[bool, typer.Option("--video", help="Write the video with boxes, ids, scores and trails.")]
@@ -80,7 +80,10 @@ def track(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Follow the object, or several, through a video; writes tracks.json and MOTChallenge text."""
+    """Follow the object, or several, through a video.
+
+    It writes tracks.json, and tracks.txt as MOTChallenge text.
+    """
     box, frame = parse_init(init) if init is not None else (None, None)
 
     from stn_cli.cli.console import Progress, conclude

@@ -65,7 +65,10 @@ def train(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Learn from a folder of images where their common object is; writes a run folder."""
+    """Learn where the common object of a folder of images is.
+
+    It writes a run folder: settings, weights, log and report.html.
+    """
     settings, named = _settings(locals(), config)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
@@ -134,7 +137,7 @@ def _summary(result: TrainResult) -> str:
     """What a training came to, for people."""
     from stn_cli.coloc.model.architecture import in_words
 
-    kinds = [in_words(kind) for kind in result.kind.split(", ")]
+    kinds = dict.fromkeys(in_words(kind) for kind in result.kind.split(", "))  # what several are taken for alike is said once
     return (
         f"{counted(result.images, 'image')} in {result.seconds:.0f} s. The object is taken for {' and '.join(kinds)}. The boxes that were "
         f"learnt overlap those that the search found by {result.agreement:.2f} on average (1 is the same)"

@@ -25,29 +25,46 @@ Encoder = Annotated[
     ),
 ]
 Weights = Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)]
-Layer = Annotated[str | None, typer.Option(help="Layer of the encoder to take.", show_default="last of stride 16")]
-Transform = Annotated[str | None, typer.Option(help=f"What crops may do: {', '.join(TRANSFORMS)}.", show_default="box")]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer of the encoder whose map is taken; seldom needed.", show_default="last of stride 16")
+]
+OTHERS = ", ".join(name for name in TRANSFORMS if name not in ("box", "similarity"))
+Transform = Annotated[
+    str | None,
+    typer.Option(help=f"How a crop may be placed: box (upright), similarity (also turned), {OTHERS}.", show_default="box"),
+]
 Objects = Annotated[int | None, typer.Option(help="Objects to find in each image.", show_default="1")]
 Cascade = Annotated[
-    int | None, typer.Option(help="Levels, coarse to fine, for small objects in large images.", show_default="1")
+    int | None,
+    typer.Option(
+        help="Levels, coarse to fine, for small objects in large images: 3 for objects under a tenth of the image's side.",
+        show_default="1",
+    ),
 ]
 Search = Annotated[
     str | None,
     typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
 ]
-Size = Annotated[str | None, typer.Option(help="LO-HI: side of the object as a share of the image's.", show_default="auto")]
-Imgsz = Annotated[int | None, typer.Option(help="Longer side at which images are looked at, pixels.", show_default="128")]
+Size = Annotated[
+    str | None, typer.Option(help="LO-HI: side of the object as a share of the image's, e.g. 0.1-0.4.", show_default="auto")
+]
+Imgsz = Annotated[
+    int | None, typer.Option(help="Images are reduced to this many pixels on their longer side.", show_default="128")
+]
 Margin = Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")]
 Steps = Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")]
-Finetune = Annotated[
-    int | None, typer.Option(help="Steps that lower the loss of the transformer's own crops.", show_default="40")
-]
+Finetune = Annotated[int | None, typer.Option(help="Steps of the last stage; 0 leaves it out.", show_default="40")]
 SearchImages = Annotated[
-    int | None, typer.Option(help="Images that the search looks at; what it learns labels all the others.", show_default="160")
+    int | None,
+    typer.Option(
+        help="At most this many, drawn at random, are searched; the rest are labelled from what was found.", show_default="160"
+    ),
 ]
 Batch = Annotated[int | None, typer.Option(help="Images per step.", show_default="32")]
 Rate = Annotated[float | None, typer.Option(help="Base learning rate.", show_default="0.03")]
-LocalisationRate = Annotated[float | None, typer.Option(help="Share of the rate for f_loc.", show_default="0.1")]
+LocalisationRate = Annotated[
+    float | None, typer.Option(help="Share of --lr for the network that places crops (f_loc).", show_default="0.1")
+]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of the random numbers: the same seed, the same results.", show_default="0")
 ]

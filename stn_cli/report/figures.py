@@ -17,8 +17,10 @@ from stn_cli.media.decode import Pixels
 from stn_cli.media.header import LONGEST_JPEG
 from stn_cli.records import Localisation
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 520, 240, 48, 34
-"""Of a chart, and its margins, pixels."""
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 240, 48, 28, 12, 34
+"""Of a chart without its legend, and its margins, pixels: the last number under the axis needs the one on the right."""
+LEGEND = 15
+"""Height of a line of the legend, which stands above the curves, pixels."""
 SLENDER = 4
 """Lines and letters grow with the longer side up to so many times the shorter one: in a panorama they would hide the picture."""
 GREEN, AMBER, RED = (46, 160, 67), (219, 140, 20), (207, 34, 46)
@@ -78,23 +80,28 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
     y0, y1 = min(0.0, *(p[1] for p in points)), max(p[1] for p in points)
     x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        u = LEFT + (x - x0) / (x1 - x0) * (WIDTH - LEFT - 12)
-        return round(u, 1), round(HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - BOTTOM - 12), 1)
+    height = HEIGHT + LEGEND * len(clean)
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{y_label} by {x_label}">']
+    def at(x: float, y: float) -> tuple[float, float]:
+        u = LEFT + (x - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT)
+        return round(u, 1), round(height - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - BOTTOM - TOP), 1)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{y_label} by {x_label}">']
     for i in range(5):
         y = y0 + (y1 - y0) * i / 4
         _, v = at(x0, y)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{v}" y2="{v}" class="rule"/>')
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{v}" y2="{v}" class="rule"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{v + 4}" text-anchor="end">{y:.3g}</text>')
         x = x0 + (x1 - x0) * i / 4
-        parts.append(f'<text x="{at(x, y0)[0]}" y="{HEIGHT - 18}" text-anchor="middle">{x:.3g}</text>')
-    parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 3}" text-anchor="middle">{x_label}</text>')
+        parts.append(f'<text x="{at(x, y0)[0]}" y="{height - 18}" text-anchor="middle">{x:.3g}</text>')
+    parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{height - 3}" text-anchor="middle">{x_label}</text>')
     for i, s in enumerate(clean):
         path = " ".join(f"{u},{v}" for u, v in (at(*p) for p in s.points))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{s.colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{WIDTH - 16}" y="{22 + 15 * i}" text-anchor="end" fill="{s.colour}">{s.name}</text>')
+        # as a style: the page's own style of text would win over an attribute
+        parts.append(
+            f'<text x="{WIDTH - RIGHT}" y="{LEGEND * (i + 1)}" text-anchor="end" style="fill:{s.colour}">{s.name}</text>'
+        )
     return "".join([*parts, "</svg>"])
 
 

@@ -162,7 +162,7 @@ def _render(run: Path, localiser: Localiser, shown: list[Panel], skipped: list[S
         total=total,
         shown=len(shown),
         warnings=localiser.facts.get("warnings", []),
-        curves=_charts(metrics),
+        curves=_charts(metrics, any(k["kind"] == "rigid" for k in localiser.facts["kinds"])),
         mean_crop=figures.data_url(square(mean_crop, THUMB)),
         mean_whole=figures.data_url(square(mean_whole, THUMB)),
         contrast_crop=figures.contrast(mean_crop),
@@ -177,7 +177,9 @@ def _render(run: Path, localiser: Localiser, shown: list[Panel], skipped: list[S
 COLOURS = ("#0969da", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#57606a")
 
 
-def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _charts(metrics: list[dict[str, Any]], rigid: bool) -> list[tuple[str, str]]:
+    """The charts of a run, with their titles; `rigid` says whether the rigid search's answer was taken for any kind of object."""
+
     def series(stage: str, x: str, y: str, name: str) -> list[Series]:
         """One line, or one for each kind of object and level of a cascade."""
         rows = [m for m in metrics if m.get("stage") == stage and all(type(m.get(name)) in (int, float) for name in (x, y))]
@@ -190,8 +192,9 @@ def _charts(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
         return out
 
     regression = series("regression", "step", "loss", "loss") + series("regression", "step", "agreement", "IoU with the search")
+    search = "Search: loss of rigid crops by size" + ("" if rigid else " (the hypothesis that was not taken)")
     charts = [
-        ("Search: triplet loss of rigid crops by size", series("search", "side", "loss", "loss"), "side, share of the image"),
+        (search, series("search", "side", "loss", "loss"), "side, share of the image"),
         ("Regression: the transformer learns what the search found", regression, "step"),
         ("Fine-tuning: loss of the transformer's own crops", series("finetune", "step", "loss", "loss"), "step"),
     ]

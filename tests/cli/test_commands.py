@@ -45,6 +45,13 @@ def test_every_command_has_help(cli: Call) -> None:
         assert "Usage: stn-coloc " + command in out
 
 
+def test_help_cuts_no_summary(cli: Call) -> None:
+    _, out, _ = cli("--help")
+    summaries = out[out.index("Commands:") :].splitlines()[1:]
+    assert len(summaries) == 7
+    assert all(line.endswith(".") and not line.endswith("...") for line in summaries)
+
+
 # what the help of a command says of where results go
 DEFAULTS = {
     "train": "stn-coloc-run",
@@ -168,9 +175,10 @@ def test_configuration_round_trip(cli: Call, tmp_path: Path) -> None:
         (["train", "--stepz", "3", "x"], 2, ["--stepz", "--steps"]),
         (["trian", "x"], 2, ["trian", "train"]),
         (["train"], 2, ["SOURCE"]),
-        (["train", "x", "--imgsz", "3"], 2, ["--imgsz must be 32 to 2048", "'3'"]),
+        (["train", "x", "--imgsz", "3"], 2, ["--imgsz must be 32 to 2,048", "'3'"]),
         (["train", "x", "--transform", "bow"], 2, ["unknown --transform", "attention, box"]),
         (["train", "x", "--search", "hard"], 2, ["unknown --search"]),
+        (["train", "x", "--steps", "-1"], 2, [" to 10,000,000", "'-1'"]),
         (["train", "x", "--objects", "0"], 2, ["--objects must be 1 to 16", "'0'"]),
         (["train", "x", "--transform", "structured", "--objects", "2"], 2, ["finds one object", "'--objects 2'"]),
         (["train", "x", "--cascade", "9"], 2, ["--cascade must be 1 to 4", "'9'"]),

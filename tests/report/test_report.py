@@ -18,7 +18,7 @@ def test_the_page_is_self_contained_and_shows_everything(trained: Trained) -> No
     page = (trained.run / "report.html").read_text()
     for heading in (
         "Mean of all crops",
-        "Crops, most confident first",
+        "Crops, best scores first",
         "Boxes, most doubtful first",
         "How it learnt",
         "skipped",
@@ -29,6 +29,8 @@ def test_the_page_is_self_contained_and_shows_everything(trained: Trained) -> No
     assert not re.search(r'(src|href)="(?!data:)', page)
     kinds = Localiser.load(trained.run).facts["kinds"]
     word = {"rigid": "rigid", "words": "deformable", "dense": "deformable"}[kinds[0]["kind"]]
+    assert ("the hypothesis that was not taken" in page) == (word == "deformable")
+    assert "The box can still be too large or hold two of them" in page
     assert re.search(rf"the thing was taken for\s+{word}", page)
     scores = [float(s) for s in re.findall(r"&middot; (\d\.\d\d)<", page)]
     assert scores == sorted(scores)
@@ -64,6 +66,17 @@ def test_a_chart_holds_its_points_and_leaves_out_what_is_not_finite() -> None:
     (points,) = re.findall(r'points="([^"]+)"', svg)
     assert len(points.split()) == 2
     assert line_chart([Series("loss", [], "#000")], "step", "loss") == ""
+
+
+def test_the_legend_has_the_colours_of_its_lines_and_stands_clear_of_them() -> None:
+    points = [(0, 1.0), (1500, 1.0)]
+    svg = line_chart([Series("loss", points, "#0969da"), Series("IoU", points, "#1a7f37")], "step", "loss")
+    assert re.findall(r'style="fill:(#\w+)">(\w+)<', svg) == [("#0969da", "loss"), ("#1a7f37", "IoU")]
+    lowest = max(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="end" style', svg))
+    lines = [tuple(map(float, point.split(","))) for points in re.findall(r'points="([^"]+)"', svg) for point in points.split()]
+    assert lowest < min(y for _, y in lines)
+    letters = len("1.5e+03") * 6
+    assert max(x for x, _ in lines) + letters / 2 <= float(re.search(r'viewBox="0 0 (\d+)', svg)[1])  # type: ignore[index]
 
 
 def test_means() -> None:

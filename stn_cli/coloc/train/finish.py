@@ -38,15 +38,16 @@ def calibrate_scores(context: Context, state: RunState) -> list[Calibration]:
     if count < FEW:
         _warn(context, state, f"{count} images are too few to learn from well: ten are few, a hundred are comfortable")
     doubtful = little_in_common([kind.common for kind in state.kinds])
-    for finder, kind, doubt in zip(state.finders, state.kinds, doubtful, strict=True):
+    for number, (finder, kind, doubt) in enumerate(zip(state.finders, state.kinds, doubtful, strict=True), 1):
+        of = f"kind {number}: " if len(state.kinds) > 1 else ""
         crops = partial(predict, finder, context.cache, context.device)
         calibration, suspicion = calibrate(crops, kind.scorer, context.cache, context.device, context.config.seed)
         calibrations.append(calibration)
         if suspicion:
-            _warn(context, state, suspicion)
+            _warn(context, state, of + suspicion)
         if doubt:
             calibration.most.fill_(CALIBRATION.doubtful)
-            less = f"the crops have little in common ({kind.common:.2f})"
+            less = f"{of}the crops have little in common ({kind.common:.2f})"
             _warn(context, state, f"{less}: there may be no common object; scores stay below 0.5")
     return calibrations
 
