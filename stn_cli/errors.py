@@ -76,6 +76,11 @@ class Interrupted(ColocError):
     def __init__(self, signum: int, todo: str = "") -> None:
         self.exit_code = 128 + signum
         super().__init__("stopped", why="interrupted" if signum == 2 else "terminated", todo=todo)
+        self._given = (signum, todo)
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int, str]]:
+        """What another process makes it from: its text alone says no signal."""
+        return type(self), self._given
 
 
 FULL = (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import tomllib
@@ -7,6 +8,7 @@ import tomllib
 import pytest
 
 import stn_cli
+from stn_cli.errors import Interrupted
 from tests.conftest import ROOT
 
 
@@ -32,3 +34,8 @@ def test_what_is_no_code_is_packaged_too() -> None:
     wanted = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
     named = {p for pattern in data for p in package.glob(pattern)}
     assert wanted == named
+
+
+def test_a_stop_passes_between_processes() -> None:
+    stop = pickle.loads(pickle.dumps(Interrupted(15, "Go on")))
+    assert (stop.exit_code, stop.line()) == (143, Interrupted(15, "Go on").line())

@@ -10,7 +10,6 @@ import typer
 from typer.models import OptionInfo
 
 from stn_cli.errors import OutputError, UsageError
-from stn_cli.outputs.targets import names_a_folder
 
 FILE_SUFFIXES = frozenset((
     ".avi", ".csv", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".m4v", ".mkv", ".mov", ".mp4", ".png", ".pt",
@@ -70,6 +69,8 @@ def _file(text: str, flag: str) -> Path:
         UsageError: it is empty.
         OutputError: it can only be a folder.
     """
+    from stn_cli.outputs.targets import names_a_folder  # help must not wait for it
+
     path = _path(text, flag)
     if names_a_folder(text):
         raise OutputError(f"{flag} is a file, and this is a folder's name", text, None, "Name the file in it")

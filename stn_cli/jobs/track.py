@@ -23,7 +23,7 @@ from stn_cli.media.video import Video, VideoSource, open_video
 from stn_cli.outputs.results import Results
 from stn_cli.records import TrackedFrame, TrackedObject
 from stn_cli.report.artist import Artist
-from stn_cli.report.film import ENCODINGS, pick_encoding
+from stn_cli.report.film import ENCODINGS, Encoding, pick_encoding
 from stn_cli.report.pictures import COCO, CROPS, FRAMES, VIDEO, picture_makers
 from stn_cli.report.screen import has_screen, show
 from stn_cli.runtime.progress import Reporter, Silent
@@ -104,11 +104,12 @@ def track_source(
             session.on_frame(options.init)
         sources, beside = _places(source, video)
         results = Results(folder, "track", TRACK_NAMES, sources, [*session.used(), *beside], overwrite=overwrite)
-        job = _Tracking(session, results)
+        film = options.video and not video.info.live
+        encoding = pick_encoding(_size(session), _rate(session)) if film else None
         if options.show and not has_screen():
             raise ResourceError("no screen to show the video on", None, "--show", "Use --video and look at the file")
         with _half_the_threads(), results.open() as work, closing(session):
-            summary = job.run(work)
+            summary = _track(session, results, encoding, work)
             seen = f"What was seen in {counted(summary.frames, 'frame')} is in"
             if results.replaces:  # which stay: a part is no substitute for them
                 results.keep = True
@@ -137,116 +138,119 @@ def _check_camera(video: Video, options: TrackOptions) -> None:
         raise UsageError("several objects of a camera need a run", video.info.file_name, None, "Name one with --model")
 
 
-class _Tracking:
-    """One call from frames to files.
+def _size(session: Session) -> tuple[int, int]:
+    """Height and width of a frame."""
+    return session.video.info.height, session.video.info.width
+
+
+def _rate(session: Session) -> float:
+    """Frames a second of those that are read."""
+    return session.video.info.fps / session.options.stride
+
+
+def _track(session: Session, results: Results, encoding: Encoding | None, work: Path) -> TrackSummary:
+    """Follow and write; a signal ends the following, and what was seen until then is written.
 
     Raises:
-        OutputError: no video can be written.
+        Interrupted: a signal came before anything was seen.
     """
+    frames = _seen(session, results, work)
+    seconds = time.monotonic() - session.begun
+    stop = session.stop
+    if stop.signum:
+        session.reporter.stage("finish", None)
+    if not stop.signum or len(frames) <= MOST_PARTIAL_FRAMES:
+        with suppress(Interrupted):  # then as they were seen
+            frames = _settled(session, frames)
+    frames = _renumbered(frames)
+    with suppress(Interrupted), stop.finishing():  # these are whole; the caller looks whether to stop
+        _write(session, work, frames)
+    if not stop.signum:
+        _draw(session, encoding, work, frames)
+    return TrackSummary(
+        results.folder,
+        frames=len(frames),
+        tracks=len({o.id for f in frames for o in f.objects}),
+        seen=sum(bool(f.objects) for f in frames),
+        filled=sum(o.interpolated for f in frames for o in f.objects),
+        tracking_seconds=seconds,
+        notes=session.notes,
+    )
 
-    def __init__(self, session: Session, results: Results) -> None:
-        self.session, self.results, self.options = session, results, session.options
-        info = session.video.info
-        self.size, self.fps = (info.height, info.width), info.fps / self.options.stride
-        self.encoding = pick_encoding(self.size, self.fps) if self.options.video and not info.live else None
 
-    def run(self, work: Path) -> TrackSummary:
-        """Follow and write; a signal ends the following, and what was seen until then is written.
+def _seen(session: Session, results: Results, work: Path) -> list[TrackedFrame]:
+    """What each frame shows, also written as it comes."""
+    stream = None
+    artist = Artist() if session.options.show else None
+    frames: list[TrackedFrame] = []
+    try:
+        for shown, pixels in follow_several(session) if session.options.objects > 1 else follow_one(session, work):
+            if stream is None:  # a call that was stopped before its first frame leaves nothing
+                stream = TracksStream(work / TRACKS_FILE, _info(session), _facts(session, session.video.info.frames))
+                results.keep = True
+            frames.append(_above(shown, session.options.min_score))
+            stream.add(frames[-1])
+            if artist is not None and pixels is not None:
+                show(artist.draw(pixels, frames[-1]))
+    except Interrupted:
+        if not frames:
+            raise
+    finally:
+        if stream is not None:
+            stream.close()
+    return frames
 
-        Raises:
-            Interrupted: a signal came before anything was seen.
-        """
-        frames = self._seen(work)
-        seconds = time.monotonic() - self.session.begun
-        stop = self.session.stop
-        if stop.signum:
-            self.session.reporter.stage("finish", None)
-        if not stop.signum or len(frames) <= MOST_PARTIAL_FRAMES:
-            with suppress(Interrupted):  # then as they were seen
-                frames = self._settled(frames)
-        frames = _renumbered(frames)
-        with suppress(Interrupted), stop.finishing():  # these are whole; the caller looks whether to stop
-            self._write(work, frames)
-        if not stop.signum:
-            self._draw(work, frames)
-        return TrackSummary(
-            self.results.folder,
-            frames=len(frames),
-            tracks=len({o.id for f in frames for o in f.objects}),
-            seen=sum(bool(f.objects) for f in frames),
-            filled=sum(o.interpolated for f in frames for o in f.objects),
-            tracking_seconds=seconds,
-            notes=self.session.notes,
-        )
 
-    def _seen(self, work: Path) -> list[TrackedFrame]:
-        """What each frame shows, also written as it comes."""
-        session, stream = self.session, None
-        artist = Artist() if self.options.show else None
-        frames: list[TrackedFrame] = []
-        try:
-            for shown, pixels in follow_several(session) if self.options.objects > 1 else follow_one(session, work):
-                if stream is None:  # a call that was stopped before its first frame leaves nothing
-                    stream = TracksStream(work / TRACKS_FILE, self._info(), self._facts(session.video.info.frames))
-                    self.results.keep = True
-                frames.append(_above(shown, self.options.min_score))
-                stream.add(frames[-1])
-                if artist is not None and pixels is not None:
-                    show(artist.draw(pixels, frames[-1]))
-        except Interrupted:
-            if not frames:
-                raise
-        finally:
-            if stream is not None:
-                stream.close()
+def _settled(session: Session, frames: list[TrackedFrame]) -> list[TrackedFrame]:
+    if session.options.online or session.video.info.live:
         return frames
+    most = session.options.objects
+    if most == 1:
+        return refine(frames, _size(session))
+    frames = settle(frames, session.looks)
+    return refine(frames, _size(session), shortest=FINISH.several_shortest, sigmas=FINISH.several_sigmas, most=most)
 
-    def _settled(self, frames: list[TrackedFrame]) -> list[TrackedFrame]:
-        if self.options.online or self.session.video.info.live:
-            return frames
-        most = self.options.objects
-        if most == 1:
-            return refine(frames, self.size)
-        frames = settle(frames, self.session.looks)
-        return refine(frames, self.size, shortest=FINISH.several_shortest, sigmas=FINISH.several_sigmas, most=most)
 
-    def _info(self) -> dict[str, Any]:
-        return about(self.options.model, "upright")
+def _info(session: Session) -> dict[str, Any]:
+    return about(session.options.model, "upright")
 
-    def _facts(self, frames: int | None) -> dict[str, Any]:
-        info = self.session.video.info
-        facts = {"file_name": info.file_name, "width": info.width, "height": info.height, "fps": info.fps, "frames": frames}
-        return facts | {"stride": self.options.stride}
 
-    def _write(self, work: Path, frames: list[TrackedFrame]) -> None:
-        """The formats that hold boxes alone."""
-        known = self.session.video.info.frames
-        count = known if known is not None else (frames[-1].frame + 1 if frames else 0)
-        whole = not self.session.stop.signum or self.session.video.info.live  # a camera has no end but a signal
-        makers: list[Callable[[], Writer[TrackedFrame]]] = [
-            lambda: TracksWriter(work / TRACKS_FILE, self._info(), self._facts(count), complete=whole),
-            lambda: MotWriter(work / MOT),
-        ]
-        if "csv" in self.options.formats:
-            makers.append(lambda: TrackRowsWriter(work / ROWS))
-        write_all(makers, frames)
+def _facts(session: Session, frames: int | None) -> dict[str, Any]:
+    info = session.video.info
+    facts = {"file_name": info.file_name, "width": info.width, "height": info.height, "fps": info.fps, "frames": frames}
+    return facts | {"stride": session.options.stride}
 
-    def _draw(self, work: Path, frames: list[TrackedFrame]) -> None:
-        """The formats that are made of pixels, in one more pass over the video."""
-        options, session = self.options, self.session
-        if not frames or not (options.video or options.crops or "coco" in options.formats):
-            return
-        if session.video.info.live:
-            session.reporter.warn("a camera's frames are gone: no video, crops or COCO file")
-            return
-        info = self._info() if "coco" in options.formats else None
-        makers = picture_makers(work, self.encoding, self.size, self.fps, info=info, crops=options.crops)
-        found = {frame.frame: frame for frame in frames}
-        pictured = ((found.get(f.index, TrackedFrame(f.index, f.time, ())), f.pixels) for f in session.read("draw"))
-        try:
-            write_all(makers, pictured)
-        except Interrupted:
-            session.reporter.warn("stopped while pictures were made: the results hold none")
+
+def _write(session: Session, work: Path, frames: list[TrackedFrame]) -> None:
+    """The formats that hold boxes alone."""
+    known = session.video.info.frames
+    count = known if known is not None else (frames[-1].frame + 1 if frames else 0)
+    whole = not session.stop.signum or session.video.info.live  # a camera has no end but a signal
+    makers: list[Callable[[], Writer[TrackedFrame]]] = [
+        lambda: TracksWriter(work / TRACKS_FILE, _info(session), _facts(session, count), complete=whole),
+        lambda: MotWriter(work / MOT),
+    ]
+    if "csv" in session.options.formats:
+        makers.append(lambda: TrackRowsWriter(work / ROWS))
+    write_all(makers, frames)
+
+
+def _draw(session: Session, encoding: Encoding | None, work: Path, frames: list[TrackedFrame]) -> None:
+    """The formats that are made of pixels, in one more pass over the video."""
+    options = session.options
+    if not frames or not (options.video or options.crops or "coco" in options.formats):
+        return
+    if session.video.info.live:
+        session.reporter.warn("a camera's frames are gone: no video, crops or COCO file")
+        return
+    info = _info(session) if "coco" in options.formats else None
+    makers = picture_makers(work, encoding, _size(session), _rate(session), info=info, crops=options.crops)
+    found = {frame.frame: frame for frame in frames}
+    pictured = ((found.get(f.index, TrackedFrame(f.index, f.time, ())), f.pixels) for f in session.read("draw"))
+    try:
+        write_all(makers, pictured)
+    except Interrupted:
+        session.reporter.warn("stopped while pictures were made: the results hold none")
 
 
 def _above(frame: TrackedFrame, least: float) -> TrackedFrame:

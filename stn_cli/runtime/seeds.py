@@ -6,6 +6,8 @@ import torch
 
 SEED_STRIDE = 1_000_003
 """How far apart the generators of neighbouring seeds begin; a prime larger than any number of steps, so that no two of them meet."""
+DRAW_STRIDE = 7919
+"""How far apart the seeds of neighbouring steps are that draw variants of pictures; a prime."""
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

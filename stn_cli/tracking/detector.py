@@ -161,7 +161,7 @@ class Detector:
                 self._template.fit(view, box[None], weighed)[0]
                 + DETECTOR.believed_likeness * self._foreground.likeness(view, odds, box[None])[0]
             )
-            parts = view.sample(view.cells, box[None], DETECTOR.look_parts, 0.8).flatten()
+            parts = view.sample(view.cells, box[None], DETECTOR.look_parts, DETECTOR.look_zoom).flatten()
             out.append((box, score, F.normalize(parts @ self._mixing, dim=0)))
         return out
 

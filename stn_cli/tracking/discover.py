@@ -48,9 +48,11 @@ class Candidate:
     def value(self) -> float:
         """What candidates are ranked by; of two that explain as much the larger one is the whole."""
         area = (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
-        touches = min(self.box[0], self.box[1], 1 - self.box[2], 1 - self.box[3]) < 0.01
-        worth = max(0.0, self.recurs) * (0.3 + 0.7 * self.agrees) * min(max(0.0, self.moves), DISCOVERY.most_motion)
-        worth *= min(max(0.1, self.stands_out), DISCOVERY.most_colour) ** 0.5 * area**0.25
+        touches = min(self.box[0], self.box[1], 1 - self.box[2], 1 - self.box[3]) < DISCOVERY.border
+        believed = DISCOVERY.without_outline + DISCOVERY.with_outline * self.agrees
+        worth = max(0.0, self.recurs) * believed * min(max(0.0, self.moves), DISCOVERY.most_motion)
+        stands_out = min(max(DISCOVERY.least_colour, self.stands_out), DISCOVERY.most_colour)
+        worth *= stands_out**DISCOVERY.colour_power * area**DISCOVERY.area_power
         return worth * (DISCOVERY.at_border if touches else 1.0)
 
 
@@ -208,7 +210,7 @@ def _recurrence(kept: Kept, candidates: list[Candidate], encoder: Encoder, devic
     frames = torch.tensor([c.at for c in candidates])
     for number, c in enumerate(candidates):
         best = sorted(float(alike[number][frames == at].max()) for at in set(frames.tolist()) if at != c.at)
-        shown = best[len(best) // 4 :]
+        shown = best[len(best) // DISCOVERY.hidden :]
         c.recurs = sum(shown) / len(shown) if shown else 0.0
 
 
@@ -222,8 +224,8 @@ def _crop(frame: Pixels, box: tuple[float, float, float, float]) -> Pixels:
 @torch.inference_mode()
 def _embed(crops: list[Pixels], encoder: Encoder, device: torch.device) -> Tensor:
     parts = []
-    for i in range(0, len(crops), 64):
-        images = torch.from_numpy(np.stack(crops[i : i + 64])).to(device).permute(0, 3, 1, 2).float() / 255
+    for i in range(0, len(crops), DISCOVERY.batch):
+        images = torch.from_numpy(np.stack(crops[i : i + DISCOVERY.batch])).to(device).permute(0, 3, 1, 2).float() / 255
         parts.append(encoder.appearance(images, objectness=False).cells.mean((2, 3)))
     return torch.cat(parts)
 
@@ -270,7 +272,7 @@ def _worth(
             meets += max((overlap(box, c.box) for c in candidates if c.at == at), default=0.0) / len(own)
     boxes = [box for box in track.values() if box is not None]
     area = sum((b[2] - b[0]) * (b[3] - b[1]) for b in boxes) / len(boxes)
-    return present * fit * max(0.0, moves) * meets * area**0.25
+    return present * fit * max(0.0, moves) * meets * area**DISCOVERY.area_power
 
 
 def _meets(box: tuple[float, ...] | None, other: tuple[float, ...], least: float) -> bool:

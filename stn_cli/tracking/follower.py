@@ -175,7 +175,7 @@ class Follower:
         centre = centre.clamp(min=0).minimum(centre.new_tensor([w, h]))
         if not self._absent:
             self._speed = BOX.momentum * self._speed + (1 - BOX.momentum) * (centre - self._centre)
-        self._centre, self._sides = centre, sides.clamp(min=BOX.least_side).minimum(centre.new_tensor([w, h]) * 1.2)
+        self._centre, self._sides = centre, sides.clamp(min=BOX.least_side).minimum(centre.new_tensor([w, h]) * BOX.most_side)
         self._absent = 0
 
     def _believe(self, view: View, odds: Tensor, box: Tensor) -> None:

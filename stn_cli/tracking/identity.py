@@ -228,12 +228,8 @@ def _joined(frames: list[TrackedFrame], looks: Looks) -> list[TrackedFrame]:
     pairs = []
     for a, (first, last) in spans.items():
         ended = frames[last].time
-        near = [
-            b
-            for _, b in begins[
-                bisect_right(begins, (ended, math.inf)) : bisect_right(begins, (ended + 1.01 * IDENTITY.wait, math.inf))
-            ]
-        ]
+        latest = ended + IDENTITY.margin * IDENTITY.wait
+        near = [b for _, b in begins[bisect_right(begins, (ended, math.inf)) : bisect_right(begins, (latest, math.inf))]]
         before = _piece(frames, range(max(first, last - IDENTITY.around), last + 1), a, looks) if near else None
         for b in near:
             begin, end = spans[b]

@@ -16,6 +16,11 @@ class SaliencySettings:
     ground_error: float = setting(1.0, "pixels by which the ground's motion may differ from the camera's model")
     model_every: int = setting(8, "pixels between the places that the camera's model is fitted to")
     noise: float = setting(0.3, "motion that is none, pixels")
+    colour_blur: float = setting(1.5, "sigma of the blur before colours are compared, pixels")
+    colour_noise: float = setting(4.0, "added to the variance of each colour channel: without it one-coloured frames have none")
+    around: float = setting(12.0, "the longer side in units of the sigma of the blur that gives the colours around a pixel")
+    local_blur: float = setting(2.0, "sigma of the blur of what a pixel differs from these by, pixels")
+    extremes: tuple[float, float] = setting((-1.0, 4.0), "where maps are cut off before they are added, standard deviations")
     levels: tuple[float, ...] = setting((1.0, 1.5, 2.0, 3.0), "thresholds of a map, standard deviations above its mean")
     least_area: int = setting(25, "smallest part, pixels of the map")
     most_area: float = setting(0.5, "largest part, share of the frame")
@@ -38,15 +43,23 @@ class DiscoverySettings:
     clip: int = setting(48, "frames of each")
     looks: int = setting(24, "frames in which candidates are looked for")
     agrees: float = setting(0.3, "overlap with a part from which its outline is believed")
+    without_outline: float = setting(0.3, "what a candidate counts whose outline has nothing in common with it")
+    with_outline: float = setting(0.7, "what their overlap adds to that, times itself")
     most_motion: float = setting(3.0, "contrast of motion above which more says nothing", measured="by motion alone")
     most_colour: float = setting(
         2.0, "the same of colours", measured="colours alone rank what stands still in every frame first"
     )
+    least_colour: float = setting(0.1, "contrast of colours below which less says nothing")
+    colour_power: float = setting(0.5, "of this contrast: it counts less than motion")
+    area_power: float = setting(0.25, "of the area: of two that explain as much the larger one is the whole")
+    hidden: int = setting(4, "one in so many frames, the least alike, says nothing: the object may be hidden there")
     followed: int = setting(6, "candidates that are followed", measured="Following the best ones")
     tried: int = setting(60, "candidates that these are taken from")
     met: float = setting(0.4, "overlap with a track from which a candidate is the object of that track")
     least_worth: float = setting(0.1, "worth of a track below which there is nothing to follow")
     crop: int = setting(64, "side of the crops that candidates are compared by, pixels")
+    batch: int = setting(64, "crops that the encoder looks at together")
+    border: float = setting(0.01, "how near to the frame's border touches it, share of its sides")
     at_border: float = setting(0.6, "what a candidate that touches the frame's border counts")
 
 
@@ -78,6 +91,7 @@ class DetectorSettings:
     rounds: int = setting(4, "rounds of learning")
     look: int = setting(48, "numbers that say what an object looks like: random projections of its features")
     look_parts: int = setting(3, "places along a side of the box at which these features are read")
+    look_zoom: float = setting(0.8, "share of the box that they reach over: near its sides is more of what lies behind")
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,7 @@ class IdentitySettings:
     farthest: float = setting(3.0, "the largest such distance that is told apart")
     same_track: float = setting(0.1, "what it counts that the association had both as one track")
     wait: float = setting(2.0, "seconds after which an end is not joined to a beginning")
+    margin: float = setting(1.01, "by how much more beginnings are first looked at: a sum of times is rounded")
     least: float = setting(
         -0.25, "likeness less distance from which two pieces are one object's",
         measured="matching all tracks before and after a meeting at once made it better",

@@ -87,13 +87,13 @@ def colour_map(frame: Pixels) -> Map:
         (h, w) of the frame, reduced.
     """
     small = reduced(frame, SALIENCY.side)
-    colours = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.5)
+    colours = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), SALIENCY.colour_blur)
     rows = colours.reshape(-1, 3)
     rows = rows - np.median(rows, 0)
-    spread = np.cov(rows.T) + 4 * np.eye(3)
+    spread = np.cov(rows.T) + SALIENCY.colour_noise * np.eye(3)
     unusual = np.sqrt(np.einsum("ij,jk,ik->i", rows, np.linalg.inv(spread), rows)).reshape(colours.shape[:2])
-    around = cv2.GaussianBlur(colours, (0, 0), max(colours.shape) / 12)
-    local = cv2.GaussianBlur(np.sqrt(np.square(colours - around).sum(2)), (0, 0), 2)
+    around = cv2.GaussianBlur(colours, (0, 0), max(colours.shape) / SALIENCY.around)
+    local = cv2.GaussianBlur(np.sqrt(np.square(colours - around).sum(2)), (0, 0), SALIENCY.local_blur)
     total: Any = unusual / (unusual.std() + 1e-6) + local / (local.std() + 1e-6)
     return total.astype(np.float32)
 
@@ -107,7 +107,7 @@ def standard(values: Map) -> Map:
     Returns:
         (h, w).
     """
-    return np.clip((values - values.mean()) / (values.std() + 1e-6), -1, 4)
+    return np.clip((values - values.mean()) / (values.std() + 1e-6), *SALIENCY.extremes)
 
 
 @dataclass(frozen=True, slots=True)

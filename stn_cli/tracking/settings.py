@@ -17,6 +17,7 @@ class ViewSettings:
         4.0, "side of a window, in units of the object's (the root of its area)", tried="3.6", measured="window 128, reach 3.6 for 4"
     )  # fmt: skip
     least_reach: float = setting(1.6, "the same at least, in units of the object's longer side")
+    least_side: int = setting(8, "smallest side of a window, pixels of the frame")
     components: int = setting(
         24, "principal components of the encoder's features", tried="16", measured="window, components, features"
     )
@@ -26,6 +27,7 @@ class ViewSettings:
     stretch: float = setting(0.6, "spread of the log sides of varied boxes, in units of the spread of their places")
     colours: int = setting(16, "bins of each of the three colour channels")
     step: float = setting(0.6, "between windows that cover a frame, share of their side")
+    growth: float = setting(1.1, "how much larger these are made at a time, until there are few enough")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class BoxSettings:
     view_zoom: float = setting(0.15, "the largest change of their log side")
     momentum: float = setting(0.5, "what the speed of before counts for the next expectation")
     least_side: float = setting(4.0, "smallest side of a box, pixels")
+    most_side: float = setting(1.2, "largest sides of a box, in units of the frame's")
     better: float = setting(0.1, "by how much a detector's proposal must fit better than what was found, to be taken")
     agrees: float = setting(0.3, "overlap from which a proposal is what was found")
 

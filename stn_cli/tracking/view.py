@@ -156,7 +156,7 @@ def window_around(box: Tensor, zoom: float = 1.0) -> tuple[int, int, int]:
     """
     x1, y1, x2, y2 = box.tolist()
     w, h = max(1.0, x2 - x1), max(1.0, y2 - y1)
-    side = max(8, round(zoom * max(VIEW.reach * (w * h) ** 0.5, VIEW.least_reach * max(w, h))))
+    side = max(VIEW.least_side, round(zoom * max(VIEW.reach * (w * h) ** 0.5, VIEW.least_reach * max(w, h))))
     return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
 
 
@@ -179,7 +179,7 @@ def windows_over(frame: tuple[int, int], box: Tensor, step: float, most: int | N
         across, down = (max(1, math.ceil((length - side) / (step * side)) + 1) for length in (w, h))
         if most is None or across * down <= most:
             break
-        zoom *= 1.1
+        zoom *= VIEW.growth
     lefts, tops = (
         [(length - side) / 2] if n == 1 else [i * (length - side) / (n - 1) for i in range(n)]
         for length, n in ((w, across), (h, down))

@@ -15,7 +15,7 @@ from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.train.settings import AUGMENTATION
 from stn_cli.geometry import points_to_box
 from stn_cli.media.cache import Cache
-from stn_cli.runtime.seeds import SEED_STRIDE
+from stn_cli.runtime.seeds import DRAW_STRIDE, SEED_STRIDE
 from stn_cli.stn import Affine, Transformation
 
 
@@ -249,4 +249,4 @@ def draw_generator(seed: int, step: int) -> torch.Generator:
     Returns:
         A generator on the CPU.
     """
-    return torch.Generator().manual_seed((seed * SEED_STRIDE + step * 7919 + 1) % (2**63))
+    return torch.Generator().manual_seed((seed * SEED_STRIDE + step * DRAW_STRIDE + 1) % (2**63))
