@@ -10,7 +10,7 @@ import numpy as np
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.records import Localisation
 from stn_cli.report.figures import Series, contrast, draw, line_chart, mean_picture
-from stn_cli.report.page import write_report
+from stn_cli.report.page import _charts, write_report
 from tests.conftest import Trained
 
 
@@ -77,6 +77,14 @@ def test_the_legend_has_the_colours_of_its_lines_and_stands_clear_of_them() -> N
     assert lowest < min(y for _, y in lines)
     letters = len("1.5e+03") * 6
     assert max(x for x, _ in lines) + letters / 2 <= float(re.search(r'viewBox="0 0 (\d+)', svg)[1])  # type: ignore[index]
+
+
+def test_the_plot_of_the_rigid_search_says_whether_its_answer_was_taken() -> None:
+    rows = [{"stage": "search", "side": side, "loss": 1.0} for side in (0.2, 0.4)]
+    assert [title for title, _ in _charts(rows, True)] == ["Search: loss of rigid crops by size"]
+    assert [title for title, _ in _charts(rows, False)] == [
+        "Search: loss of rigid crops by size (the hypothesis that was not taken)"
+    ]
 
 
 def test_means() -> None:
