@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import nms
 
 from stn_cli.pretrain.instances.head import COARSEST, STRIDE, Maps
 from stn_cli.pretrain.pictures import standardise
@@ -90,15 +91,8 @@ def suppress(boxes: Tensor, alike: float) -> Tensor:
     Returns:
         (K,) indices, rising.
     """
-    low, high = torch.maximum(boxes[:, None, :2], boxes[None, :, :2]), torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(-1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    same = (common / (area[:, None] + area[None] - common).clamp(min=1e-9)) > alike
-    keep = torch.ones(len(boxes), dtype=torch.bool)
-    for i, row in enumerate(same.cpu()):
-        if keep[i]:
-            keep[i + 1 :] &= ~row[i + 1 :]
-    return keep.nonzero()[:, 0].to(boxes.device)
+    falling = torch.arange(len(boxes), 0, -1, dtype=boxes.dtype, device=boxes.device)
+    return nms(boxes, falling, alike).sort().values
 
 
 @torch.inference_mode()
