@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_cli.files import name_in_results
-from stn_cli.formats.text_target import TextTarget
+from stn_cli.formats.text_target import TextWriter
 from stn_cli.outputs.targets import TargetKind
 from stn_cli.records import ImageRecord, TrackedFrame
 
@@ -29,7 +29,7 @@ def neutral(cell: str) -> str:
     return "'" + cell if cell.lstrip("'")[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
-class CsvWriter:
+class CsvWriter(TextWriter):
     """`boxes.csv`: file, width, height, x1, y1, x2, y2, score; an image without an object has no row.
 
     Args:
@@ -37,7 +37,7 @@ class CsvWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._target = TextTarget(path)
+        super().__init__(path)
         self._rows = csv.writer(self._target, lineterminator="\n")
         self._rows.writerow(HEADER)
 
@@ -49,16 +49,8 @@ class CsvWriter:
                 [neutral(name_in_results(record.file)), record.width, record.height, *numbers, f"{found.score:.4f}"]
             )
 
-    def close(self) -> None:
-        """Put the file in place."""
-        self._target.close()
 
-    def abandon(self) -> None:
-        """Remove the temporary file."""
-        self._target.abandon()
-
-
-class TrackRowsWriter:
+class TrackRowsWriter(TextWriter):
     """`tracks.csv`: a row per object and frame; frames and ids as in tracks.json.
 
     Args:
@@ -66,7 +58,7 @@ class TrackRowsWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._target = TextTarget(path)
+        super().__init__(path)
         self._rows = csv.writer(self._target, lineterminator="\n")
         self._rows.writerow(TRACK_HEADER)
 
@@ -77,14 +69,6 @@ class TrackRowsWriter:
             self._rows.writerow(
                 [frame.frame, f"{frame.time:.4f}", found.id, *numbers, f"{found.score:.4f}", int(found.interpolated)]
             )
-
-    def close(self) -> None:
-        """Put the file in place."""
-        self._target.close()
-
-    def abandon(self) -> None:
-        """Remove the temporary file."""
-        self._target.abandon()
 
 
 def csv_kind(header: Sequence[str]) -> TargetKind:

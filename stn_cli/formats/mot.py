@@ -6,11 +6,11 @@ from pathlib import Path
 
 from stn_cli.errors import InputError
 from stn_cli.formats.json_file import number, read_file, side_box, whole
-from stn_cli.formats.text_target import TextTarget
+from stn_cli.formats.text_target import TextWriter
 from stn_cli.records import TrackedFrame, TrackedObject, corners
 
 
-class MotWriter:
+class MotWriter(TextWriter):
     """`tracks.txt`; a frame without an object has no line.
 
     Class and visibility are 1: scorers of results do not look at them, annotation tools take -1 for no label and for hidden.
@@ -19,23 +19,12 @@ class MotWriter:
         path: the target.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._target = TextTarget(path)
-
     def add(self, frame: TrackedFrame) -> None:
         """Write the objects of one frame."""
         for found in frame.objects:
             x1, y1, x2, y2 = found.box
             numbers = f"{x1 + 1:.3f},{y1 + 1:.3f},{x2 - x1:.3f},{y2 - y1:.3f},{found.score:.4f}"
             self._target.write(f"{frame.frame + 1},{found.id},{numbers},1,1,-1\n")
-
-    def close(self) -> None:
-        """Put the file in place."""
-        self._target.close()
-
-    def abandon(self) -> None:
-        """Remove the temporary file."""
-        self._target.abandon()
 
 
 def read_mot(path: Path) -> list[TrackedFrame]:

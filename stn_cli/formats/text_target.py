@@ -40,3 +40,22 @@ class TextTarget:
         """Remove the temporary file, also where the disk is full."""
         with suppress(GeneratorExit, OutputError):
             self._context.__exit__(GeneratorExit, GeneratorExit(), None)
+
+
+class TextWriter:
+    """What every format of lines ends with; the format itself adds `add`, see `stn_cli.formats.writer.Writer`.
+
+    Args:
+        path: the target.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._target = TextTarget(path)
+
+    def close(self) -> None:
+        """Put the file in place."""
+        self._target.close()
+
+    def abandon(self) -> None:
+        """Remove the temporary file."""
+        self._target.abandon()
