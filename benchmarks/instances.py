@@ -21,27 +21,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
-from benchmarks.common import SHARED, need, parser
+from benchmarks.common import CHOSEN, PHOTOS, need, parser
+from benchmarks.detections import RIGHT, centred, matched
 from benchmarks.provenance import begin, save
 from stn_cli.geometry import box_iou
 from stn_cli.pretrain.instances.proposals import SIDES, Proposals, propose
 from stn_cli.pretrain.instances.weights import quick, read_instances
 
-PHOTOS = SHARED / "data" / "photos"
-CHOSEN = (
-    "elephant_thermal",
-    "foda_clamp",
-    "foda_hammer",
-    "kangaroo",
-    "voc07_aeroplane",
-    "voc07_bicycle",
-    "voc07_boat",
-    "voc10coseg_cat",
-)
-"""sorted(random.Random(17).sample(sorted(all sixteen), 8))."""
 MEASURES = ("stn_cli/pretrain/instances", "stn_cli/encoders/small_network.py")
 COUNTS = (1, 5, 10, 20, 50)
-RIGHT = 0.5
 
 
 def average_precision(scores: np.ndarray, right: np.ndarray, objects: int) -> float:
@@ -50,29 +38,6 @@ def average_precision(scores: np.ndarray, right: np.ndarray, objects: int) -> fl
     hits = np.cumsum(right[order])
     precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
     return float(100 * (precision * right[order]).sum() / max(1, objects))
-
-
-def matched(overlaps: torch.Tensor) -> list[bool]:
-    """Which proposals (M, objects), best first, take a true box that is free: each the one that it fits best, as `score/ap.py` does."""
-    taken, out = set(), []
-    for row in overlaps:
-        best = int(row.argmax())
-        out.append(bool(row[best] > RIGHT) and best not in taken)
-        if out[-1]:
-            taken.add(best)
-    return out
-
-
-def centred(truths: list[tuple[int, int, torch.Tensor]]) -> float:
-    """CorLoc of the centred box whose size fits best, percent."""
-    shares = torch.arange(0.1, 1.01, 0.05, dtype=torch.float64)
-    sizes = torch.cartesian_prod(shares, shares)
-    right = torch.zeros(len(sizes))
-    for width, height, true in truths:
-        half, middle = sizes * torch.tensor([width / 2, height / 2]), torch.tensor([width / 2, height / 2])
-        boxes = torch.cat([middle - half, middle + half], 1)
-        right += (box_iou(boxes[:, None], true[None]).amax(1) > RIGHT).float()
-    return float(100 * right.max() / len(truths))
 
 
 def measure(name: str, network: Any, sides: tuple[int, ...], most: int, pictures: Path | None) -> dict[str, Any]:

@@ -19,17 +19,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
-from benchmarks.common import PROGRAM, SHARED, chosen, corloc, need, timed
-from benchmarks.gradient_photos import SETS, best_centred_box
+from benchmarks.common import OLD_SETS, PHOTOS, PROGRAM, chosen, corloc, need, timed
+from benchmarks.detections import best_centred_box
 from benchmarks.provenance import LEARNING, begin, earlier, save
 from stn_cli.evaluate import score_boxes
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.runs.checkpoint import load_model, load_state
 
-PHOTOS = SHARED / "data" / "photos"
 LOST = {"voc07_motorbike": 72.2, "voc07_aeroplane": 84.0}
-LEAST = dict(zip(SETS, (90, 70, 75, 68, 68, 65, 68, 75), strict=True))
+LEAST = dict(zip(OLD_SETS, (90, 70, 75, 68, 68, 65, 68, 75), strict=True))
 """What was asked for."""
 
 
@@ -76,7 +75,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    names = chosen(__doc__, "SET", SETS)
+    names = chosen(__doc__, "SET", OLD_SETS)
     need(PHOTOS)
     rows = earlier("photos")
     begin()
@@ -84,7 +83,7 @@ def main() -> None:
     print(f"{'set':16}" + "".join(f"{c:>10}" for c in columns))
     for number, name in enumerate(names, 1):
         rows[name] = measure(name)
-        save("photos", {"sets": {n: rows[n] for n in SETS if n in rows}}, LEARNING, rows=names[:number])
+        save("photos", {"sets": {n: rows[n] for n in OLD_SETS if n in rows}}, LEARNING, rows=names[:number])
         cells = [rows[name][c] for c in columns]
         texts = (f"{c:10.1f}" if isinstance(c, float) else f"{'' if c is None else c:>10}" for c in cells)
         print(f"{name:16}" + "".join(texts), flush=True)

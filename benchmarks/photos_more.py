@@ -24,10 +24,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
-from benchmarks.common import PROGRAM, chosen, corloc, need, timed
+from benchmarks.common import OLD_SETS, PHOTOS, PROGRAM, chosen, corloc, need, timed
 from benchmarks.decoding import beside
-from benchmarks.gradient_photos import SETS
-from benchmarks.photos import PHOTOS, run
+from benchmarks.photos import run
 from benchmarks.provenance import LEARNING, begin, save
 from stn_cli.formats.coco import read_coco
 from stn_cli.geometry import box_iou
@@ -159,7 +158,7 @@ def speed(name: str, copies: int = 10) -> dict[str, Any]:
     }
 
 
-PARTS = {"halves": (halves, SETS), "absent": (absent, SETS), "several": (several, SEVERAL), "speed": (speed, TIMED)}
+PARTS = {"halves": (halves, OLD_SETS), "absent": (absent, OLD_SETS), "several": (several, SEVERAL), "speed": (speed, TIMED)}
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.instances import CHOSEN
+from benchmarks.common import CHOSEN
 from benchmarks.markdown import Figure, markdown, result, shown, source
 from benchmarks.paper import tables as paper
 from benchmarks.paper.reported import TABLE5
