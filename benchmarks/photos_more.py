@@ -68,7 +68,7 @@ def halves(name: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
         _copy(first, folder / "first")
         _copy(second, folder / "second")
-        boxes, _, _ = run(folder / "first", folder)
+        boxes = run(folder / "first", folder).boxes
         again = folder / "again"
         timed([*PROGRAM, "localise", str(folder / "second"), "-q", "-m", str(folder / "run"), "-o", str(again)])
         for part, files_of, found in (("trained on", first, boxes), ("new", second, again / "boxes.json")):
@@ -92,7 +92,7 @@ def absent(name: str) -> dict[str, Any]:
         folder = Path(temporary)
         _copy(files, folder / "images", "has_")
         _copy(others[:: max(1, len(others) // count)][:count], folder / "images", "lacks_")
-        boxes, _, _ = run(folder / "images", folder)
+        boxes = run(folder / "images", folder).boxes
         score = {r.file: max((o.score for o in r.objects), default=0.0) for r in read_coco(boxes)}
         (folder / "truth.json").write_text(
             json.dumps({"has_" + k: v for k, v in json.loads((PHOTOS / name / "boxes.json").read_text()).items()})
@@ -106,7 +106,7 @@ def several(name: str) -> dict[str, Any]:
     """Recall and precision of all instances."""
     truth = json.loads((PHOTOS / name / "boxes.json").read_text())
     with tempfile.TemporaryDirectory() as temporary:
-        boxes, _, _ = run(PHOTOS / name / "images", Path(temporary), "--objects", "3")
+        boxes = run(PHOTOS / name / "images", Path(temporary), "--objects", "3").boxes
         hits = found = wanted = 0
         for record in read_coco(boxes):
             true = torch.tensor(truth[record.file]).float()

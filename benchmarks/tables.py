@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks import photo_table
 from benchmarks.common import CHOSEN
 from benchmarks.markdown import Figure, markdown, result, shown, source
 from benchmarks.paper import tables as paper
@@ -38,23 +39,16 @@ def digits() -> str:
 
 
 def photos() -> str:
-    columns = [
-        "",
-        "CorLoc",
-        "its search",
-        "best centred box",
-        "LOST, DINO ViT-S/16",
-        "better-scored half",
-        "the rest",
-        "seconds",
-        "memory",
-    ]
-    rows = [
-        [n, f"**{r['corloc']:.1f}**", f"{r['search']:.1f}", f"{r['centred']:.0f}", r["lost"], f"{r['best_half']:.0f}", f"{r['rest']:.0f}",
-         f"{r['seconds']:.0f}", f"{r['gigabytes']:.1f} GB"]
-        for n, r in result("photos")["sets"].items()
-    ]  # fmt: skip
-    return markdown(columns, rows) + source("photos")
+    rows = result("photos")["sets"]
+    lines = [[name, seeds, corloc if corloc == "-" else f"**{corloc}**", *rest]
+             for name, seeds, corloc, *rest in photo_table.cells(rows, photo_table.ACCURACY, units=True)]  # fmt: skip
+    return markdown(["", "seeds", *(c.title for c in photo_table.ACCURACY)], lines) + source("photos")
+
+
+def photos_cost() -> str:
+    rows = result("photos")["sets"]
+    columns = ["", "seeds", *(c.title for c in photo_table.COST)]
+    return markdown(columns, photo_table.cells(rows, photo_table.COST, units=True)) + source("photos")
 
 
 def photos_more() -> str:
@@ -237,11 +231,11 @@ def front() -> str:
         if theirs is not None:
             rows.append([what, other, f"{Figure(ours):.{digits}f} / {Figure(theirs):.{digits}f} = {Figure(ours / theirs):.2f}"])
 
-    for name, r in result("photos")["sets"].items():
-        if r["lost"] is not None:
-            beside(
-                f"boxes on {name.removeprefix('voc07_')}s (VOC 2007), CorLoc", "LOST, DINO ViT-S/16", r["corloc"], r["lost"], 1
-            )
+    pictured = result("photos")["sets"]
+    for name, theirs in photo_table.LOST.items():
+        corloc = photo_table.mean_of_set(pictured, name, "corloc")
+        if corloc is not None:
+            beside(f"boxes on {name.removeprefix('voc07_')}s (VOC 2007), CorLoc", "LOST, DINO ViT-S/16", corloc, theirs, 1)
     given = moving["init"]["mean"]
     for who in RIVALS:
         what = f"following from a first box, success AUC, mean of {len(moving['init']) - 1} videos"
@@ -273,7 +267,7 @@ def instances() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
-        *(front, digits, photos, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
+        *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
