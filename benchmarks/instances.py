@@ -25,8 +25,8 @@ from benchmarks.common import CHOSEN, PHOTOS, need, parser
 from benchmarks.detections import RIGHT, centred, matched
 from benchmarks.provenance import begin, save
 from stn_cli.geometry import box_iou
-from stn_cli.pretrain.instances.proposals import SIDES, Proposals, propose
-from stn_cli.pretrain.instances.weights import quick, read_instances
+from stn_cli.instances.proposals import SIDES, Proposals, propose
+from stn_cli.instances.weights import quick, read_instances
 
 MEASURES = ("stn_cli/pretrain/instances", "stn_cli/encoders/small_network.py")
 COUNTS = (1, 5, 10, 20, 50)
@@ -51,7 +51,7 @@ def measure(name: str, network: Any, sides: tuple[int, ...], most: int, pictures
         height, width = image.shape[:2]
         true = torch.tensor(truth[file]).double().view(-1, 4)
         begun = time.perf_counter()
-        found = propose(network, torch.from_numpy(image).permute(2, 0, 1).float() / 255, sides)
+        (found,) = propose(network, torch.from_numpy(image).permute(2, 0, 1).float()[None] / 255, sides)
         seconds += time.perf_counter() - begun
         boxes = found.boxes.double() * torch.tensor([width, height, width, height])
         overlaps = box_iou(boxes[:, None], true[None])

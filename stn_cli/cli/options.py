@@ -116,6 +116,9 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps
 Workers = Annotated[int | None, typer.Option(help="Decoding threads.", show_default="one per core")]
 MaxPixels = Annotated[int | None, typer.Option(help="Skip images with more pixels.", show_default="250000000")]
 MinScore = Annotated[float, typer.Option(help="Leave out objects below this score.")]
+LeastScore = Annotated[
+    float | None, typer.Option(help="Leave out objects below this score.", show_default="what the model takes for none")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]

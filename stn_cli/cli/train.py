@@ -41,6 +41,7 @@ def train(
     layer: flags.Layer = None,
     transform: flags.Transform = None,
     objects: flags.Objects = None,
+    kinds: flags.Kinds = None,
     cascade: flags.Cascade = None,
     search: flags.Search = None,
     size: flags.Size = None,
@@ -65,10 +66,7 @@ def train(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Learn where the common object of a folder of images is.
-
-    It writes a run folder: settings, weights, log and report.html.
-    """
+    """Learn where the common object of a folder of images is, and write a run folder: settings, weights, log and report.html."""
     settings, named = _settings(locals(), config)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
@@ -102,6 +100,8 @@ def _settings(given: dict[str, Any], config: Path | None) -> tuple[TrainConfig, 
     values = {name: given[name] for name in names if given[name] is not None}
     if "size" in values:
         values["size"] = parse_size(values["size"])
+    if "objects" in values:
+        values["objects"] = parse_objects(values["objects"])
     values = (read_toml(config) if config else {}) | values
     return TrainConfig.read(values, str(config) if config else "the command line"), list(values)
 
@@ -177,6 +177,25 @@ def _check_apart(config: Path, folder: Path) -> None:
     if Place.of(config).is_below(Place.of(folder)):
         what = "results would take the place of the settings that they are made with"
         raise OutputError(what, config, f"it lies in {folder}", "Choose another --out, or copy it elsewhere")
+
+
+def parse_objects(text: str) -> int:
+    """`auto` or a number as the setting, where 0 stands for auto.
+
+    Args:
+        text: as it was typed.
+
+    Returns:
+        Objects of an image, at most.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text.strip() == "auto":
+        return 0
+    if not re.fullmatch(r"\s*\d{1,4}\s*", text) or int(text) == 0:
+        raise UsageError("--objects must be auto or a number", text, "for example 3")
+    return int(text)
 
 
 def parse_size(text: str) -> tuple[float, float]:

@@ -33,7 +33,13 @@ Transform = Annotated[
     str | None,
     typer.Option(help=f"How a crop may be placed: box (upright), similarity (also turned), {OTHERS}.", show_default="box"),
 ]
-Objects = Annotated[int | None, typer.Option(help="Objects to find in each image.", show_default="1")]
+Objects = Annotated[
+    str | None,
+    typer.Option(
+        help="Objects of the common kind in each image: auto for all of them, or a number at most.", show_default="auto"
+    ),
+]
+Kinds = Annotated[int | None, typer.Option(help="Kinds of objects to find, each in every image.", show_default="1")]
 Cascade = Annotated[
     int | None,
     typer.Option(

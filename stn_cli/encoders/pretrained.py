@@ -265,3 +265,16 @@ def _last_layer_of_stride(network: nn.Module, stride: int, fixed_side: int) -> s
         raise UsageError("this network has no map of stride 16; name a layer with --layer", type(network).__name__)
     outermost = min(name.count(".") for name in found)
     return [name for name in found if name.count(".") == outermost][-1]
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Images as networks want them, by ImageNet's mean and spread.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 3, H, W).
+    """
+    mean, std = images.new_tensor(MEAN).view(3, 1, 1), images.new_tensor(STD).view(3, 1, 1)
+    return (images - mean) / std

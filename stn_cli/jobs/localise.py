@@ -43,7 +43,7 @@ class LocaliseOptions:
     """What is wanted.
 
     Attributes:
-        min_score: objects below it are left out.
+        min_score: objects below it are left out; the model's own least score where none is given.
         formats: formats beside COCO.
         crops, overlay: also write pictures.
         crop_size: longer side of a crop, pixels.
@@ -52,7 +52,7 @@ class LocaliseOptions:
         max_pixels: images with more are skipped.
     """
 
-    min_score: float = 0.0
+    min_score: float | None = None
     formats: tuple[str, ...] = ()
     crops: bool = False
     crop_size: int = 256
@@ -263,7 +263,7 @@ class _Localising:
         workers = options.workers or default_workers()
         records = self.localiser.localise_files(
             files,
-            min_score=options.min_score,
+            min_score=self.localiser.least if options.min_score is None else options.min_score,
             batch=options.batch,
             workers=workers,
             max_pixels=options.max_pixels or MAX_PIXELS,

@@ -20,9 +20,10 @@ from stn_cli.coloc.search.layout import inside_mask, lay_out, normalise_cells
 from stn_cli.coloc.search.statistics import otsu
 from stn_cli.coloc.search.windows import alternate, choose_windows
 from stn_cli.encoders.gradient_maps import blur
+from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small_network import FEATURES, WIDTHS, Objectness
 from stn_cli.files import write_text
-from stn_cli.pretrain.pictures import Pictures, random_views, standardise
+from stn_cli.pretrain.pictures import Pictures, random_views
 from stn_cli.pretrain.supervised import Classifier
 from stn_cli.runtime.seeds import step_generator
 

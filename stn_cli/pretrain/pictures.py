@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.encoders.pretrained import MEAN, STD
 from stn_cli.errors import InputError
 from stn_cli.geometry import box_to_matrix
 from stn_cli.media.cache import default_workers, ordered_map
@@ -130,16 +129,3 @@ def random_views(
     drained = (uniform(0, 1, 1, 1, 1) < 0.1).to(views)
     views = views * (1 - drained) + views.mean(1, keepdim=True) * drained
     return Views(views.clamp(0, 1), affine)
-
-
-def standardise(images: Tensor) -> Tensor:
-    """Images as networks want them, by ImageNet's mean and spread.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B, 3, H, W).
-    """
-    mean, std = images.new_tensor(MEAN).view(3, 1, 1), images.new_tensor(STD).view(3, 1, 1)
-    return (images - mean) / std

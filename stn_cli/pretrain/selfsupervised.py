@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.bounds import check_shared, check_within
+from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small_network import FEATURES, SmallNetwork
 from stn_cli.errors import DivergedError
 from stn_cli.files import write_text
 from stn_cli.media.cache import Cache
-from stn_cli.pretrain.pictures import Views, random_views, standardise
+from stn_cli.pretrain.pictures import Views, random_views
 from stn_cli.pretrain.state import load_pretraining, save_pretraining
 from stn_cli.pretrain.supervised import decayed
 from stn_cli.runtime.progress import Reporter, Silent

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small_network import FEATURES, WIDTHS, SmallNetwork
 from stn_cli.files import write_text
-from stn_cli.pretrain.pictures import Pictures, random_views, standardise
+from stn_cli.pretrain.pictures import Pictures, random_views
 from stn_cli.pretrain.state import load_pretraining, save_pretraining
 
 SIDES = (40, 48, 56, 64, 72)

@@ -32,7 +32,8 @@ class TrainConfig:
         weights: file with the encoder's weights; empty for the published ones.
         layer: layer of the encoder whose map is taken; empty for the last one of stride 16.
         transform: T_theta of the crops, a name of `stn_cli.stn.TRANSFORMS`; those that turn are searched for at all angles.
-        objects: how many objects are looked for in each image.
+        objects: of the common kind in each image, at most; 0 for all that there are, which `auto` stands for, too.
+        kinds: of objects that are looked for, each of them in every image.
         cascade: levels from coarse to fine; each sees twice the resolution of the one before.
         search: `rigid` (a thing that keeps its form), `deformable` (one that does not), or `auto`.
         size: smallest and largest side of the object as shares of the image's longer side; (0, 0) finds it.
@@ -54,7 +55,8 @@ class TrainConfig:
     weights: str = ""
     layer: str = ""
     transform: str = "box"
-    objects: int = 1
+    objects: int = 0
+    kinds: int = 1
     cascade: int = 1
     search: str = "auto"
     size: tuple[float, float] = (0.0, 0.0)
@@ -84,9 +86,9 @@ class TrainConfig:
         for name, least, most in _BOUNDS:
             check_within(flag(name), getattr(self, name), least, most, whole=isinstance(_DEFAULTS[name], int))
         check_shared(seed=self.seed, workers=self.workers, max_pixels=self.max_pixels)
-        if self.transform == "structured" and self.objects > 1:
+        if self.transform == "structured" and self.kinds > 1:
             why = "its basis is learned anew for each kind of object, and a record does not say the kind"
-            raise UsageError("--transform structured finds one object in each image", f"--objects {self.objects}", why)
+            raise UsageError("--transform structured finds one kind of object", f"--kinds {self.kinds}", why)
 
     def toml(self) -> str:
         """The settings as a TOML file that `from_toml` reads back."""
@@ -107,7 +109,7 @@ class TrainConfig:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 raise UsageError(f"unknown setting in {origin}", shown(name), f"nearest: {near[0]}" if near else None)
-            clean[name] = _as_default(name, value, origin)
+            clean[name] = _as_default(name, 0 if (name, value) == ("objects", "auto") else value, origin)
         if "search" in clean:
             clean["search"] = older.SEARCHES.get(clean["search"], clean["search"])
         return cls(**clean)
@@ -205,7 +207,8 @@ def _as_float(name: str, value: float, origin: str) -> float:
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(TrainConfig)}
 _TEXTS = tuple(name for name, value in _DEFAULTS.items() if isinstance(value, str))
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
-    ("objects", 1, 16),
+    ("objects", 0, 300),
+    ("kinds", 1, 16),
     ("cascade", 1, 4),
     ("imgsz", 32, 2048),
     ("margin", 0.0, 100.0),

@@ -97,7 +97,7 @@ def test_two_kinds_are_two_searches() -> None:
     disc = np.zeros((26, 26), np.uint8)
     cv2.circle(disc, (13, 13), 11, 255, 3)
     pairs = [scene(rng, [glyph(letter="K"), disc], 84) for _ in range(30)]
-    kinds = find_kinds(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(objects=2, search="rigid"), CPU)
+    kinds = find_kinds(as_cache([p for p, _ in pairs]), GradientEncoder(), TrainConfig(kinds=2, objects=1, search="rigid"), CPU)
     boxes = torch.cat([k.boxes for k in kinds], 1)
     assert boxes.shape[1] == 2
     assert found_share(boxes, [b for _, b in pairs], 84) > 0.85

@@ -18,6 +18,10 @@ MOST_KINDS = 16
 """Kinds of objects in one model."""
 LEAST_SIDE, MOST_SIDE = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
+LARGEST_SIDE = 2 * MOST_SIDE * 2**3
+"""The same of what looks closely, whatever the cascade."""
+MOST_OBJECTS = 300
+"""Objects of one kind in one image."""
 WORDS = {RigidScorer.kind: "rigid (one layout in all images)"}
 DEFORMABLE = "deformable (told by what it is made of)"
 DIMENSIONS = {RigidScorer.kind: 1, WordsScorer.kind: 2, DenseScorer.kind: 4}
@@ -30,7 +34,7 @@ SCALES = (1e-4, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class KindFacts:
-    """One kind of object: its scorer and that one's dimensions, how many are in each image, the options of its transformation."""
+    """One kind of object: its scorer and that one's dimensions, how many are in each image (0: all), the options of its transformation."""
 
     kind: str
     scorer: list[int]
@@ -40,7 +44,12 @@ class KindFacts:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What is needed to rebuild the networks of a run; see `TrainConfig` for the words."""
+    """What is needed to rebuild the networks of a run; see `TrainConfig` for the words.
+
+    Attributes:
+        letterbox: longer side at which the finders look at images, pixels.
+        closely: the same of the instance network, at least `letterbox`; 0 where there is none.
+    """
 
     transform: str
     encoder: str
@@ -48,6 +57,7 @@ class Architecture:
     letterbox: int
     cascade: int
     kinds: list[KindFacts]
+    closely: int = 0
 
 
 def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
@@ -83,7 +93,9 @@ def read_architecture(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Arch
         raise ValueError("warnings must be a list of texts")
     cascade = _whole(facts, "cascade", 1, 4)
     letterbox = _whole(facts, "letterbox", LEAST_SIDE, MOST_SIDE * 2 ** (cascade - 1))
-    return Architecture(transform, encoder, _text(facts, "layer"), letterbox, cascade, [_kind(k, numbers) for k in kinds])
+    closely = _whole(facts, "closely", letterbox, LARGEST_SIDE) if facts.get("closely", 0) != 0 else 0
+    parts = [_kind(k, numbers) for k in kinds]
+    return Architecture(transform, encoder, _text(facts, "layer"), letterbox, cascade, parts, closely)
 
 
 def _kind(facts: object, most: int) -> KindFacts:
@@ -96,7 +108,7 @@ def _kind(facts: object, most: int) -> KindFacts:
     for name in options:
         if not SCALES[0] <= _number(options, name) <= SCALES[1]:
             raise ValueError(f"{name} must be {SCALES[0]:g} to {SCALES[1]:g}")
-    return KindFacts(kind, scorer, _whole(facts, "objects", 1, MOST_KINDS), options)
+    return KindFacts(kind, scorer, _whole(facts, "objects", 0, MOST_OBJECTS), options)
 
 
 def check_dimensions(kind: str, dimensions: object, most: int) -> list[int]:

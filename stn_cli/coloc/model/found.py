@@ -24,7 +24,7 @@ def records_of(letterboxes: Sequence[Letterbox], found: Sequence[tuple[Crops, Te
 
     Args:
         letterboxes: B images.
-        found: for each kind of object its crops, R of each image, and their scores (B, R).
+        found: for each kind of object its crops, R of each image, and their scores (B, R), below 0 for what is none.
 
     Returns:
         B records; of objects that lie on each other the best one is kept.
@@ -47,7 +47,7 @@ def _localisations(letterboxes: Sequence[Letterbox], crops: Crops, scores: Tenso
     moved = on_letterbox.after(torch.stack([f.letterbox_to_image() for f in frames])[:, None])
     quads = normalised_to_pixels(moved.quads(), sizes[:, :, None])  # (B, R, 4, 2)
     boxes = clip_boxes(normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), sizes[:, :, None]).flatten(-2), sizes)
-    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.cpu().double().clamp(0, 1).tolist()
+    columns = boxes.tolist(), quads.tolist(), moved.matrix.flatten(2).tolist(), scores.cpu().double().clamp(max=1).tolist()
     return [
         [
             Localisation(
@@ -60,6 +60,7 @@ def _localisations(letterboxes: Sequence[Letterbox], crops: Crops, scores: Tenso
                 score,
             )
             for box, quad, theta, score in zip(*rows, strict=True)
+            if score >= 0
         ]
         for letterbox, *rows in zip(letterboxes, *columns, strict=True)
     ]

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.model.architecture import Architecture, KindFacts
 from stn_cli.coloc.model.finder import Finder, make_finder
+from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import Calibration
-from stn_cli.coloc.score.scorers import Scorer, dimensions, encoder_state, make_scorer, own_state
+from stn_cli.coloc.score.objects import object_odds, separate, with_windows
+from stn_cli.coloc.score.scorers import DenseScorer, Scorer, dimensions, encoder_state, make_scorer, own_state
+from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import Encoder
+from stn_cli.instances.proposer import Proposer
 
 
 @dataclass(slots=True)
@@ -22,11 +28,15 @@ class KindModel:
         finder: where the objects are in an image.
         scorer: how much a crop is like them.
         calibration: what that is worth as a score.
+        objects: how many there are in an image at most; 0 for any number.
+        proposer: proposes whole objects; None where the finder's crops are all.
     """
 
     finder: Finder
     scorer: Scorer
     calibration: Calibration
+    objects: int
+    proposer: Proposer | None = None
 
     @classmethod
     def empty(cls, built: Architecture, kind: KindFacts, encoder: Encoder) -> KindModel:
@@ -41,11 +51,14 @@ class KindModel:
             The model, on the CPU, untrained.
         """
         scorer = make_scorer(kind.kind, kind.scorer, encoder)
-        return cls(make_finder(built.transform, kind.options, kind.objects, built.cascade, scorer), scorer, Calibration())
+        own = Proposer(loaded=False) if built.closely and isinstance(scorer, DenseScorer) else None
+        crops = 1 if own is not None else max(1, kind.objects)
+        finder = make_finder(built.transform, kind.options, crops, built.cascade, scorer)
+        return cls(finder, scorer, Calibration(), kind.objects, own)
 
     def facts(self, options: dict[str, float]) -> KindFacts:
         """What `empty` needs to build a model of these shapes; `options` are those of its transformation."""
-        return KindFacts(self.scorer.kind, dimensions(self.scorer), self.finder.objects, options)
+        return KindFacts(self.scorer.kind, dimensions(self.scorer), self.objects, options)
 
 
 def tensors_of(encoder: Encoder, kinds: Sequence[KindModel]) -> dict[str, Tensor]:
@@ -53,7 +66,7 @@ def tensors_of(encoder: Encoder, kinds: Sequence[KindModel]) -> dict[str, Tensor
 
     Args:
         encoder: the model's; its tensors are `encoder.*`, and there are none where it has no weights.
-        kinds: in order; those of the first are `0.finder.*`, `0.scorer.*` and `0.calibration.*`.
+        kinds: in order; those of the first are `0.finder.*`, `0.scorer.*`, `0.calibration.*` and `0.proposer.*`.
 
     Returns:
         The tensors themselves, not copies: what is written into them is loaded.
@@ -64,6 +77,49 @@ def tensors_of(encoder: Encoder, kinds: Sequence[KindModel]) -> dict[str, Tensor
             "finder": kind.finder.state_dict(),
             "scorer": own_state(kind.scorer),
             "calibration": kind.calibration.state_dict(),
+            "proposer": {} if kind.proposer is None else kind.proposer.weights(),
         }
         tensors |= {f"{number}.{part}.{name}": value for part, state in states.items() for name, value in state.items()}
     return tensors
+
+
+def find(model: KindModel, scene: Scene, closely: Scene) -> tuple[Crops, Tensor]:
+    """The objects of one kind in a batch of images.
+
+    Args:
+        model: of the kind.
+        scene: B images as the finder looks at them.
+        closely: the same images as the proposer does.
+
+    Returns:
+        Crops, R of each image, and their scores (B, R), below 0 where an image has fewer.
+    """
+    crops = model.finder(scene)
+    if model.proposer is None or not isinstance(model.scorer, DenseScorer):
+        return crops, model.calibration(model.scorer.margins(scene, crops))
+    windows = crops.boxes()[:, 0]
+    proposed = with_windows(model.proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows)
+    odds = object_odds(proposed, model.scorer, scene, windows)
+    index, there = separate(proposed.boxes, odds, model.objects or OBJECTS.most, OBJECTS.least)
+    rows = torch.arange(len(index), device=index.device)[:, None]
+    boxes, odds = proposed.boxes[rows, index], odds[rows, index]
+    scores = model.calibration.most * odds.sigmoid()
+    return upright(crops, boxes, index == 0), scores.masked_fill(~there, -1.0)
+
+
+def upright(crops: Crops, boxes: Tensor, own: Tensor) -> Crops:
+    """Boxes as crops of a finder's transformation.
+
+    Args:
+        crops: of the finder, the first of each of B images.
+        boxes: (B, R, 4) normalised letterbox boxes.
+        own: (B, R) which of them are the finder's own, kept as it placed it.
+
+    Returns:
+        R crops of each image.
+    """
+    transform = crops.transform
+    centre, half = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2
+    shape = transform.shape_of_box(half.clamp(min=1e-4))
+    matrix = transform.matrix(transform.theta(centre, shape))
+    return Crops(transform, torch.where(own[..., None, None], crops.matrix[:, :1], matrix))

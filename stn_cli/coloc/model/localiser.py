@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.model.architecture import read_architecture
 from stn_cli.coloc.model.found import cut_full, records_of, scored_at_least
-from stn_cli.coloc.model.kind_model import KindModel, tensors_of
+from stn_cli.coloc.model.kind_model import KindModel, find, tensors_of
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import make_encoder
 from stn_cli.errors import CheckpointError, ResourceError, UsageError, out_of_memory
 from stn_cli.geometry import Frame
@@ -47,6 +49,7 @@ class Localiser:
     Attributes:
         run: the run folder.
         letterbox: longer side at which images are looked at, pixels.
+        coarse: longer side at which finders look, pixels; `letterbox` where nothing looks more closely.
         facts: what model.safetensors says of itself.
         device: that it works on.
         parts: a model for each kind of object.
@@ -54,6 +57,7 @@ class Localiser:
 
     run: Path
     letterbox: int
+    coarse: int
     facts: dict[str, Any]
     device: torch.device
     parts: list[KindModel]
@@ -88,7 +92,7 @@ class Localiser:
         checkpoint.check_fit(expected, tensors, folder / checkpoint.MODEL)
         for name, value in expected.items():
             value.copy_(tensors[name])
-        found = cls(folder, built.letterbox, facts, torch.device("cpu"), parts)
+        found = cls(folder, built.closely or built.letterbox, built.letterbox, facts, torch.device("cpu"), parts)
         found._settle()
         found._try_out()
         found.device = target
@@ -98,8 +102,9 @@ class Localiser:
     def _settle(self) -> None:
         """Move everything to the device, for use alone."""
         for part in self.parts:
-            for module in (part.finder, part.scorer, part.calibration):
-                module.to(self.device).eval().requires_grad_(False)
+            for module in (part.finder, part.scorer, part.calibration, part.proposer):
+                if module is not None:
+                    module.to(self.device).eval().requires_grad_(False)
 
     def _try_out(self) -> None:
         """See that parts fit together and give numbers, on a small picture of noise; weights may be of any origin.
@@ -128,6 +133,11 @@ class Localiser:
         """T_theta of the run."""
         return self.parts[0].finder.transformer().transform
 
+    @property
+    def least(self) -> float:
+        """The score below which a box is taken for no object; 0 where the run has its objects in every image."""
+        return OBJECTS.absent if any(part.proposer is not None for part in self.parts) else 0.0
+
     @torch.inference_mode()
     def look(self, scene: Scene) -> list[tuple[Crops, Tensor]]:
         """Find every object in a batch of images.
@@ -136,13 +146,12 @@ class Localiser:
             scene: B images on letterboxes, on the localiser's device; any side will do, `letterbox` is what it was trained at.
 
         Returns:
-            For each kind of object its crops, R of each image, and their scores (B, R).
+            For each kind its crops, R of each image, the best one among them whatever its score, and scores (B, R), below 0 for no crop.
         """
-        found = []
-        for part in self.parts:
-            crops = part.finder(scene)
-            found.append((crops, part.calibration(part.scorer.margins(scene, crops))))
-        return found
+        reduced = scene
+        if self.coarse < scene.images.shape[-1] == self.letterbox:
+            reduced = Scene(F.interpolate(scene.images, (self.coarse, self.coarse), mode="area"), scene.rectangles)
+        return [find(part, reduced, scene) for part in self.parts]
 
     def localise(self, image: Picture, file: str = "") -> Localisation:
         """Find the object in one image: the best one, where the run looks for several.

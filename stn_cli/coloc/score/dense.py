@@ -128,10 +128,22 @@ class DenseScorer(nn.Module):
         Returns:
             (B, R).
         """
-        z, score_map = self.seen(scene)
-        plain = ring_margins(score_map, crops)
-        alike = torch.cat([likeness(held_beyond(z, part), self.examples) for part in crops], 1).clamp(min=0)
+        plain = ring_margins(self.seen(scene)[1], crops)
+        alike = torch.cat([self.alike(scene, part) for part in crops], 1)
         return plain.clamp(max=0) + plain.clamp(min=0) * alike.square()
+
+    @torch.no_grad()
+    def alike(self, scene: Scene, crops: Crops) -> Tensor:
+        """How alike crops are to those of the set.
+
+        Args:
+            scene: B images.
+            crops: R of each.
+
+        Returns:
+            (B, R) in [0, 1].
+        """
+        return likeness(held_beyond(self.seen(scene)[0], crops), self.examples).clamp(min=0)
 
     def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
         """The size rule in closed form: minus the sum of (margin - threshold) over the crop.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes, turned_crops
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.object_search import find_objects
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
 from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.choose import Hypothesis, choose
@@ -19,6 +20,7 @@ from stn_cli.coloc.search.settings import CHOICE, RIGID
 from stn_cli.coloc.search.statistics import quantile
 from stn_cli.coloc.search.visual_words import WordsResult
 from stn_cli.encoders import Appearance, Encoder
+from stn_cli.instances.proposer import Proposer
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import TrainConfig
 
@@ -37,6 +39,7 @@ class Kind:
         curve: (side, triplet loss) of rigid crops of every side that was tried.
         rigid_objective, contrast: what the choice between rigid and deformable was made by.
         common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
+        proposer: of whole objects, which has learnt those of the set; None for a kind that is told by edges or words.
     """
 
     kind: str
@@ -48,6 +51,7 @@ class Kind:
     rigid_objective: float | None
     contrast: float | None
     common: float | None = None
+    proposer: Proposer | None = None
 
     def crops(self) -> Crops:
         """The search's crops, R of each image."""
@@ -93,7 +97,7 @@ class _Found:
     """
 
     kind: Kind
-    place: Callable[[Tensor], Placed]
+    place: Callable[[Tensor], Placed] | None
     likely: float
 
 
@@ -105,36 +109,53 @@ def find_kinds(
     progress: Callable[[str], None] = lambda _: None,
     large: Cache | None = None,
 ) -> list[Kind]:
-    """Search a set of images for `config.objects` objects in each.
+    """Search a set of images for what they have in common.
 
-    The search looks at `config.search_images` of them, drawn at random; the rest are labelled with what it found, some at a time. A further
-    object is looked for where none was found yet: another one of a kind that is known, where most images hold one, or another kind.
+    The search looks at `config.search_images` of them, drawn at random; the rest are labelled with what it found, some at a time. Further
+    kinds are looked for where nothing was found yet. On a network's features the objects are chosen among proposals of whole ones, and those
+    beside the first are found in the same way by the model; of a kind that is told by edges there is one, and each further one that a
+    number asks for is searched for.
 
     Args:
         cache: N images at the size that the transformer looks at.
         encoder: gives the embeddings.
-        config: `search`, `size`, `search_images`, `transform`, `objects`, `cascade` and `seed` are used.
+        config: `search`, `size`, `search_images`, `transform`, `objects`, `kinds`, `cascade` and `seed` are used.
         device: to work on.
         progress: told what is being done.
         large: the same images, larger, for a dense encoder to look at closely; `cache` when left out.
 
     Returns:
-        The kinds, in the order in which they were found; together they have `config.objects` boxes in each image.
+        The kinds, in the order in which they were found.
     """
     seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress)
-    found = [_find_kind(seen, None)]
-    for number in range(1, config.objects):
-        progress(f"object {number + 1}")
-        taken = torch.cat([f.kind.upright() for f in found], 1)
-        if not any(_add_another(seen, f, taken) for f in found):
-            found.append(_find_kind(seen, taken))
-    return [f.kind for f in found]
+    proposer = Proposer().to(device) if encoder.dense else None
+    kinds = list[Kind]()
+    for number in range(config.kinds):
+        progress(f"kind {number + 1}")
+        found = _find_kind(seen, torch.cat([kind.upright() for kind in kinds], 1) if kinds else None, proposer)
+        kinds.append(found.kind)
+        if found.place is not None:
+            _add_others(seen, found, found.place, kinds)
+    return kinds
 
 
-def _find_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
+def _add_others(seen: SearchedSet, found: _Found, place: Callable[[Tensor], Placed], kinds: list[Kind]) -> None:
+    """Look for further objects of a kind in each image, until most images hold no other; as many as are asked for at most."""
+    for number in range(1, seen.config.objects):
+        seen.progress(f"object {number + 1}")
+        if not _add_another(seen, found, place, torch.cat([kind.upright() for kind in kinds], 1)):
+            return
+
+
+def _find_kind(seen: SearchedSet, taken: Tensor | None, proposer: Proposer | None) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
     scorer, common = _scorer_of(seen, chosen), None
+    if isinstance(scorer, DenseScorer) and proposer is not None:
+        proposer, boxes = find_objects(seen, proposer, scorer, chosen.boxes, taken)
+        chosen = replace(chosen, boxes=boxes)
+    else:
+        proposer = None
     if not isinstance(chosen.evidence, RigidResult | WordsResult):
         common = chosen.evidence.common()
     there = torch.ones_like(chosen.angles, dtype=torch.bool)
@@ -149,6 +170,7 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None) -> _Found:
         objective,
         chosen.contrast,
         common,
+        proposer,
     )
     random, first = _typical_margins(seen, kind)
     if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from
@@ -193,9 +215,9 @@ def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) ->
     return torch.cat(parts)
 
 
-def _add_another(seen: SearchedSet, found: _Found, taken: Tensor) -> bool:
+def _add_another(seen: SearchedSet, found: _Found, place: Callable[[Tensor], Placed], taken: Tensor) -> bool:
     """Add one more object of a known kind, if in enough images the best place outside of what is taken is likely one."""
-    boxes, angles = found.place(taken)
+    boxes, angles = place(taken)
     present = _margins_of(seen, found.kind, boxes, angles) > found.likely
     if float(present.sum()) < SCORE.same_kind * len(present):
         return False

@@ -55,5 +55,49 @@ class CalibrationSettings:
     nearly_all: float = setting(0.8, "share of boxes at the border that is suspicious")
 
 
+@dataclass(frozen=True)
+class ObjectSettings:
+    """Which proposed boxes are objects of the common kind, `objects.py`."""
+
+    proposals: int = setting(100, "boxes of an image that are looked at")
+    probes: int = setting(16, "points along a side at which a box reads the score map")
+    ring: float = setting(1.5, "how many times as large the surroundings are")
+    contrast: float = setting(
+        2.0, "log odds for each standard deviation by which the map is higher inside than around", tried="1.5 to 4",
+        measured="Evidence for objects",
+    )  # fmt: skip
+    likeness: float = setting(
+        2.0, "log odds for each e-fold of the likeness to the set's crops", tried="0, 1", measured="Evidence for objects"
+    )
+    least_alike: float = setting(0.05, "likeness that is believed at least")
+    agreement: float = setting(
+        1.0, "log odds for a box that is the window itself", tried="0 to 3", measured="Evidence for objects"
+    )
+    offset: float = setting(-2.5, "log odds of a box before map and window are asked", measured="Evidence for objects")
+    least_fit: float = setting(1e-4, "least probability that is believed of the instance network")
+    apart: float = setting(
+        0.4, "IoU with a better box above which a box is the same object", tried=".3 to .55", measured="Evidence for objects"
+    )
+    least: float = setting(0.05, "score below which a box beside the best one is taken for no object")
+    absent: float = setting(0.01, "the same of the best box of an image")
+    most: int = setting(300, "objects of one image")
+    share_of_steps: int = setting(
+        4,
+        "the set's objects are learnt in --steps divided by this: 100",
+        tried="150 to 450 in all",
+        measured="Learning the folder's objects",
+    )
+    taught_most: int = setting(12, "objects of an image that are learnt from, at most")
+    taught: float = setting(
+        0.5,
+        "share of an image's best score from which a further object is learnt from",
+        tried=".75, .85",
+        measured="Learning the folder's objects",
+    )
+    unsure: float = setting(0.25, "the same from which a box is neither learnt as an object nor as none")
+    held: float = setting(0.6, "share of the smaller of two boxes from which one holds the other")
+
+
 SCORE = ScoreSettings()
+OBJECTS = ObjectSettings()
 CALIBRATION = CalibrationSettings()

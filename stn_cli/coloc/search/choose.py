@@ -33,7 +33,8 @@ class Hypothesis:
         evidence: what its search found: `RigidResult`, or of the deformable ones `WordsResult` or `OutlinedSearch`.
         boxes: (N, 4) the first object in every image of the set, normalised letterbox boxes before they are turned about their centres.
         angles: (N,) radians.
-        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) of the best places outside of them.
+        place: boxes (N, K, 4) that are taken -> boxes (N, 4) and angles (N,) of the best places outside of them; None on a network's
+            features, where objects are chosen among proposals.
         rigid: what the rigid search found, believed or not; None where it was not run, or no window fits.
         contrast: of the deformable hypothesis; None where it was not tried.
     """
@@ -41,7 +42,7 @@ class Hypothesis:
     evidence: RigidResult | WordsResult | OutlinedSearch
     boxes: Tensor
     angles: Tensor
-    place: Callable[[Tensor], Placed]
+    place: Callable[[Tensor], Placed] | None
     rigid: RigidResult | None
     contrast: float | None
 
@@ -122,11 +123,7 @@ def _words(seen: SearchedSet, rigid: RigidResult | None, words: WordsResult, tak
 
 def _dense(seen: SearchedSet, rigid: RigidResult | None, found: OutlinedSearch) -> Hypothesis:
     """Outlined windows on a network's dense features."""
-
-    def place(out_of: Tensor) -> Placed:
-        return label_all(seen, found, found.further(out_of[seen.chosen]), out_of)
-
-    return Hypothesis(found, *label_all(seen, found, found.boxes(), None), place, rigid, found.last.contrast)
+    return Hypothesis(found, *label_all(seen, found, found.boxes()), None, rigid, found.last.contrast)
 
 
 def choose_stretches(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ is to the borders of all images: photographers leave background there. Which var
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -133,18 +133,6 @@ class DenseSearch:
         margin, margins = self.margins(masks, found.variant)
         windows = self.windows(margins, DENSE.faded_prior, DENSE.variants[found.variant].last_above)
         return self._result(windows, margin, margins, found.variant, found.name)
-
-    def outside(self, result: DenseResult, taken: Tensor) -> DenseResult:
-        """The next best windows of a result.
-
-        Args:
-            result: whose margins say where.
-            taken: (N, K, 4) normalised letterbox boxes that no window may enter, nor come near.
-        """
-        layout = Layout(self.layout.valid.clone(), self.layout.border.clone(), self.layout.off_centre)
-        layout.close(with_halo(taken))
-        closed = result.margins.masked_fill(~layout.valid, float(result.margins[self.layout.valid].min()))
-        return replace(result, boxes=result.rule.windows(result.margins, layout), margins=closed)
 
     def threshold(self, margins: Tensor, above: float) -> Tensor:
         """Otsu's threshold of a score map (N, h, w), raised by `above` standard deviations: a scalar."""

@@ -40,10 +40,6 @@ class OutlinedSearch:
         """The objects' boxes (n, 4): the mean of both rounds' outlines."""
         return (self.outlines.boxes + self.outlined(self.last).boxes) / 2
 
-    def further(self, taken: Tensor) -> Tensor:
-        """Boxes (n, 4) of the next best windows, outlined, outside of boxes (n, K, 4) that are taken."""
-        return self.outlined(self.search.outside(self.last, taken)).boxes
-
     def common(self) -> float:
         """How much the first windows have in common, see `DenseSearch.common`."""
         return self.search.common(self.first.boxes)
@@ -76,14 +72,13 @@ def search_outlined(seen: SearchedSet, taken: Tensor | None) -> OutlinedSearch:
     return OutlinedSearch(search, firsts[chosen], outlines[chosen], lasts[chosen], outlined, taken)
 
 
-def label_all(seen: SearchedSet, found: OutlinedSearch, sample: Tensor, out_of: Tensor | None) -> Placed:
+def label_all(seen: SearchedSet, found: OutlinedSearch, sample: Tensor) -> Placed:
     """Place the object in every image of the set: as found where the search looked, by its rules elsewhere.
 
     Args:
         seen: the set.
         found: what the search found.
         sample: (n, 4) boxes in the images that it looked at.
-        out_of: (N, K, 4) boxes that are taken, where a further object is wanted; None for the first.
 
     Returns:
         Boxes (N, 4), and angles (N,) of zeros.
@@ -93,18 +88,17 @@ def label_all(seen: SearchedSet, found: OutlinedSearch, sample: Tensor, out_of: 
     rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
     for number, part in enumerate(rest.split(OUTLINE.images_at_once) if len(rest) else ()):
         seen.progress(f"labelled {number * OUTLINE.images_at_once} of {len(rest)}")
-        boxes[part] = label_by_rules(seen, found, part, out_of)
+        boxes[part] = label_by_rules(seen, found, part)
     return boxes, boxes[:, 0] * 0
 
 
-def label_by_rules(seen: SearchedSet, found: OutlinedSearch, index: Tensor, out_of: Tensor | None) -> Tensor:
+def label_by_rules(seen: SearchedSet, found: OutlinedSearch, index: Tensor) -> Tensor:
     """Boxes in images that the search did not look at, by its rules of windows: they come about as those of its own images did.
 
     Args:
         seen: the set.
         found: what the search found in its own images.
         index: (B,) which images.
-        out_of: (N, K, 4) boxes that are taken, where the next best window is wanted; None for the first object.
 
     Returns:
         (B, 4) normalised letterbox boxes.
@@ -112,14 +106,11 @@ def label_by_rules(seen: SearchedSet, found: OutlinedSearch, index: Tensor, out_
     large = Scene.of(seen.large, index, seen.device)
     cells = look_closely(seen.encoder, large, seen.config.imgsz).cells
     layout = lay_out((cells.shape[-2], cells.shape[-1]), large.rectangles)
-    for boxes in (found.taken, out_of):
-        layout.close(with_halo(None if boxes is None else boxes[index.to(boxes.device)]))
+    layout.close(with_halo(None if found.taken is None else found.taken[index.to(found.taken.device)]))
     pixels, frames = seen.large.pixels[index.numpy()], [seen.large.frames[i] for i in index.tolist()]
     rounds = []
-    for rule in (found.first.rule, found.last.rule) if out_of is None else (found.last.rule,):
+    for rule in (found.first.rule, found.last.rule):
         margins = rule.margins(cells)
         windows = rule.windows(margins, layout)
-        if out_of is not None:
-            margins = margins.masked_fill(~layout.valid, float(margins.min()))
         rounds.append(outline(pixels, frames, windows, margins, rule.threshold, seen.config.workers or None).boxes)
     return torch.stack(rounds).mean(0)

@@ -31,6 +31,7 @@ class Context:
         encoder: gives the embeddings.
         cache: N images at the size that the transformer looks at.
         large: the same images, larger, for the search; None after it.
+        closely: longer side of `large`, pixels.
         metrics: the log.
         reporter: is told of progress.
         stop: whether a signal came.
@@ -43,6 +44,7 @@ class Context:
     encoder: Encoder
     cache: Cache
     large: Cache | None
+    closely: int
     metrics: Metrics
     reporter: Reporter
     stop: StopRequest

@@ -74,9 +74,15 @@ def finish(context: Context, state: RunState, calibrations: Sequence[Calibration
     context.metrics.log({"stage": "done", "agreement": agreed})
     config, encoder = context.config, context.encoder
     trained = zip(state.finders, state.kinds, calibrations, strict=True)
-    models = [KindModel(finder, kind.scorer, calibration) for finder, kind, calibration in trained]
+    models = [
+        KindModel(finder, kind.scorer, calibration, config.objects if kind.proposer else finder.objects, kind.proposer)
+        for finder, kind, calibration in trained
+    ]
     kinds = [model.facts(options) for model, options in zip(models, state.options, strict=True)]
-    architecture = Architecture(config.transform, encoder.name, config.layer, context.cache.letterbox, config.cascade, kinds)
+    proposes = any(kind.proposer is not None for kind in state.kinds)
+    closely = max(context.cache.letterbox, context.closely) if proposes else 0
+    side = context.cache.letterbox
+    architecture = Architecture(config.transform, encoder.name, config.layer, side, config.cascade, kinds, closely)
     facts = {
         "version": __version__,
         **asdict(architecture),

@@ -166,7 +166,7 @@ def _run(
         say_how_to_go_on(results, stop)
     cache, large = decode_images(found, config, encoder.dense, work, reporter, stop)
     cache.settle(device)
-    context = Context(results, work, config, device, encoder, cache, large, Metrics(work), reporter, stop)
+    context = Context(results, work, config, device, encoder, cache, large, large.letterbox, Metrics(work), reporter, stop)
     del large  # the search is the last that needs it
     state = _new_state(context) if saved is None else restore(context, saved)
     while state.stage in WORK:

@@ -15,6 +15,7 @@ from stn_cli.coloc.train.augment import Augmenter
 from stn_cli.coloc.train.checks import check_optimiser, check_state
 from stn_cli.coloc.train.optimise import make_optimiser
 from stn_cli.encoders import Encoder
+from stn_cli.instances.proposer import Proposer
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import TrainConfig
 from stn_cli.stn import SpatialTransformer
@@ -203,6 +204,7 @@ def _kind_to_dict(kind: Kind, options: dict[str, float], finder: Finder) -> dict
         "choice": [kind.rigid_objective, kind.contrast, kind.common],
         "options": options,
         "finder": finder.state_dict(),
+        "proposer": {} if kind.proposer is None else kind.proposer.weights(),
     }
 
 
@@ -211,4 +213,10 @@ def _kind_from_dict(saved: dict[str, Any], encoder: Encoder, device: torch.devic
     scorer.load_state_dict(saved["scorer"])
     boxes, angles, present = (places.to(device) for places in saved["places"])
     curve = [(float(side), float(loss)) for side, loss in saved["curve"]]
-    return Kind(saved["kind"], scorer, boxes, angles, present, curve, *saved["choice"])
+    proposer = None
+    if saved.get("proposer"):
+        proposer = Proposer(loaded=False)
+        proposer.load_weights(saved["proposer"])
+        proposer.to(device)
+    objective, contrast, common = saved["choice"]
+    return Kind(saved["kind"], scorer, boxes, angles, present, curve, objective, contrast, common, proposer)

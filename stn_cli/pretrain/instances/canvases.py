@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.instances.network import STRIDE
 from stn_cli.pretrain.instances.finish import disguise
-from stn_cli.pretrain.instances.head import STRIDE
 from stn_cli.pretrain.instances.plan import SLOTS, Dice, Mix, Plan, area, draw_plan, whole_area
 from stn_cli.pretrain.instances.stock import Stock
 

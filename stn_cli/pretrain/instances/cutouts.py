@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.coloc.search.outline import grab_cut, without_specks
+from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small_network import FEATURES, Objectness, SmallNetwork, fused
 from stn_cli.pretrain.objectness import SIDE, search_class
-from stn_cli.pretrain.pictures import Pictures, standardise
+from stn_cli.pretrain.pictures import Pictures
 
 Mask = npt.NDArray[np.uint8]
 

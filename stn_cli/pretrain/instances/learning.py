@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stn_cli.instances.network import STRIDE, Maps
+from stn_cli.instances.overlap import iou_and_giou
 from stn_cli.pretrain.instances.canvases import Canvases
-from stn_cli.pretrain.instances.head import STRIDE, Maps
 
 CENTRAL = 0.5
 """Half sides of the ellipse whose cells may score, as a share of the box's."""
@@ -68,28 +69,6 @@ def targets_of(truth: Canvases) -> Targets:
     central = within.gather(1, owner.clamp(min=0)[:, None])[:, 0] & (owner >= 0)
     hidden = (truth.seen * unsure).amax(1) > 0.2
     return Targets(owner, central, ~hidden | (owner >= 0), seen.sum(1).clamp(0, 1))
-
-
-def iou_and_giou(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and generalised IoU (Rezatofighi et al. 2019, arXiv 1902.09630) of boxes (..., 4) in pairs.
-
-    Args:
-        boxes, others: (..., 4) x1, y1, x2, y2.
-
-    Returns:
-        Both (...).
-    """
-    low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
-    common = (high - low).clamp(min=0).prod(-1)
-    union = _area(boxes) + _area(others) - common
-    hull = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
-    hull_area = hull.prod(-1).clamp(min=1e-6)
-    iou = common / union.clamp(min=1e-6)
-    return iou, iou - (hull_area - union) / hull_area
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
 def losses(maps: Maps, truth: Canvases, classifier: nn.Module) -> dict[str, Tensor]:

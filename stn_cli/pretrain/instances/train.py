@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small_network import SmallNetwork
 from stn_cli.files import write_text
+from stn_cli.instances.network import LOOKS, InstanceNetwork
+from stn_cli.instances.weights import FILE, write_instances
 from stn_cli.pretrain.instances.canvases import compose
-from stn_cli.pretrain.instances.head import LOOKS, InstanceNetwork
 from stn_cli.pretrain.instances.learning import losses
 from stn_cli.pretrain.instances.plan import Mix
 from stn_cli.pretrain.instances.stock import Stock
-from stn_cli.pretrain.instances.weights import FILE, write_instances
-from stn_cli.pretrain.pictures import standardise
 from stn_cli.pretrain.supervised import decayed
 from stn_cli.runtime.seeds import SEED_STRIDE
 

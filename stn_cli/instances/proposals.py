@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from stn_cli.pretrain.instances.head import COARSEST, STRIDE, Maps
-from stn_cli.pretrain.pictures import standardise
+from stn_cli.encoders.pretrained import standardise
+from stn_cli.instances.network import COARSEST, STRIDE, Maps
 
 SIDES = (32, 48, 72, 108, 160)
 """Longer sides at which an image is looked at, pixels: small ones, where parts of an object are too small to be taken for whole ones."""
@@ -30,30 +30,29 @@ class Proposals:
     Attributes:
         boxes: (M, 4) x1, y1, x2, y2, shares of the image's sides.
         scores: (M,) the IoU with an object that is to be expected.
-        looks: (M, 64) how they look, of unit length.
     """
 
     boxes: Tensor
     scores: Tensor
-    looks: Tensor
 
     def first(self, n: int) -> Proposals:
         """The n best."""
-        return Proposals(self.boxes[:n], self.scores[:n], self.looks[:n])
+        return Proposals(self.boxes[:n], self.scores[:n])
 
 
-def read_maps(maps: Maps, size: tuple[int, int]) -> Proposals:
+def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
     """Boxes of one image's maps that are believed, best first, those of one object still side by side.
 
     Args:
-        maps: of a batch of one.
+        maps: of a batch.
+        number: which image of it.
         size: (height, width) of the image in pixels, less what it was padded with.
 
     Returns:
         Boxes, in shares of the image's sides.
     """
     h, w = size
-    boxes, scores = maps.boxes()[0].flatten(0, 1), maps.fit[0].sigmoid().flatten()
+    boxes, scores = maps.boxes()[number].flatten(0, 1), maps.fit[number].sigmoid().flatten()
     boxes = torch.stack([boxes[:, 0::2].clamp(0, w), boxes[:, 1::2].clamp(0, h)], -1).flatten(1)
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.amax(1)
@@ -61,8 +60,7 @@ def read_maps(maps: Maps, size: tuple[int, int]) -> Proposals:
     fits = (longer >= SMALLEST) & (longer <= most) & (sides.amin(1) > 1)
     scores, order = scores.masked_fill(~fits, -1).sort(descending=True)
     order = order[: min(EACH, int(fits.sum()))]
-    looks = F.normalize(maps.looks[0].flatten(1).T[order], dim=1)
-    return Proposals(boxes[order] / boxes.new_tensor([w, h, w, h]), scores[: len(order)], looks)
+    return Proposals(boxes[order] / boxes.new_tensor([w, h, w, h]), scores[: len(order)])
 
 
 def merged(parts: Sequence[Proposals], most: int) -> Proposals:
@@ -75,10 +73,10 @@ def merged(parts: Sequence[Proposals], most: int) -> Proposals:
     Returns:
         Proposals, best first.
     """
-    boxes, scores, looks = (torch.cat([getattr(p, name) for p in parts]) for name in ("boxes", "scores", "looks"))
+    boxes, scores = torch.cat([p.boxes for p in parts]), torch.cat([p.scores for p in parts])
     order = scores.argsort(descending=True)
     kept = order[suppress(boxes[order], ALIKE)[:most]]
-    return Proposals(boxes[kept], scores[kept], looks[kept])
+    return Proposals(boxes[kept], scores[kept])
 
 
 def suppress(boxes: Tensor, alike: float) -> Tensor:
@@ -96,25 +94,27 @@ def suppress(boxes: Tensor, alike: float) -> Tensor:
 
 
 @torch.inference_mode()
-def propose(network: nn.Module, image: Tensor, sides: Sequence[int] = SIDES, most: int = 100) -> Proposals:
-    """Look at an image at several sizes.
+def propose(network: nn.Module, images: Tensor, sides: Sequence[int] = SIDES, most: int = 100) -> list[Proposals]:
+    """Look at images of one size, each at several sizes.
 
     Args:
         network: of `InstanceNetwork`, or its quick copy.
-        image: (3, H, W) in [0, 1], on the network's device.
-        sides: longer sides at which it is looked at.
-        most: proposals.
+        images: (B, 3, H, W) in [0, 1], on the network's device.
+        sides: longer sides at which they are looked at.
+        most: proposals of an image.
 
     Returns:
-        Boxes, in shares of the image's sides, best first.
+        Of each image its boxes, in shares of its sides, best first.
     """
     weight = next(network.parameters())
-    parts = []
+    parts: list[list[Proposals]] = [[] for _ in images]
     for side in sides:
-        h, w = image.shape[-2:]
+        h, w = images.shape[-2:]
         scale = side / max(h, w)
         size = max(STRIDE, round(h * scale)), max(STRIDE, round(w * scale))
-        small = F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)
+        small = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         padded = F.pad(standardise(small), (0, -size[1] % COARSEST, 0, -size[0] % COARSEST), mode="replicate")
-        parts.append(read_maps(network(padded.to(weight.dtype).contiguous(memory_format=torch.channels_last)), size))
-    return merged(parts, most)
+        maps = network(padded.to(weight.dtype).contiguous(memory_format=torch.channels_last))
+        for number, mine in enumerate(parts):
+            mine.append(read_maps(maps, number, size))
+    return [merged(mine, most) for mine in parts]

@@ -12,7 +12,7 @@ from stn_cli.encoders.small_network import fused
 from stn_cli.encoders.weights import fill
 from stn_cli.errors import CheckpointError
 from stn_cli.files import write_bytes
-from stn_cli.pretrain.instances.head import InstanceNetwork
+from stn_cli.instances.network import InstanceNetwork
 from stn_cli.reading import read_plain
 from stn_cli.runs.container import Damaged, pack, unpack
 

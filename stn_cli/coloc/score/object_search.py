@@ -1,0 +1,141 @@
+"""Objects instead of windows: what the network's search found, looked at again among the proposals of the instance network."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import nms
+
+from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.dense import DenseScorer
+from stn_cli.coloc.score.objects import object_odds, with_windows
+from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.search.searched import SearchedSet
+from stn_cli.coloc.search.settings import CHOICE
+from stn_cli.geometry import box_iou
+from stn_cli.instances.folder import learn_folder
+from stn_cli.instances.labels import Labels
+from stn_cli.instances.proposer import Proposed, Proposer, pixel_corners
+
+
+def find_objects(
+    seen: SearchedSet, proposer: Proposer, scorer: DenseScorer, windows: Tensor, taken: Tensor | None
+) -> tuple[Proposer, Tensor]:
+    """Choose the best object of each image, after the proposer has learnt the set's objects.
+
+    The windows' margin says what the common thing is made of, the proposals say what a whole one is. Those that both speak for are what the
+    proposer goes on learning from, in the images that the search looks at; then it proposes, and the objects are chosen, once more.
+
+    Args:
+        seen: the set.
+        proposer: of whole objects of any class.
+        scorer: of the search's windows.
+        windows: (N, 4) the search's, one in each image of the set, normalised letterbox boxes.
+        taken: (N, K, 4) boxes of objects that were found before, where this one is not; None for the first.
+
+    Returns:
+        A proposer that knows the set, and the best object of each image (N, 4).
+    """
+    every = torch.arange(len(seen.cache))
+    proposed = propose_in_set(seen, proposer, windows, taken, seen.chosen)
+    odds = _odds(seen, scorer, proposed, windows, seen.chosen)
+    learnt = _learn(seen, proposer, Proposed(proposed.boxes, odds))
+    proposed = propose_in_set(seen, learnt, windows, taken, every)
+    best = _odds(seen, scorer, proposed, windows, every).argmax(1)
+    return learnt, proposed.boxes[every.to(best.device), best]
+
+
+def propose_in_set(seen: SearchedSet, proposer: Proposer, windows: Tensor, taken: Tensor | None, index: Tensor) -> Proposed:
+    """Proposals in some images of the set, the windows among them.
+
+    Args:
+        seen: the set.
+        proposer: of whole objects.
+        windows: (N, 4) the search's.
+        taken: (N, K, 4) boxes that hold no such object; None where there are none.
+        index: (n,) which images.
+
+    Returns:
+        As many boxes of each of the n images as the richest one has.
+    """
+    parts = []
+    for number, i in enumerate(index.split(CHOICE.images_at_once)):
+        seen.progress(f"objects in {number * CHOICE.images_at_once} of {len(index)}")
+        scene, at = Scene.of(seen.large, i, seen.device), i.to(windows.device)
+        own = with_windows(proposer(scene.images, scene.rectangles, OBJECTS.proposals), windows[at])
+        parts.append(outside(own, None if taken is None else taken[at]))
+    count = max(part.boxes.shape[1] for part in parts)
+    boxes = [F.pad(part.boxes, (0, 0, 0, count - part.boxes.shape[1])) for part in parts]
+    odds = [F.pad(part.odds, (0, count - part.odds.shape[1]), value=-torch.inf) for part in parts]
+    return Proposed(torch.cat(boxes), torch.cat(odds))
+
+
+def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
+    """Proposals less those that lie on boxes that are taken.
+
+    Args:
+        proposed: in N images, the window of each first, which is kept.
+        taken: (N, K, 4), or None.
+
+    Returns:
+        The same boxes; those on taken ones are no objects.
+    """
+    if taken is None:
+        return proposed
+    on = (box_iou(proposed.boxes[:, :, None], taken[:, None]) > OBJECTS.apart).any(2)
+    on[:, 0] = False
+    return Proposed(proposed.boxes, proposed.odds.masked_fill(on, -torch.inf))
+
+
+def _odds(seen: SearchedSet, scorer: DenseScorer, proposed: Proposed, windows: Tensor, index: Tensor) -> Tensor:
+    """Log odds (n, M) of what is proposed in the images `index` (n,)."""
+    parts = []
+    for rows in torch.arange(len(index)).split(CHOICE.images_at_once):
+        scene = Scene.of(seen.cache, index[rows], seen.device)
+        here, at = rows.to(windows.device), index[rows].to(windows.device)
+        parts.append(object_odds(Proposed(proposed.boxes[here], proposed.odds[here]), scorer, scene, windows[at]))
+    return torch.cat(parts)
+
+
+def _learn(seen: SearchedSet, proposer: Proposer, found: Proposed) -> Proposer:
+    """A proposer that has learnt the objects that are found in the images that the search looks at."""
+    scene = Scene.of(seen.large, seen.chosen, seen.device)
+    corners = pixel_corners(scene.rectangles, scene.images.shape[-1])
+    images = [image[:, y1:y2, x1:x2].cpu() for image, (x1, y1, x2, y2) in zip(scene.images, corners, strict=True)]
+    low, high = scene.rectangles[:, None, :2].repeat(1, 1, 2), scene.rectangles[:, None, 2:].repeat(1, 1, 2)
+    shares = ((found.boxes - low) / (high - low)).cpu()
+    labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
+    steps = seen.config.steps // OBJECTS.share_of_steps
+    network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress)
+    return Proposer.of(network).to(seen.device)
+
+
+def label(boxes: Tensor, scores: Tensor) -> Labels:
+    """What an image's proposals teach: the best ones that neither hold one another nor lie in each other are its objects.
+
+    Nothing is asked where a less likely one lies; but what is a part of an object that is believed, or a box around several, is none.
+
+    Args:
+        boxes: (M, 4).
+        scores: (M,) probabilities.
+
+    Returns:
+        Labels, the objects first.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    order = order[nms(boxes[order], scores[order], OBJECTS.apart)]
+    boxes, scores = boxes[order], scores[order]
+    common = (
+        torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    ).clamp(0)
+    area = common.diagonal().T.prod(1).clamp(min=1e-9)
+    held = common.prod(-1) / torch.minimum(area[:, None], area[None]) > OBJECTS.held
+    known = torch.zeros(len(boxes), dtype=torch.bool)
+    for i in range(len(boxes)):
+        if scores[i] < OBJECTS.taught * scores[0] or int(known.sum()) == OBJECTS.taught_most:
+            break
+        known[i] = not bool((held[i] & known).any())
+    unsure = (scores >= OBJECTS.unsure * scores[0]) & ~(held & known[None]).any(1)
+    kept = known | unsure
+    return Labels(boxes[kept], (scores / scores[0]).clamp(0.1, 1)[kept], known[kept])

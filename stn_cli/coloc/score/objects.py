@@ -1,0 +1,81 @@
+"""Which of many proposed boxes are objects of the common kind, each in a box of its own.
+
+Four pieces of evidence are added up as log odds: that a box is of one whole object, of whatever class (`stn_cli.instances`); that the
+score map is higher in it than around it, as it is neither for a part of an object nor for a piece of a group; that what it holds is like
+what the set's crops hold; and that it agrees with the one window that the search, or later the transformer, would choose.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from stn_cli.coloc.crops import Crops
+from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.dense import DenseScorer
+from stn_cli.coloc.score.maps import mean_inside
+from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.geometry import box_iou
+from stn_cli.instances.proposer import Proposed
+
+
+def with_windows(proposed: Proposed, windows: Tensor) -> Proposed:
+    """Add the one window of each image to what is proposed: as likely a whole object as the proposals that it agrees with.
+
+    Args:
+        proposed: M boxes of each of B images.
+        windows: (B, 4) normalised letterbox boxes.
+
+    Returns:
+        1 + M boxes, the window first.
+    """
+    alike = box_iou(windows[:, None], proposed.boxes) * proposed.odds.sigmoid()
+    own = alike.amax(1, keepdim=True) if alike.shape[1] else alike.new_zeros((len(windows), 1))
+    boxes = torch.cat([windows[:, None], proposed.boxes], 1)
+    return Proposed(boxes, torch.cat([own.logit(OBJECTS.least_fit), proposed.odds], 1))
+
+
+def object_odds(proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: Tensor) -> Tensor:
+    """Log odds that boxes are objects of the common kind.
+
+    Args:
+        proposed: M boxes of each of B images.
+        scorer: of the kind.
+        scene: the images as the scorer looks at them.
+        windows: (B, 4) the one window that would be chosen in each image.
+
+    Returns:
+        (B, M).
+    """
+    crops, zoom, score_map = Crops.of_boxes(proposed.boxes), OBJECTS.ring, scorer.seen(scene)[1][:, None]
+    inside, whole = (mean_inside(score_map, crops, OBJECTS.probes, z)[..., 0] for z in (1.0, zoom))
+    around = (whole * zoom**2 - inside) / (zoom**2 - 1)
+    alike = scorer.alike(scene, crops).clamp(min=OBJECTS.least_alike).log()
+    agree = box_iou(windows[:, None], proposed.boxes)
+    evidence = OBJECTS.contrast * (inside - around) + OBJECTS.likeness * alike + OBJECTS.agreement * agree + OBJECTS.offset
+    return proposed.odds + evidence
+
+
+def separate(boxes: Tensor, odds: Tensor, most: int, least: float) -> tuple[Tensor, Tensor]:
+    """The best boxes that do not lie on a better one.
+
+    Args:
+        boxes: (B, M, 4).
+        odds: (B, M) log odds; -inf where there is no box.
+        most: boxes of an image.
+        least: score that all but the best one must have.
+
+    Returns:
+        Their numbers (B, R), best first, and (B, R) whether there is one; R is the largest count of an image, at least 1.
+    """
+    kept = []
+    for own, score in zip(boxes, odds.sigmoid(), strict=True):
+        some = (score >= torch.clamp(score.max(), max=least)).nonzero()[:, 0]
+        kept.append(some[nms(own[some], score[some], OBJECTS.apart)][:most])
+    count = max([1, *map(len, kept)])
+    index = torch.zeros((len(boxes), count), dtype=torch.long, device=boxes.device)
+    there = torch.zeros((len(boxes), count), dtype=torch.bool, device=boxes.device)
+    for i, own in enumerate(kept):
+        index[i, : len(own)], there[i, : len(own)] = own, True
+    return index, there
