@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass
 import pytest
 
 from stn_cli.coloc import objective
+from stn_cli.coloc.masks import settings as masks
 from stn_cli.coloc.score import settings as score
 from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.coloc.search import settings as search
@@ -100,7 +101,7 @@ def test_the_page_says_quarters_and_shares_as_the_code_has_them() -> None:
 
 SETTINGS = [
     value
-    for module in (search, score)
+    for module in (search, score, masks)
     for value in vars(module).values()
     if is_dataclass(value) and not isinstance(value, type)
 ]
@@ -117,8 +118,8 @@ def test_every_number_says_what_it_is_and_where_it_was_measured(settings: object
 
 
 def test_numbers_stand_in_the_settings_and_nowhere_else() -> None:
-    """No module of the search or of the scorers has a number of its own at its top."""
-    for room in ("search", "score"):
+    """No module of the search, of the scorers or of masks has a number of its own at its top."""
+    for room in ("search", "score", "masks"):
         for path in sorted((ROOT / "stn_cli/coloc" / room).glob("*.py")):
             if path.name == "settings.py":
                 continue
