@@ -20,24 +20,25 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
-from benchmarks.common import SHARED, need, parser
+from benchmarks.common import PHOTOS, need, parser
+from benchmarks.detections import RIGHT, matched
 from benchmarks.provenance import begin, save
 from stn_cli.coloc.masks.objects import ObjectMask, object_masks
 from stn_cli.coloc.masks.settings import MASKS
 from stn_cli.coloc.search.outline import grab_cut, without_specks
 from stn_cli.formats.coco import read_coco
-from stn_cli.geometry import overlap
+from stn_cli.geometry import box_iou, overlap
 from stn_cli.media.decode import load
 from stn_cli.run_lengths import decode_mask
 
-FOLDER = SHARED / "data" / "photos" / "pennfudan"
+FOLDER = PHOTOS / "pennfudan"
 MEASURES = ("stn_cli/coloc/masks", "stn_cli/coloc/search/outline.py", "stn_cli/geometry.py")
 OFF = 0.08
 """Standard deviation of each side of the second boxes, share of the box."""
-RIGHT = 0.5
 CHANGES: dict[str, tuple[float, ...]] = {
     "reach": (0.12, 0.3, 0.5), "side": (96, 160), "ellipse": (0.6, 0.8), "softness": (0.15, 0.6), "bands": (1, 5, 12),
     "colour_blur": (0.5, 1.0), "bare": (0.005, 0.1), "explained": (0.0, 0.3, 0.5), "most": (1.5, 3.0), "weight": (1.0, 3.0),
@@ -162,13 +163,15 @@ def score_file(path: Path, photos_: list[Photo]) -> None:
     records = {Path(record.file).name: record for record in read_coco(path)}
     scores, filled, objects, masks = [], [], 0, 0
     for photo in photos_:
-        record, free = records.get(photo.name), set(range(len(photo.boxes)))
-        objects += len(free)
-        for found in record.objects if record else ():
-            best = max(free, key=lambda n: overlap(found.box, photo.boxes[n]), default=None)
-            if best is None or overlap(found.box, photo.boxes[best]) <= RIGHT:
+        objects += len(photo.boxes)
+        record = records.get(photo.name)
+        if record is None or not record.objects:
+            continue
+        boxes = torch.tensor([found.box for found in record.objects], dtype=torch.float64)
+        overlaps = box_iou(boxes[:, None], torch.from_numpy(photo.boxes)[None])
+        for found, right, best in zip(record.objects, matched(overlaps), overlaps.argmax(1).tolist(), strict=True):
+            if not right:
                 continue
-            free.discard(best)
             masks += found.mask is not None
             pixels = decode_mask(found.mask, (found.height, found.width)) if found.mask else np.zeros_like(photo.masks[best])
             scores.append(iou(ObjectMask(0, 0, pixels), photo.masks[best]))
