@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.photos
 	$(BIN)/python -m benchmarks.photos_more
 	$(BIN)/python -m benchmarks.gradient_photos
+	$(BIN)/python -m benchmarks.masks
 	$(BIN)/python -m benchmarks.video
 	$(BIN)/python -m benchmarks.video_reading
 	$(BIN)/python -m benchmarks.localise_speed

@@ -264,12 +264,28 @@ def instances() -> str:
     return markdown(columns, rows) + source("instances")
 
 
+def masks() -> str:
+    columns = ["", "mean IoU", "below .5", "boxes off: mean IoU", "below .5", "ms an object"]
+    rows = [
+        [
+            name,
+            f"{r['iou']:.3f}",
+            f"{100 * r['bad']:.0f} %",
+            f"{r['iou_off']:.3f}",
+            f"{100 * r['bad_off']:.0f} %",
+            f"{r['ms']:.0f}",
+        ]
+        for name, r in result("masks")["rows"].items()
+    ]
+    return markdown(columns, rows) + source("masks")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
-        *(aliasing, sampler, gpu_sampler, soak, instances),
+        *(aliasing, sampler, gpu_sampler, soak, instances, masks),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

@@ -17,6 +17,7 @@ from stn_cli.version import __version__
 
 if TYPE_CHECKING:
     from stn_cli.coloc.model.localiser import Localiser
+    from stn_cli.coloc.model.masked import with_masks
     from stn_cli.coloc.train.run import TrainResult
     from stn_cli.errors import ColocError
     from stn_cli.evaluate import score_boxes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from stn_cli.jobs.train import train
     from stn_cli.records import ImageRecord, Localisation, Skipped
     from stn_cli.report.page import write_report
+    from stn_cli.run_lengths import decode_mask
     from stn_cli.runs.config import TrainConfig
     from stn_cli.stn import SpatialTransformer
 
@@ -40,9 +42,11 @@ _HOMES = {
     "TrainConfig": "stn_cli.runs.config",
     "TrainResult": "stn_cli.coloc.train.run",
     "score_boxes": "stn_cli.evaluate",
+    "decode_mask": "stn_cli.run_lengths",
     "localise_source": "stn_cli.jobs.localise",
     "track_source": "stn_cli.jobs.track",
     "train": "stn_cli.jobs.train",
+    "with_masks": "stn_cli.coloc.model.masked",
     "write_report": "stn_cli.report.page",
 }
 
@@ -58,10 +62,12 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "__version__",
+    "decode_mask",
     "localise_source",
     "score_boxes",
     "track_source",
     "train",
+    "with_masks",
     "write_report",
 ]
 

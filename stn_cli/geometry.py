@@ -100,6 +100,22 @@ def index_to_normalised(index: Tensor, length: int) -> Tensor:
     return (index + 0.5) * (2 / length) - 1
 
 
+def pixels_in_box(box: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Where an image's pixels lie in a box of it: -1 and 1 are the box's edges.
+
+    Args:
+        box: (4,) x1, y1, x2, y2, pixels.
+        size: (H, W) of the image.
+
+    Returns:
+        x of its columns (W,) and y of its rows (H,), at their centres.
+    """
+    (h, w), (low, high) = size, box.unflatten(-1, (2, 2)).unbind(-2)
+    x, y = (2 * (torch.arange(n, device=box.device) + 0.5) for n in (w, h))
+    middle, length = low + high, (high - low).clamp(min=1e-6)
+    return (x - middle[0]) / length[0], (y - middle[1]) / length[1]
+
+
 def points_to_box(points: Tensor) -> Tensor:
     """The smallest upright box around points.
 

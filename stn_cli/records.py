@@ -35,6 +35,8 @@ class Localisation:
         theta: the crop's M_theta row by row, from target to source in the image's normalised coordinates: the 2x3 matrix of an
             affine family, the 3x3 of a projective one, 2xK of one that bends.
         score: confidence in [0, 1]; 0.5 is as much like the object as like a random patch.
+        mask: which pixels of the upright image are the object's, as COCO's compressed run lengths (`stn_cli.decode_mask` turns them into
+            an array); None where it was not asked for. It may reach less far than the box.
     """
 
     file: str
@@ -44,6 +46,7 @@ class Localisation:
     quad: tuple[Point, Point, Point, Point]
     theta: tuple[float, ...]
     score: float
+    mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

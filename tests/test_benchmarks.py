@@ -14,11 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import check, decoding, provenance, trackers, video_reading
+from benchmarks import check, decoding, masks, provenance, trackers, video_reading
 from benchmarks.claims import ANY, CLAIMS, Claim
 from benchmarks.markdown import Figure, markdown
 from benchmarks.pages import BLOCK, PAGES, filled
 from benchmarks.tables import TABLES
+from stn_cli.coloc.model.masked import with_masks
+from stn_cli.formats.coco import CocoWriter
+from stn_cli.records import ImageRecord, Localisation, corners
 from tests.conftest import ROOT
 
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -293,3 +296,53 @@ def test_made_videos_are_read_alike_and_frames_carry_their_numbers(tmp_path: Pat
     for read in (video_reading.by_opencv, video_reading.by_pyav):
         seen = [(round(1000 * t), video_reading.number_of(image)) for t, image in read(path)]
         assert seen == list(zip(stamps, range(5), strict=True))
+
+
+@pytest.fixture
+def instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[masks.Photo]:
+    """Two images with two discs each, their boxes, and their instances in an order of their own."""
+    boxes = {}
+    for name in ("a", "b"):
+        image, numbers = np.full((60, 90, 3), 90, np.uint8), np.zeros((60, 90), np.uint8)
+        for number, (x, y, r) in enumerate([(60, 30, 18), (20, 30, 12)], 1):
+            cv2.circle(image, (x, y), r, (30, 30, 200), -1)
+            cv2.circle(numbers, (x, y), r, number, -1)
+        for folder, extension, picture in (("images", "jpg", image), ("masks", "png", numbers)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{name}.{extension}"), picture)
+        boxes[f"{name}.jpg"] = [[8, 18, 33, 43], [42, 12, 79, 49]]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    monkeypatch.setattr(masks, "FOLDER", tmp_path)
+    return masks.photos(0)
+
+
+def test_masks_are_compared_with_those_of_their_own_objects(instances: list[masks.Photo]) -> None:
+    assert [mask.sum() for mask in instances[0].masks] == sorted(mask.sum() for mask in instances[0].masks)
+    rows = masks.rows_of(instances)
+    assert masks.measure(rows["masks"], instances)[:2] == (pytest.approx(0.97, abs=0.03), 0)
+    filled = [mask.sum() / side**2 for mask, side in zip(instances[0].masks, (25, 37), strict=True)]
+    assert masks.measure(rows["the box itself"], instances)[0] == pytest.approx(np.mean(filled))
+    off = [masks.moved(photo, np.random.default_rng(0)) for photo in instances]
+    assert masks.measure(rows["GrabCut, 3 iterations"], off)[0] > 0.5
+    assert not np.array_equal(off[0].boxes, instances[0].boxes)
+
+
+def test_masks_of_a_file_are_scored_by_the_objects_that_their_boxes_match(
+    instances: list[masks.Photo], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = CocoWriter(tmp_path / "found.json", {})
+    for photo in instances[:1]:
+        found = [
+            (*box, score)
+            for box, score in zip([*photo.boxes, photo.boxes[0] + 1, [0, 0, 9, 9]], (0.9, 0.8, 0.7, 0.6), strict=True)
+        ]
+        objects = tuple(Localisation(photo.name, 90, 60, row[:4], corners(row[:4]), (), row[4]) for row in found)
+        writer.add(with_masks(photo.pixels, ImageRecord(photo.name, 90, 60, objects)))
+    writer.close()
+    masks.score_file(tmp_path / "found.json", instances)
+    said = capsys.readouterr().out
+    assert said.startswith("2 of 4 objects have a box with an IoU above 0.5, 2 of these a mask")
+    assert float(re.findall(r"mean IoU of masks ([\d.]+)", said)[0]) > 0.9
+    (tmp_path / "none.json").write_text('{"images": [], "annotations": []}')
+    with pytest.raises(SystemExit, match="no box"):
+        masks.score_file(tmp_path / "none.json", instances)

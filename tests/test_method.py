@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass
 import pytest
 
 from stn_cli.coloc import objective
+from stn_cli.coloc.masks import settings as masks
 from stn_cli.coloc.score import settings as score
 from stn_cli.coloc.score.settings import CALIBRATION
 from stn_cli.coloc.search import settings as search
@@ -21,6 +22,7 @@ from tests.conftest import ROOT
 PAGE = " ".join((ROOT / "docs/method.md").read_text(encoding="utf-8").split())
 EXPERIMENTS = " ".join((ROOT / "docs/experiments.md").read_text(encoding="utf-8").split())
 IN_WORDS = {"a tenth": 0.1, "half": 0.5, "twice": 2, "three": 3, "four": 4, "eight": 8, "Ten": 10}
+M = masks.MASKS
 R, W, V, D, C, O, S = search.RIGID, search.WINDOWS, search.WORDS, search.DENSE, search.CHOICE, search.OUTLINE, score.SCORE  # noqa: E741
 STEP = 100 * (R.side_step - 1)
 
@@ -66,6 +68,12 @@ STATED: list[tuple[str, tuple[float, ...]]] = [
         (objective.SIZE_REWARD, C.contrast_weight, C.rigid_below),
     ),
     (r"there the bound is # \(digits", (C.rigid_below_dense,)),
+    (r"The box, and # of its sides around it, is looked at with # pixels along its longer side", (M.reach, M.side)),
+    (r"logit p = logit prior \+ # \(log p\(c \| object", (M.weight,)),
+    (r"soft ellipse of # of the box", (M.ellipse,)),
+    (r"histograms in Lab of each of # heights", (M.bands,)),
+    (r"From the object's histogram # of that of its surroundings", (M.explained,)),
+    (r"After each of (four) rounds a guided filter", (M.rounds,)),
     (r"base rate #, of which f_loc gets (a tenth)", (TrainConfig().lr, TrainConfig().localisation_lr)),
     (r"f_loc reads the first # principal components", (S.read,)),
     (r"inside less (half) the mean in a ring", (S.ring_weight,)),
@@ -100,7 +108,7 @@ def test_the_page_says_quarters_and_shares_as_the_code_has_them() -> None:
 
 SETTINGS = [
     value
-    for module in (search, score)
+    for module in (search, score, masks)
     for value in vars(module).values()
     if is_dataclass(value) and not isinstance(value, type)
 ]
@@ -117,8 +125,8 @@ def test_every_number_says_what_it_is_and_where_it_was_measured(settings: object
 
 
 def test_numbers_stand_in_the_settings_and_nowhere_else() -> None:
-    """No module of the search or of the scorers has a number of its own at its top."""
-    for room in ("search", "score"):
+    """No module of the search, of the scorers or of masks has a number of its own at its top."""
+    for room in ("search", "score", "masks"):
         for path in sorted((ROOT / "stn_cli/coloc" / room).glob("*.py")):
             if path.name == "settings.py":
                 continue

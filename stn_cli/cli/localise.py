@@ -42,6 +42,7 @@ ImageCrops = Annotated[
 ]
 CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")]
+Masks = Annotated[bool, typer.Option("--masks", help="Also say which pixels are the object's, in boxes.json and as pictures.")]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
 
 
@@ -56,6 +57,7 @@ def localise(
     crops: ImageCrops = False,
     crop_size: CropSize = 256,
     overlay: Overlay = False,
+    masks: Masks = False,
     device: Device = None,
     batch: Batch = 64,
     workers: Workers = None,
@@ -68,7 +70,7 @@ def localise(
 ) -> None:
     """Find the object in images: boxes and scores.
 
-    It writes boxes.json (COCO), and with --crops a picture of each object.
+    It writes boxes.json (COCO), with --crops a picture of each object, and with --masks its outline, too.
     """
     check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
@@ -78,7 +80,7 @@ def localise(
     from stn_cli.jobs.localise import LocaliseOptions, localise_source
 
     progress = Progress(quiet=quiet, verbose=verbose)
-    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels)
+    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels, masks)
     folder, images = out or Path(BOXES), one_or_all(source)
     try:
         summary = localise_source(

@@ -17,6 +17,7 @@ from stn_cli.formats.coco_file import CocoBox, CocoImage, Id, fault, parse_coco
 from stn_cli.formats.json_file import number, read_json
 from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import ImageRecord, Localisation, PixelBox, Point, corners
+from stn_cli.run_lengths import checked_mask, mask_area
 
 
 class CocoWriter:
@@ -103,6 +104,8 @@ class CocoResultsWriter:
         for found in record.objects:
             row = annotation(found, 0, self._images)
             kept = {key: row[key] for key in ("image_id", "category_id", "bbox", "score")}
+            if found.mask is not None:
+                kept["segmentation"] = row["segmentation"]
             _append(self._target, kept, first=self._rows == 0)
             self._rows += 1
 
@@ -134,7 +137,8 @@ def _copy(spool: IO[str], out: IO[str]) -> None:
 def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
     """One object as a COCO annotation, with `score`, `quad` and `theta` as extra keys.
 
-    `segmentation` is empty, not left out: readers ask for the key, and an outline would make annotation tools import polygons.
+    `segmentation` has the object's mask, and `area` its pixels. Without a mask it is empty, not left out: readers ask for the key, and the
+    box's outline would make annotation tools import polygons.
 
     Args:
         found: the object.
@@ -145,13 +149,15 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
         The annotation as JSON has it.
     """
     x1, y1, x2, y2 = found.box
+    size = found.height, found.width
+    segmentation = [] if found.mask is None else {"size": list(size), "counts": found.mask}
     return {
         "id": number,
         "image_id": image,
         "category_id": 1,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": (x2 - x1) * (y2 - y1),
-        "segmentation": [],
+        "area": (x2 - x1) * (y2 - y1) if found.mask is None else mask_area(found.mask, size),
+        "segmentation": segmentation,
         "iscrowd": 0,
         "score": found.score,
         "quad": [list(point) for point in found.quad],
@@ -194,7 +200,15 @@ def _localisation(found: CocoBox, image: CocoImage) -> Localisation:
     elif w and h:
         theta = ((x2 - x1) / w, 0, (x1 + x2) / w - 1, 0, (y2 - y1) / h, (y1 + y2) / h - 1)
     score = 1.0 if found.score is None else found.score
-    return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score)
+    mask = _mask(found.row.get("segmentation"), (h, w))
+    return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score, mask)
+
+
+def _mask(value: Any, size: tuple[int, int]) -> str | None:
+    """A mask that is written as ours are; polygons and lists of numbers, as other tools write them, are left out."""
+    if not isinstance(value, dict) or not isinstance(value.get("counts"), str) or value.get("size") != list(size):
+        return None
+    return checked_mask(value["counts"], size)
 
 
 def _quad(value: Any, box: PixelBox) -> tuple[Point, Point, Point, Point]:

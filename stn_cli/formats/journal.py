@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from stn_cli.errors import CheckpointError, OutputError
 from stn_cli.records import ImageRecord, Localisation, PixelBox, Point, Skipped
+from stn_cli.run_lengths import checked_mask
 
 _LONGEST = 64 << 20
 """Bytes of a line; longer ones are no lines of ours."""
@@ -129,8 +130,13 @@ def _compare(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
 def _as_json(item: ImageRecord | Skipped) -> dict[str, Any]:
     if isinstance(item, Skipped):
         return {"file": os.fspath(item.file), "skipped": item.reason}
-    objects = [{"box": o.box, "quad": o.quad, "theta": o.theta, "score": o.score} for o in item.objects]
+    objects = [_object_as_json(found) for found in item.objects]
     return {"file": item.file, "size": [item.width, item.height], "objects": objects}
+
+
+def _object_as_json(found: Localisation) -> dict[str, Any]:
+    row = {"box": found.box, "quad": found.quad, "theta": found.theta, "score": found.score}
+    return row if found.mask is None else {**row, "mask": found.mask}
 
 
 def _from_json(value: dict[str, Any]) -> ImageRecord | Skipped:
@@ -144,5 +150,7 @@ def _from_json(value: dict[str, Any]) -> ImageRecord | Skipped:
         box: PixelBox = x1, y1, x2, y2
         a, b, c, d = ((float(x), float(y)) for x, y in o["quad"])
         quad: tuple[Point, Point, Point, Point] = a, b, c, d
-        objects.append(Localisation(file, width, height, box, quad, tuple(float(v) for v in o["theta"]), float(o["score"])))
+        theta, score = tuple(float(v) for v in o["theta"]), float(o["score"])
+        mask = checked_mask(o["mask"], (height, width)) if "mask" in o else None
+        objects.append(Localisation(file, width, height, box, quad, theta, score, mask))
     return ImageRecord(file, width, height, tuple(objects))

@@ -33,7 +33,7 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
 BOXES_FILE = "boxes.json"
-LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", SKIPPED)
+LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", "masks", SKIPPED)
 MOST_PARTIAL_IMAGES = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
 
@@ -50,6 +50,7 @@ class LocaliseOptions:
         batch: images per call of the network.
         workers: decoding threads; one per core when left out.
         max_pixels: images with more are skipped.
+        masks: also find out which pixels are the objects', and write them as pictures, too.
     """
 
     min_score: float | None = None
@@ -60,6 +61,7 @@ class LocaliseOptions:
     batch: int = IMAGES_PER_CALL
     workers: int | None = None
     max_pixels: int | None = None
+    masks: bool = False
 
     def __post_init__(self) -> None:
         check_shared(
@@ -82,6 +84,7 @@ class LocaliseOptions:
             "overlay": self.overlay,
             "batch": self.batch,
             "max_pixels": self.max_pixels or MAX_PIXELS,
+            **({"masks": True} if self.masks else {}),
         }
 
 
@@ -269,7 +272,7 @@ class _Localising:
             max_pixels=options.max_pixels or MAX_PIXELS,
             warn=self.reporter.warn,
         )
-        if not (options.crops or options.overlay):
+        if not (options.crops or options.overlay or options.masks):
             yield from records
             return
         pictures = ObjectPictures(
@@ -278,6 +281,7 @@ class _Localising:
             PictureNames(file.name for file in self.found.images),
             options.crop_size if options.crops else None,
             options.overlay,
+            options.masks,
             options.max_pixels or MAX_PIXELS,
         )
         yield from ordered_map(lambda pair: pictures.write(*pair), zip(files, records, strict=True), workers)

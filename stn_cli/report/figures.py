@@ -10,12 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from stn_cli.errors import OutputError
 from stn_cli.files import write_bytes
 from stn_cli.media.decode import Pixels
 from stn_cli.media.header import LONGEST_JPEG
 from stn_cli.records import Localisation
+from stn_cli.run_lengths import decode_mask
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 240, 48, 28, 12, 34
 """Of a chart without its legend, and its margins, pixels: the last number under the axis needs the one on the right."""
@@ -36,14 +38,14 @@ class Series:
     colour: str
 
 
-def write_picture(path: Path, pixels: Pixels) -> None:
-    """Write an RGB picture by its extension, atomically, folders included; a JPEG that is too long for one is reduced.
+def write_picture(path: Path, pixels: Pixels | npt.NDArray[np.uint16]) -> None:
+    """Write a picture by its extension, atomically, folders included; a JPEG that is too long for one is reduced.
 
     The disk is not waited for (see `stn_cli.outputs.results`).
 
     Args:
         path: its extension says the format.
-        pixels: (H, W, 3) uint8 RGB.
+        pixels: (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16.
 
     Raises:
         OutputError: it cannot be written.
@@ -52,7 +54,7 @@ def write_picture(path: Path, pixels: Pixels) -> None:
     if path.suffix == ".jpg" and longest > LONGEST_JPEG:
         size = [max(1, side * LONGEST_JPEG // longest) for side in (pixels.shape[1], pixels.shape[0])]
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    done, data = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    done, data = cv2.imencode(path.suffix, pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     if not done:
         raise OutputError("cannot encode picture", path)
     try:
@@ -133,7 +135,7 @@ def confidence_colour(score: float) -> tuple[int, int, int]:
 
 
 def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
-    """Draw an object's outline and score into a picture of its image.
+    """Draw an object's box, its mask's outline where it has one, and its score into a picture of its image.
 
     Args:
         picture: (H, W, 3) uint8 RGB, at any size.
@@ -152,6 +154,8 @@ def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
     colour = confidence_colour(found.score)
     cv2.polylines(out, [quad[:, None]], True, (0, 0, 0), line + 2, cv2.LINE_AA)
     cv2.polylines(out, [quad[:, None]], True, colour, line, cv2.LINE_AA)
+    if found.mask is not None:
+        cv2.drawContours(out, _outline(found, (h, w)), -1, colour, line, cv2.LINE_AA)
     if abs(int(quad[1][1]) - int(quad[0][1])) > 0.08 * max(1, abs(int(quad[1][0]) - int(quad[0][0]))):
         # a tilted crop: a dot says where its upper side is
         cv2.circle(out, [int(v) for v in (quad[0] + quad[1]) // 2], 2 * line + 1, colour, -1, cv2.LINE_AA)
@@ -164,6 +168,14 @@ def draw(picture: Pixels, found: Localisation, label: bool = True) -> Pixels:
         cv2.rectangle(out, (x, y - th - 4), (x + tw + 4, y + 2), colour, -1)
         cv2.putText(out, text, (x + 2, y - 2), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), max(1, line // 2), cv2.LINE_AA)
     return out
+
+
+def _outline(found: Localisation, size: tuple[int, int]) -> Sequence[npt.NDArray[np.int32]]:
+    """The contours of an object's mask in a picture (h, w) of its image."""
+    mask = decode_mask(found.mask or "", (found.height, found.width)).astype(np.uint8)
+    if mask.shape != size:
+        mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
+    return cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]  # type: ignore[return-value]
 
 
 def mean_picture(pictures: Sequence[Pixels]) -> Pixels:

@@ -1,0 +1,1 @@
+"""Masks: which pixels of a found box are the object's."""
