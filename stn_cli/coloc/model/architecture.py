@@ -20,6 +20,8 @@ LEAST_SIDE, MOST_SIDE = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
 LARGEST_SIDE = 2 * MOST_SIDE * 2**3
 """The same of what looks closely, whatever the cascade."""
+MOST_CAMERAS = 64
+"""Pictures of backgrounds in one model."""
 MOST_OBJECTS = 300
 """Objects of one kind in one image."""
 WORDS = {RigidScorer.kind: "rigid (one layout in all images)"}
@@ -34,12 +36,15 @@ SCALES = (1e-4, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class KindFacts:
-    """One kind of object: its scorer and that one's dimensions, how many are in each image (0: all), the options of its transformation."""
+    """One kind of object: its scorer and that one's dimensions, how many are in each image (0: all), the options of its transformation,
+    and how many pictures of fixed cameras' backgrounds it has.
+    """
 
     kind: str
     scorer: list[int]
     objects: int
     options: dict[str, float]
+    cameras: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,8 @@ def _kind(facts: object, most: int) -> KindFacts:
     for name in options:
         if not SCALES[0] <= _number(options, name) <= SCALES[1]:
             raise ValueError(f"{name} must be {SCALES[0]:g} to {SCALES[1]:g}")
-    return KindFacts(kind, scorer, _whole(facts, "objects", 0, MOST_OBJECTS), options)
+    cameras = _whole(facts, "cameras", 0, MOST_CAMERAS) if "cameras" in facts else 0
+    return KindFacts(kind, scorer, _whole(facts, "objects", 0, MOST_OBJECTS), options, cameras)
 
 
 def check_dimensions(kind: str, dimensions: object, most: int) -> list[int]:

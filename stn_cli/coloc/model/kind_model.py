@@ -13,9 +13,11 @@ from stn_cli.coloc.model.architecture import Architecture, KindFacts
 from stn_cli.coloc.model.finder import Finder, make_finder
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import Calibration
+from stn_cli.coloc.score.changes import changes_in
 from stn_cli.coloc.score.objects import object_odds, separate, with_windows
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer, dimensions, encoder_state, make_scorer, own_state
 from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.search.background import Background
 from stn_cli.encoders import Encoder
 from stn_cli.instances.proposer import Proposer
 
@@ -30,6 +32,7 @@ class KindModel:
         calibration: what that is worth as a score.
         objects: how many there are in an image at most; 0 for any number.
         proposer: proposes whole objects; None where the finder's crops are all.
+        background: of fixed cameras; None where the set was of none.
     """
 
     finder: Finder
@@ -37,6 +40,7 @@ class KindModel:
     calibration: Calibration
     objects: int
     proposer: Proposer | None = None
+    background: Background | None = None
 
     @classmethod
     def empty(cls, built: Architecture, kind: KindFacts, encoder: Encoder) -> KindModel:
@@ -54,11 +58,12 @@ class KindModel:
         own = Proposer(loaded=False) if built.closely and isinstance(scorer, DenseScorer) else None
         crops = 1 if own is not None else max(1, kind.objects)
         finder = make_finder(built.transform, kind.options, crops, built.cascade, scorer)
-        return cls(finder, scorer, Calibration(), kind.objects, own)
+        return cls(finder, scorer, Calibration(), kind.objects, own, Background(kind.cameras) if kind.cameras else None)
 
     def facts(self, options: dict[str, float]) -> KindFacts:
         """What `empty` needs to build a model of these shapes; `options` are those of its transformation."""
-        return KindFacts(self.scorer.kind, dimensions(self.scorer), self.objects, options)
+        cameras = 0 if self.background is None else len(self.background.pictures)
+        return KindFacts(self.scorer.kind, dimensions(self.scorer), self.objects, options, cameras)
 
 
 def tensors_of(encoder: Encoder, kinds: Sequence[KindModel]) -> dict[str, Tensor]:
@@ -66,7 +71,7 @@ def tensors_of(encoder: Encoder, kinds: Sequence[KindModel]) -> dict[str, Tensor
 
     Args:
         encoder: the model's; its tensors are `encoder.*`, and there are none where it has no weights.
-        kinds: in order; those of the first are `0.finder.*`, `0.scorer.*`, `0.calibration.*` and `0.proposer.*`.
+        kinds: in order; those of the first are `0.finder.*`, `0.scorer.*`, `0.calibration.*`, `0.proposer.*` and `0.background.*`.
 
     Returns:
         The tensors themselves, not copies: what is written into them is loaded.
@@ -78,6 +83,7 @@ def tensors_of(encoder: Encoder, kinds: Sequence[KindModel]) -> dict[str, Tensor
             "scorer": own_state(kind.scorer),
             "calibration": kind.calibration.state_dict(),
             "proposer": {} if kind.proposer is None else kind.proposer.weights(),
+            "background": {} if kind.background is None else kind.background.state_dict(),
         }
         tensors |= {f"{number}.{part}.{name}": value for part, state in states.items() for name, value in state.items()}
     return tensors
@@ -98,8 +104,9 @@ def find(model: KindModel, scene: Scene, closely: Scene) -> tuple[Crops, Tensor]
     if model.proposer is None or not isinstance(model.scorer, DenseScorer):
         return crops, model.calibration(model.scorer.margins(scene, crops))
     windows = crops.boxes()[:, 0]
-    proposed = with_windows(model.proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows)
-    odds = object_odds(proposed, model.scorer, scene, windows)
+    changes = changes_in(model.background, closely)
+    proposed = with_windows(model.proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows, changes)
+    odds = object_odds(proposed, model.scorer, scene, windows, changes)
     index, there = separate(proposed.boxes, odds, model.objects or OBJECTS.most, OBJECTS.least)
     rows = torch.arange(len(index), device=index.device)[:, None]
     boxes, odds = proposed.boxes[rows, index], odds[rows, index]

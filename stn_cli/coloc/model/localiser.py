@@ -102,7 +102,7 @@ class Localiser:
     def _settle(self) -> None:
         """Move everything to the device, for use alone."""
         for part in self.parts:
-            for module in (part.finder, part.scorer, part.calibration, part.proposer):
+            for module in (part.finder, part.scorer, part.calibration, part.proposer, part.background):
                 if module is not None:
                     module.to(self.device).eval().requires_grad_(False)
 

@@ -13,6 +13,7 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.object_search import find_objects
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
 from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.search.background import Background, find_background
 from stn_cli.coloc.search.choose import Hypothesis, choose
 from stn_cli.coloc.search.rigid import RigidResult
 from stn_cli.coloc.search.searched import Placed, SearchedSet
@@ -40,6 +41,7 @@ class Kind:
         rigid_objective, contrast: what the choice between rigid and deformable was made by.
         common: how much the crops have in common, see `DenseSearch.common`; None where it is not known.
         proposer: of whole objects, which has learnt those of the set; None for a kind that is told by edges or words.
+        background: of the cameras that the set is of; None where they are not fixed.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Kind:
     contrast: float | None
     common: float | None = None
     proposer: Proposer | None = None
+    background: Background | None = None
 
     def crops(self) -> Crops:
         """The search's crops, R of each image."""
@@ -129,10 +132,11 @@ def find_kinds(
     """
     seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress)
     proposer = Proposer().to(device) if encoder.dense else None
+    background = None if proposer is None else _background(seen)
     kinds = list[Kind]()
     for number in range(config.kinds):
         progress(f"kind {number + 1}")
-        found = _find_kind(seen, torch.cat([kind.upright() for kind in kinds], 1) if kinds else None, proposer)
+        found = _find_kind(seen, torch.cat([kind.upright() for kind in kinds], 1) if kinds else None, proposer, background)
         kinds.append(found.kind)
         if found.place is not None:
             _add_others(seen, found, found.place, kinds)
@@ -147,15 +151,23 @@ def _add_others(seen: SearchedSet, found: _Found, place: Callable[[Tensor], Plac
             return
 
 
-def _find_kind(seen: SearchedSet, taken: Tensor | None, proposer: Proposer | None) -> _Found:
+def _background(seen: SearchedSet) -> Background | None:
+    """The background of fixed cameras, if the images that the search looks at are of such."""
+    seen.progress("background")
+    scene = Scene.of(seen.large, seen.chosen, seen.device)
+    found = find_background(scene.images, scene.rectangles)
+    return None if found is None else found.to(seen.device)
+
+
+def _find_kind(seen: SearchedSet, taken: Tensor | None, proposer: Proposer | None, background: Background | None) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
     scorer, common = _scorer_of(seen, chosen), None
     if isinstance(scorer, DenseScorer) and proposer is not None:
-        proposer, boxes = find_objects(seen, proposer, scorer, chosen.boxes, taken)
+        proposer, boxes = find_objects(seen, proposer, scorer, chosen.boxes, taken, background)
         chosen = replace(chosen, boxes=boxes)
     else:
-        proposer = None
+        proposer = background = None
     if not isinstance(chosen.evidence, RigidResult | WordsResult):
         common = chosen.evidence.common()
     there = torch.ones_like(chosen.angles, dtype=torch.bool)
@@ -171,6 +183,7 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None, proposer: Proposer | Non
         chosen.contrast,
         common,
         proposer,
+        background,
     )
     random, first = _typical_margins(seen, kind)
     if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from

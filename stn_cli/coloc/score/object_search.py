@@ -8,9 +8,11 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.changes import changes_in
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.objects import object_odds, with_windows
 from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
 from stn_cli.geometry import box_iou
@@ -20,7 +22,12 @@ from stn_cli.instances.proposer import Proposed, Proposer, pixel_corners
 
 
 def find_objects(
-    seen: SearchedSet, proposer: Proposer, scorer: DenseScorer, windows: Tensor, taken: Tensor | None
+    seen: SearchedSet,
+    proposer: Proposer,
+    scorer: DenseScorer,
+    windows: Tensor,
+    taken: Tensor | None,
+    background: Background | None,
 ) -> tuple[Proposer, Tensor]:
     """Choose the best object of each image, after the proposer has learnt the set's objects.
 
@@ -33,42 +40,52 @@ def find_objects(
         scorer: of the search's windows.
         windows: (N, 4) the search's, one in each image of the set, normalised letterbox boxes.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not; None for the first.
+        background: of the set; None where it is not of fixed cameras.
 
     Returns:
         A proposer that knows the set, and the best object of each image (N, 4).
     """
     every = torch.arange(len(seen.cache))
-    proposed = propose_in_set(seen, proposer, windows, taken, seen.chosen)
-    odds = _odds(seen, scorer, proposed, windows, seen.chosen)
+    proposed, odds = propose_in_set(seen, proposer, scorer, windows, taken, background, seen.chosen)
     learnt = _learn(seen, proposer, Proposed(proposed.boxes, odds))
-    proposed = propose_in_set(seen, learnt, windows, taken, every)
-    best = _odds(seen, scorer, proposed, windows, every).argmax(1)
-    return learnt, proposed.boxes[every.to(best.device), best]
+    proposed, odds = propose_in_set(seen, learnt, scorer, windows, taken, background, every)
+    return learnt, proposed.boxes[every.to(odds.device), odds.argmax(1)]
 
 
-def propose_in_set(seen: SearchedSet, proposer: Proposer, windows: Tensor, taken: Tensor | None, index: Tensor) -> Proposed:
-    """Proposals in some images of the set, the windows among them.
+def propose_in_set(
+    seen: SearchedSet,
+    proposer: Proposer,
+    scorer: DenseScorer,
+    windows: Tensor,
+    taken: Tensor | None,
+    background: Background | None,
+    index: Tensor,
+) -> tuple[Proposed, Tensor]:
+    """Proposals in some images of the set, the windows among them, and which of them are objects of the kind.
 
     Args:
-        seen: the set.
-        proposer: of whole objects.
-        windows: (N, 4) the search's.
-        taken: (N, K, 4) boxes that hold no such object; None where there are none.
+        seen, proposer, scorer, windows, taken, background: see `find_objects`.
         index: (n,) which images.
 
     Returns:
-        As many boxes of each of the n images as the richest one has.
+        As many boxes of each of the n images as the richest one has, and their log odds (n, M).
     """
     parts = []
     for number, i in enumerate(index.split(CHOICE.images_at_once)):
         seen.progress(f"objects in {number * CHOICE.images_at_once} of {len(index)}")
-        scene, at = Scene.of(seen.large, i, seen.device), i.to(windows.device)
-        own = with_windows(proposer(scene.images, scene.rectangles, OBJECTS.proposals), windows[at])
-        parts.append(outside(own, None if taken is None else taken[at]))
-    count = max(part.boxes.shape[1] for part in parts)
-    boxes = [F.pad(part.boxes, (0, 0, 0, count - part.boxes.shape[1])) for part in parts]
-    odds = [F.pad(part.odds, (0, count - part.odds.shape[1]), value=-torch.inf) for part in parts]
-    return Proposed(torch.cat(boxes), torch.cat(odds))
+        closely, at = Scene.of(seen.large, i, seen.device), i.to(windows.device)
+        changes = changes_in(background, closely)
+        own = with_windows(proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows[at], changes)
+        own = outside(own, None if taken is None else taken[at])
+        odds = object_odds(own, scorer, Scene.of(seen.cache, i, seen.device), windows[at], changes)
+        parts.append((own, odds))
+    count = max(odds.shape[1] for _, odds in parts)
+    boxes = torch.cat([F.pad(own.boxes, (0, 0, 0, count - own.boxes.shape[1])) for own, _ in parts])
+    fit, odds = (
+        torch.cat([F.pad(v, (0, count - v.shape[1]), value=-torch.inf) for v in values])
+        for values in ([own.odds for own, _ in parts], [odds for _, odds in parts])
+    )
+    return Proposed(boxes, fit), odds
 
 
 def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
@@ -86,16 +103,6 @@ def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
     on = (box_iou(proposed.boxes[:, :, None], taken[:, None]) > OBJECTS.apart).any(2)
     on[:, 0] = False
     return Proposed(proposed.boxes, proposed.odds.masked_fill(on, -torch.inf))
-
-
-def _odds(seen: SearchedSet, scorer: DenseScorer, proposed: Proposed, windows: Tensor, index: Tensor) -> Tensor:
-    """Log odds (n, M) of what is proposed in the images `index` (n,)."""
-    parts = []
-    for rows in torch.arange(len(index)).split(CHOICE.images_at_once):
-        scene = Scene.of(seen.cache, index[rows], seen.device)
-        here, at = rows.to(windows.device), index[rows].to(windows.device)
-        parts.append(object_odds(Proposed(proposed.boxes[here], proposed.odds[here]), scorer, scene, windows[at]))
-    return torch.cat(parts)
 
 
 def _learn(seen: SearchedSet, proposer: Proposer, found: Proposed) -> Proposer:

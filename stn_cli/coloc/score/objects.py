@@ -13,6 +13,7 @@ from torchvision.ops import nms
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.changes import Changes
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.maps import mean_inside
 from stn_cli.coloc.score.settings import OBJECTS
@@ -20,23 +21,29 @@ from stn_cli.geometry import box_iou
 from stn_cli.instances.proposer import Proposed
 
 
-def with_windows(proposed: Proposed, windows: Tensor) -> Proposed:
-    """Add the one window of each image to what is proposed: as likely a whole object as the proposals that it agrees with.
+def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -> Proposed:
+    """Add the one window of each image, and regions that differ from a background, to what is proposed.
+
+    Each is as likely a whole object as the proposals that it agrees with.
 
     Args:
         proposed: M boxes of each of B images.
         windows: (B, 4) normalised letterbox boxes.
+        changes: what differs; None where there is no background.
 
     Returns:
-        1 + M boxes, the window first.
+        At least 1 + M boxes, the window first.
     """
-    alike = box_iou(windows[:, None], proposed.boxes) * proposed.odds.sigmoid()
-    own = alike.amax(1, keepdim=True) if alike.shape[1] else alike.new_zeros((len(windows), 1))
-    boxes = torch.cat([windows[:, None], proposed.boxes], 1)
-    return Proposed(boxes, torch.cat([own.logit(OBJECTS.least_fit), proposed.odds], 1))
+    more, there = windows[:, None], torch.ones_like(windows[:, :1], dtype=torch.bool)
+    if changes is not None:
+        more, there = torch.cat([more, changes.boxes.to(more)], 1), torch.cat([there, changes.there], 1)
+    alike = box_iou(more[:, :, None], proposed.boxes[:, None]) * proposed.odds.sigmoid()[:, None]
+    own = alike.amax(2) if alike.shape[2] else alike.new_zeros(more.shape[:2])
+    odds = own.logit(OBJECTS.least_fit).masked_fill(~there, -torch.inf)
+    return Proposed(torch.cat([more, proposed.boxes], 1), torch.cat([odds, proposed.odds], 1))
 
 
-def object_odds(proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: Tensor) -> Tensor:
+def object_odds(proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: Tensor, changes: Changes | None) -> Tensor:
     """Log odds that boxes are objects of the common kind.
 
     Args:
@@ -44,15 +51,19 @@ def object_odds(proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: 
         scorer: of the kind.
         scene: the images as the scorer looks at them.
         windows: (B, 4) the one window that would be chosen in each image.
+        changes: what differs from a background: before one that is known, window and likeness are the place's, and are not asked.
 
     Returns:
         (B, M).
     """
-    crops, zoom, score_map = Crops.of_boxes(proposed.boxes), OBJECTS.ring, scorer.seen(scene)[1][:, None]
-    inside, whole = (mean_inside(score_map, crops, OBJECTS.probes, z)[..., 0] for z in (1.0, zoom))
-    around = (whole * zoom**2 - inside) / (zoom**2 - 1)
+    crops, zoom, score_map = Crops.of_boxes(proposed.boxes), OBJECTS.ring, scorer.seen(scene)[1]
     alike = scorer.alike(scene, crops).clamp(min=OBJECTS.least_alike).log()
     agree = box_iou(windows[:, None], proposed.boxes)
+    if changes is not None:
+        score_map, known = changes.over(score_map), changes.known[:, None]
+        alike, agree = alike.masked_fill(known, OBJECTS.usual_alike), agree.masked_fill(known, 0.0)
+    inside, whole = (mean_inside(score_map[:, None], crops, OBJECTS.probes, z)[..., 0] for z in (1.0, zoom))
+    around = (whole * zoom**2 - inside) / (zoom**2 - 1)
     evidence = OBJECTS.contrast * (inside - around) + OBJECTS.likeness * alike + OBJECTS.agreement * agree + OBJECTS.offset
     return proposed.odds + evidence
 

@@ -70,6 +70,7 @@ class ObjectSettings:
         2.0, "log odds for each e-fold of the likeness to the set's crops", tried="0, 1", measured="Evidence for objects"
     )
     least_alike: float = setting(0.05, "likeness that is believed at least")
+    usual_alike: float = setting(-0.5, "logarithm of the likeness of a usual object, where it is not asked")
     agreement: float = setting(
         1.0, "log odds for a box that is the window itself", tried="0 to 3", measured="Evidence for objects"
     )

@@ -75,7 +75,14 @@ def finish(context: Context, state: RunState, calibrations: Sequence[Calibration
     config, encoder = context.config, context.encoder
     trained = zip(state.finders, state.kinds, calibrations, strict=True)
     models = [
-        KindModel(finder, kind.scorer, calibration, config.objects if kind.proposer else finder.objects, kind.proposer)
+        KindModel(
+            finder,
+            kind.scorer,
+            calibration,
+            config.objects if kind.proposer else finder.objects,
+            kind.proposer,
+            kind.background,
+        )
         for finder, kind, calibration in trained
     ]
     kinds = [model.facts(options) for model, options in zip(models, state.options, strict=True)]

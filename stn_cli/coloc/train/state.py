@@ -11,6 +11,7 @@ from torch import Tensor
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, make_finder
 from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.scorers import dimensions, make_scorer
+from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.train.augment import Augmenter
 from stn_cli.coloc.train.checks import check_optimiser, check_state
 from stn_cli.coloc.train.optimise import make_optimiser
@@ -205,6 +206,7 @@ def _kind_to_dict(kind: Kind, options: dict[str, float], finder: Finder) -> dict
         "options": options,
         "finder": finder.state_dict(),
         "proposer": {} if kind.proposer is None else kind.proposer.weights(),
+        "background": {} if kind.background is None else kind.background.state_dict(),
     }
 
 
@@ -218,5 +220,10 @@ def _kind_from_dict(saved: dict[str, Any], encoder: Encoder, device: torch.devic
         proposer = Proposer(loaded=False)
         proposer.load_weights(saved["proposer"])
         proposer.to(device)
+    background = None
+    if saved.get("background"):
+        background = Background(len(saved["background"]["pictures"]))
+        background.load_state_dict(saved["background"])
+        background.to(device)
     objective, contrast, common = saved["choice"]
-    return Kind(saved["kind"], scorer, boxes, angles, present, curve, objective, contrast, common, proposer)
+    return Kind(saved["kind"], scorer, boxes, angles, present, curve, objective, contrast, common, proposer, background)
