@@ -64,7 +64,7 @@ def run(soak: Soak, outcome: Outcome) -> None:
     made = jobs(soak.work, soak.quick)
     temporary = soak.work / "temporary"
     temporary.mkdir()
-    cases, full, whole = soak.count(51, 3), 0, 0
+    cases, full, whole = soak.count(51, 2), 0, 0
     with small_disk(soak.work / "disk") as disk:
         references = {job.name: _reference(job, soak.work, temporary) for job in made}
         for number in cases:

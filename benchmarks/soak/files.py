@@ -253,7 +253,7 @@ class Cases:
 def run(soak: Soak, outcome: Outcome) -> None:
     """All cases."""
     make_base(soak.work)
-    cases = soak.count(10_000, 420)
+    cases = soak.count(10_000, 200)
     tally = run_cases("files", soak, outcome, cases, LIMIT)
     for number in sorted(int(f.what.split()[1].rstrip(":")) for f in outcome.faults):
         _keep(Cases(soak.work / "again", soak.seed), number, soak.kept / f"files-{number}")

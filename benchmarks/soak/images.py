@@ -74,7 +74,7 @@ def _see(right: bool, what: str) -> None:
 
 def run(soak: Soak, outcome: Outcome) -> None:
     """All cases."""
-    tally = run_cases("images", soak, outcome, soak.count(10_000, 600), LIMIT)
+    tally = run_cases("images", soak, outcome, soak.count(10_000, 300), LIMIT)
     cases = Cases(soak.work, soak.seed)
     for number in sorted(int(f.what.split()[1].rstrip(":")) for f in outcome.faults):
         name, data = cases.made(number)

@@ -89,7 +89,7 @@ def run(soak: Soak, outcome: Outcome) -> None:
             raise SystemExit(f"{job.name} does not work: {done.words()}")
         references[job.name] = out, done.seconds
     went_on = 0
-    cases = soak.count(51, 3)
+    cases = soak.count(51, 2)
     for number in cases:
         job = made[number % len(made)]
         reference, seconds = references[job.name]

@@ -66,7 +66,10 @@ def train(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Learn where the common object of a folder of images is, and write a run folder: settings, weights, log and report.html."""
+    """Learn where the common object of a folder of images is.
+
+    It writes a run folder: settings, weights, log and report.html.
+    """
     settings, named = _settings(locals(), config)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
@@ -74,11 +77,20 @@ def train(
     if not source and not resume:
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
     folder = out or Path(RUN)
+    _check_beginning(settings, named, folder, config, resume)
+    _train(one_or_all(source), folder, settings, overwrite, resume, report, json, strict, quiet, verbose)
+
+
+def _check_beginning(settings: TrainConfig, named: list[str], folder: Path, config: Path | None, resume: bool) -> None:
+    """See that a run that is gone on with has these settings, and that a new one does not replace their file.
+
+    Raises:
+        UsageError, OutputError: it is not so.
+    """
     if resume:
         _check_settings(settings, named, folder)
     elif config:
         _check_apart(config, folder)
-    _train(one_or_all(source), folder, settings, overwrite, resume, report, json, strict, quiet, verbose)
 
 
 def _settings(given: dict[str, Any], config: Path | None) -> tuple[TrainConfig, list[str]]:

@@ -126,10 +126,6 @@ def test_objectness_is_one_more_start() -> None:
 def test_taken_places_stay_closed() -> None:
     appearance, rectangles, boxes = made_set()
     taken = normalised(boxes)[:, None]
-    search = DenseSearch.of(appearance, rectangles)
-    first = best(search)
-    further = search.outside(first, taken)
-    assert float(box_iou(further.boxes, taken[:, 0]).max()) < 0.2
     again = best(DenseSearch.of(appearance, rectangles, taken=taken))
     assert float(box_iou(again.boxes, taken[:, 0]).mean()) < 0.3
 
