@@ -20,6 +20,10 @@ FILE = "config.toml"
 """Name of the settings in a run folder."""
 MOST_BYTES = 1 << 20
 """Of a file of settings."""
+MOST_KINDS = 16
+"""Kinds of objects in one model, and objects in each image of one that is told by its edges: each takes a search."""
+MOST_OBJECTS = 300
+"""Objects of one kind in one image, where they are chosen among proposals."""
 SEARCHES = ("auto", "rigid", "deformable")
 
 
@@ -207,8 +211,8 @@ def _as_float(name: str, value: float, origin: str) -> float:
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(TrainConfig)}
 _TEXTS = tuple(name for name, value in _DEFAULTS.items() if isinstance(value, str))
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
-    ("objects", 0, 300),
-    ("kinds", 1, 16),
+    ("objects", 0, MOST_OBJECTS),
+    ("kinds", 1, MOST_KINDS),
     ("cascade", 1, 4),
     ("imgsz", 32, 2048),
     ("margin", 0.0, 100.0),

@@ -12,18 +12,15 @@ from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, WordsScorer
 from stn_cli.encoders import GradientEncoder
 from stn_cli.encoders.pretrained import known_network, numbers_of
 from stn_cli.encoders.small import BUILDS
+from stn_cli.runs.config import MOST_KINDS, MOST_OBJECTS
 from stn_cli.stn.transforms import TRANSFORMS
 
-MOST_KINDS = 16
-"""Kinds of objects in one model."""
 LEAST_SIDE, MOST_SIDE = 32, 2048
 """Longer side at which images are looked at; each further level of a cascade doubles the largest."""
 LARGEST_SIDE = 2 * MOST_SIDE * 2**3
 """The same of what looks closely, whatever the cascade."""
 MOST_CAMERAS = 64
 """Pictures of backgrounds in one model."""
-MOST_OBJECTS = 300
-"""Objects of one kind in one image."""
 WORDS = {RigidScorer.kind: "rigid (one layout in all images)"}
 DEFORMABLE = "deformable (told by what it is made of)"
 DIMENSIONS = {RigidScorer.kind: 1, WordsScorer.kind: 2, DenseScorer.kind: 4}

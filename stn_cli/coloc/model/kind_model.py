@@ -13,13 +13,13 @@ from stn_cli.coloc.model.architecture import Architecture, KindFacts
 from stn_cli.coloc.model.finder import Finder, make_finder
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import Calibration
-from stn_cli.coloc.score.changes import changes_in
-from stn_cli.coloc.score.objects import object_odds, separate, with_windows
+from stn_cli.coloc.score.objects import candidates, separate
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer, dimensions, encoder_state, make_scorer, own_state
 from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.coloc.search.background import Background
 from stn_cli.encoders import Encoder
 from stn_cli.instances.proposer import Proposer
+from stn_cli.runs.config import MOST_OBJECTS
 
 
 @dataclass(slots=True)
@@ -104,12 +104,10 @@ def find(model: KindModel, scene: Scene, closely: Scene) -> tuple[Crops, Tensor]
     if model.proposer is None or not isinstance(model.scorer, DenseScorer):
         return crops, model.calibration(model.scorer.margins(scene, crops))
     windows = crops.boxes()[:, 0]
-    changes = changes_in(model.background, closely)
-    proposed = with_windows(model.proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows, changes)
-    odds = object_odds(proposed, model.scorer, scene, windows, changes)
-    index, there = separate(proposed.boxes, odds, model.objects or OBJECTS.most, OBJECTS.least)
+    found = candidates(model.proposer, model.scorer, model.background, scene, closely, windows)
+    index, there = separate(found.boxes, found.odds, model.objects or MOST_OBJECTS, OBJECTS.least)
     rows = torch.arange(len(index), device=index.device)[:, None]
-    boxes, odds = proposed.boxes[rows, index], odds[rows, index]
+    boxes, odds = found.boxes[rows, index], found.odds[rows, index]
     scores = model.calibration.most * odds.sigmoid()
     return upright(crops, boxes, index == 0), scores.masked_fill(~there, -1.0)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache as cache_result
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes, turned_crops
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.object_search import find_objects
+from stn_cli.coloc.score.object_search import ObjectSearch
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
 from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.background import Background, find_background
@@ -23,7 +25,7 @@ from stn_cli.coloc.search.visual_words import WordsResult
 from stn_cli.encoders import Appearance, Encoder
 from stn_cli.instances.proposer import Proposer
 from stn_cli.media.cache import Cache
-from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.config import MOST_KINDS, TrainConfig
 
 
 @dataclass(slots=True)
@@ -131,12 +133,11 @@ def find_kinds(
         The kinds, in the order in which they were found.
     """
     seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress)
-    proposer = Proposer().to(device) if encoder.dense else None
-    background = None if proposer is None else _background(seen)
+    background = cache_result(partial(_background, seen))  # rigid kinds have no use for it
     kinds = list[Kind]()
     for number in range(config.kinds):
         progress(f"kind {number + 1}")
-        found = _find_kind(seen, torch.cat([kind.upright() for kind in kinds], 1) if kinds else None, proposer, background)
+        found = _find_kind(seen, torch.cat([kind.upright() for kind in kinds], 1) if kinds else None, background)
         kinds.append(found.kind)
         if found.place is not None:
             _add_others(seen, found, found.place, kinds)
@@ -145,7 +146,7 @@ def find_kinds(
 
 def _add_others(seen: SearchedSet, found: _Found, place: Callable[[Tensor], Placed], kinds: list[Kind]) -> None:
     """Look for further objects of a kind in each image, until most images hold no other; as many as are asked for at most."""
-    for number in range(1, seen.config.objects):
+    for number in range(1, min(seen.config.objects, MOST_KINDS)):
         seen.progress(f"object {number + 1}")
         if not _add_another(seen, found, place, torch.cat([kind.upright() for kind in kinds], 1)):
             return
@@ -159,15 +160,15 @@ def _background(seen: SearchedSet) -> Background | None:
     return None if found is None else found.to(seen.device)
 
 
-def _find_kind(seen: SearchedSet, taken: Tensor | None, proposer: Proposer | None, background: Background | None) -> _Found:
+def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[], Background | None]) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
     scorer, common = _scorer_of(seen, chosen), None
-    if isinstance(scorer, DenseScorer) and proposer is not None:
-        proposer, boxes = find_objects(seen, proposer, scorer, chosen.boxes, taken, background)
+    proposer = place = None
+    if isinstance(scorer, DenseScorer):
+        place = background()
+        proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(Proposer().to(seen.device))
         chosen = replace(chosen, boxes=boxes)
-    else:
-        proposer = background = None
     if not isinstance(chosen.evidence, RigidResult | WordsResult):
         common = chosen.evidence.common()
     there = torch.ones_like(chosen.angles, dtype=torch.bool)
@@ -183,7 +184,7 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None, proposer: Proposer | Non
         chosen.contrast,
         common,
         proposer,
-        background,
+        place,
     )
     random, first = _typical_margins(seen, kind)
     if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from

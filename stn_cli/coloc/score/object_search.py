@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import nms
 
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.changes import changes_in
 from stn_cli.coloc.score.dense import DenseScorer
-from stn_cli.coloc.score.objects import object_odds, with_windows
+from stn_cli.coloc.score.objects import candidates
 from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
@@ -18,74 +18,87 @@ from stn_cli.coloc.search.settings import CHOICE
 from stn_cli.geometry import box_iou
 from stn_cli.instances.folder import learn_folder
 from stn_cli.instances.labels import Labels
+from stn_cli.instances.proposals import suppress
 from stn_cli.instances.proposer import Proposed, Proposer, pixel_corners
 
 
-def find_objects(
-    seen: SearchedSet,
-    proposer: Proposer,
-    scorer: DenseScorer,
-    windows: Tensor,
-    taken: Tensor | None,
-    background: Background | None,
-) -> tuple[Proposer, Tensor]:
-    """Choose the best object of each image, after the proposer has learnt the set's objects.
+@dataclass(frozen=True, slots=True)
+class ObjectSearch:
+    """The search for whole objects of a kind, after windows of it were found.
 
     The windows' margin says what the common thing is made of, the proposals say what a whole one is. Those that both speak for are what the
     proposer goes on learning from, in the images that the search looks at; then it proposes, and the objects are chosen, once more.
 
-    Args:
+    Attributes:
         seen: the set.
-        proposer: of whole objects of any class.
         scorer: of the search's windows.
         windows: (N, 4) the search's, one in each image of the set, normalised letterbox boxes.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not; None for the first.
         background: of the set; None where it is not of fixed cameras.
-
-    Returns:
-        A proposer that knows the set, and the best object of each image (N, 4).
     """
-    every = torch.arange(len(seen.cache))
-    proposed, odds = propose_in_set(seen, proposer, scorer, windows, taken, background, seen.chosen)
-    learnt = _learn(seen, proposer, Proposed(proposed.boxes, odds))
-    proposed, odds = propose_in_set(seen, learnt, scorer, windows, taken, background, every)
-    return learnt, proposed.boxes[every.to(odds.device), odds.argmax(1)]
 
+    seen: SearchedSet
+    scorer: DenseScorer
+    windows: Tensor
+    taken: Tensor | None
+    background: Background | None
 
-def propose_in_set(
-    seen: SearchedSet,
-    proposer: Proposer,
-    scorer: DenseScorer,
-    windows: Tensor,
-    taken: Tensor | None,
-    background: Background | None,
-    index: Tensor,
-) -> tuple[Proposed, Tensor]:
-    """Proposals in some images of the set, the windows among them, and which of them are objects of the kind.
+    def find(self, proposer: Proposer) -> tuple[Proposer, Tensor]:
+        """Choose the best object of each image, after the proposer has learnt the set's objects.
 
-    Args:
-        seen, proposer, scorer, windows, taken, background: see `find_objects`.
-        index: (n,) which images.
+        Args:
+            proposer: of whole objects of any class.
 
-    Returns:
-        As many boxes of each of the n images as the richest one has, and their log odds (n, M).
-    """
-    parts = []
-    for number, i in enumerate(index.split(CHOICE.images_at_once)):
-        seen.progress(f"objects in {number * CHOICE.images_at_once} of {len(index)}")
-        closely, at = Scene.of(seen.large, i, seen.device), i.to(windows.device)
-        changes = changes_in(background, closely)
-        own = with_windows(proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows[at], changes)
-        own = outside(own, None if taken is None else taken[at])
-        odds = object_odds(own, scorer, Scene.of(seen.cache, i, seen.device), windows[at], changes)
-        parts.append((own, odds))
-    count = max(odds.shape[1] for _, odds in parts)
-    boxes = torch.cat([F.pad(own.boxes, (0, 0, 0, count - own.boxes.shape[1])) for own, _ in parts])
-    fit, odds = (
-        torch.cat([F.pad(v, (0, count - v.shape[1]), value=-torch.inf) for v in values])
-        for values in ([own.odds for own, _ in parts], [odds for _, odds in parts])
-    )
-    return Proposed(boxes, fit), odds
+        Returns:
+            A proposer that knows the set, and the best object of each image (N, 4).
+        """
+        every = torch.arange(len(self.seen.cache))
+        learnt = self.learn(proposer, self.candidates(proposer, self.seen.chosen))
+        found = self.candidates(learnt, every)
+        return learnt, found.boxes[every.to(found.odds.device), found.odds.argmax(1)]
+
+    def candidates(self, proposer: Proposer, index: Tensor) -> Proposed:
+        """What could be objects in some images of the set.
+
+        Args:
+            proposer: of whole objects.
+            index: (n,) which images.
+
+        Returns:
+            As many boxes of each of the n images as the richest one has, and the log odds that they are objects of the kind.
+        """
+        seen, parts = self.seen, list[Proposed]()
+        for number, i in enumerate(index.split(CHOICE.images_at_once)):
+            seen.progress(f"objects in {number * CHOICE.images_at_once} of {len(index)}")
+            at = i.to(self.windows.device)
+            scene, closely = (Scene.of(cache, i, seen.device) for cache in (seen.cache, seen.large))
+            own = candidates(proposer, self.scorer, self.background, scene, closely, self.windows[at])
+            parts.append(outside(own, None if self.taken is None else self.taken[at]))
+        count = max(part.odds.shape[1] for part in parts)
+        boxes = [F.pad(part.boxes, (0, 0, 0, count - part.boxes.shape[1])) for part in parts]
+        odds = [F.pad(part.odds, (0, count - part.odds.shape[1]), value=-torch.inf) for part in parts]
+        return Proposed(torch.cat(boxes), torch.cat(odds))
+
+    def learn(self, proposer: Proposer, found: Proposed) -> Proposer:
+        """A proposer that has learnt what was found in the images that the search looks at.
+
+        Args:
+            proposer: to begin with; left as it is.
+            found: in these images.
+
+        Returns:
+            The proposer.
+        """
+        seen = self.seen
+        scene = Scene.of(seen.large, seen.chosen, seen.device)
+        corners = pixel_corners(scene.rectangles, scene.images.shape[-1])
+        images = [image[:, y1:y2, x1:x2].cpu() for image, (x1, y1, x2, y2) in zip(scene.images, corners, strict=True)]
+        low, high = scene.rectangles[:, None, :2].repeat(1, 1, 2), scene.rectangles[:, None, 2:].repeat(1, 1, 2)
+        shares = ((found.boxes - low) / (high - low)).cpu()
+        labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
+        steps = seen.config.steps // OBJECTS.share_of_steps
+        network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress)
+        return Proposer.of(network).to(seen.device)
 
 
 def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
@@ -105,19 +118,6 @@ def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
     return Proposed(proposed.boxes, proposed.odds.masked_fill(on, -torch.inf))
 
 
-def _learn(seen: SearchedSet, proposer: Proposer, found: Proposed) -> Proposer:
-    """A proposer that has learnt the objects that are found in the images that the search looks at."""
-    scene = Scene.of(seen.large, seen.chosen, seen.device)
-    corners = pixel_corners(scene.rectangles, scene.images.shape[-1])
-    images = [image[:, y1:y2, x1:x2].cpu() for image, (x1, y1, x2, y2) in zip(scene.images, corners, strict=True)]
-    low, high = scene.rectangles[:, None, :2].repeat(1, 1, 2), scene.rectangles[:, None, 2:].repeat(1, 1, 2)
-    shares = ((found.boxes - low) / (high - low)).cpu()
-    labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
-    steps = seen.config.steps // OBJECTS.share_of_steps
-    network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress)
-    return Proposer.of(network).to(seen.device)
-
-
 def label(boxes: Tensor, scores: Tensor) -> Labels:
     """What an image's proposals teach: the best ones that neither hold one another nor lie in each other are its objects.
 
@@ -131,7 +131,7 @@ def label(boxes: Tensor, scores: Tensor) -> Labels:
         Labels, the objects first.
     """
     order = scores.argsort(descending=True, stable=True)
-    order = order[nms(boxes[order], scores[order], OBJECTS.apart)]
+    order = order[suppress(boxes[order], OBJECTS.apart)]
     boxes, scores = boxes[order], scores[order]
     common = (
         torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])

@@ -13,12 +13,34 @@ from torchvision.ops import nms
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.changes import Changes
+from stn_cli.coloc.score.changes import Changes, changes_in
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.maps import mean_inside
 from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.search.background import Background
 from stn_cli.geometry import box_iou
-from stn_cli.instances.proposer import Proposed
+from stn_cli.instances.proposer import Proposed, Proposer
+
+
+def candidates(
+    proposer: Proposer, scorer: DenseScorer, background: Background | None, scene: Scene, closely: Scene, windows: Tensor
+) -> Proposed:
+    """What could be objects of a kind in a batch of images: the window, what differs from a background, and what is proposed.
+
+    Args:
+        proposer: of whole objects.
+        scorer: of the kind.
+        background: of fixed cameras; None where the set was of none.
+        scene: B images as the scorer looks at them.
+        closely: the same images as the proposer does.
+        windows: (B, 4) the one window that would be chosen in each image.
+
+    Returns:
+        Boxes, the window first, and the log odds that they are objects of the kind.
+    """
+    changes = changes_in(background, closely)
+    proposed = with_windows(proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows, changes)
+    return Proposed(proposed.boxes, object_odds(proposed, scorer, scene, windows, changes))
 
 
 def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -> Proposed:

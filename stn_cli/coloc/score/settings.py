@@ -81,7 +81,6 @@ class ObjectSettings:
     )
     least: float = setting(0.05, "score below which a box beside the best one is taken for no object")
     absent: float = setting(0.01, "the same of the best box of an image")
-    most: int = setting(300, "objects of one image")
     share_of_steps: int = setting(
         4,
         "the set's objects are learnt in --steps divided by this: 100",

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.model.architecture import MOST_KINDS, check_dimensions
-from stn_cli.runs.config import TrainConfig
+from stn_cli.coloc.model.architecture import check_dimensions
+from stn_cli.runs.config import MOST_KINDS, TrainConfig
 from stn_cli.runs.metrics import STAGES
 from stn_cli.stn.transforms import TRANSFORMS
 
