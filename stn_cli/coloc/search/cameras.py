@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -85,9 +86,10 @@ def groups(agreement: Tensor) -> list[Tensor]:
     Returns:
         The members of each group that is large enough, the largest first.
     """
-    mean = agreement.double().cpu().clone().fill_diagonal_(-1)
+    mean = agreement.cpu().numpy().astype(np.float64)
+    np.fill_diagonal(mean, -1)
     members = [[i] for i in range(len(mean))]
-    while len(mean) and float(mean.max()) >= CAMERAS.joined:
+    while len(mean) and mean.max() >= CAMERAS.joined:
         a, b = divmod(int(mean.argmax()), len(mean))
         joined = (mean[a] * len(members[a]) + mean[b] * len(members[b])) / (len(members[a]) + len(members[b]))
         mean[a], mean[:, a] = joined, joined
