@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.maps import beyond_ring, ring_margins, window_loss
+from stn_cli.coloc.score.laid_out import lay_out_crops
+from stn_cli.coloc.score.maps import beyond_ring, ring_margins
 from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness
 from stn_cli.coloc.search.layout import cells_of, lay_out
@@ -31,8 +32,6 @@ class DenseScorer(nn.Module):
     """
 
     kind = "dense"
-    free_size = False
-    """Its windows were outlined in pixels: cells would only blur their sides."""
     centre: Tensor
     basis: Tensor
     direction: Tensor
@@ -145,20 +144,17 @@ class DenseScorer(nn.Module):
         """
         return likeness(held_beyond(self.seen(scene)[0], crops), self.examples).clamp(min=0)
 
-    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
-        """The size rule in closed form: minus the sum of (margin - threshold) over the crop.
+    def laid_out(self, scene: Scene, crops: Crops) -> Tensor:
+        """e of crops, as `lay_out_crops` has it.
 
         Args:
             scene: B images.
-            crops: one of each.
-            random: not used.
-            alpha: the margin.
+            crops: R of each.
 
         Returns:
-            A scalar.
+            (B, R, D).
         """
-        del random
-        return window_loss(self.seen(scene)[1], scene.rectangles, crops, DENSE.faded_prior, alpha)
+        return lay_out_crops(scene.appearance(self.encoder).cells, crops)
 
 
 def held_beyond(z: Tensor, crops: Crops) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reading score maps under crops: means inside, rings around, and the loss of a window.
+"""Reading score maps under crops: means inside, and rings around.
 
 Convention: a map is (B, C, h, w), cells of equal size that cover the letterbox; crops are in normalised letterbox coordinates. A crop
 reads a map at a grid of points of its own, bilinearly, so that it may lie at any angle and gradients reach its matrix.
@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops
-from stn_cli.coloc.objective import ALPHA
 from stn_cli.coloc.score.settings import SCORE
-from stn_cli.coloc.search.layout import lay_out
-from stn_cli.coloc.search.settings import WINDOWS
 from stn_cli.stn import sample
 
 
@@ -60,22 +57,3 @@ def mean_inside(maps: Tensor, crops: Crops, probes: int, zoom: float = 1.0) -> T
     points = crops.points((probes, probes), zoom)  # (B, R, probes, probes, 2)
     values = sample(maps, points.flatten(1, 2), padding="border")  # (B, C, R probes, probes)
     return values.unflatten(2, points.shape[1:3]).mean((-2, -1)).movedim(1, -1)
-
-
-def window_loss(score_map: Tensor, rectangles: Tensor, crops: Crops, prior: float, alpha: float) -> Tensor:
-    """The size rule in closed form: minus the sum of a score map over crops.
-
-    Args:
-        score_map: (B, h, w) standard deviations above the threshold.
-        rectangles: (B, 4) the images' outlines.
-        crops: one of each image.
-        prior: what the centre is favoured by, standard deviations at the middle of a side.
-        alpha: the margin of the objective; each less than `ALPHA` raises all cells by as much.
-
-    Returns:
-        A scalar.
-    """
-    layout = lay_out((score_map.shape[-2], score_map.shape[-1]), rectangles)
-    wanted = score_map - prior * layout.off_centre + (ALPHA - alpha)
-    mean = mean_inside(wanted.masked_fill(~layout.valid, WINDOWS.outside)[:, None], crops, SCORE.probes)[..., 0]
-    return -(mean * crops.log_area().exp()).mean()

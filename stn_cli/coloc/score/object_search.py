@@ -96,9 +96,21 @@ class ObjectSearch:
         low, high = scene.rectangles[:, None, :2].repeat(1, 1, 2), scene.rectangles[:, None, 2:].repeat(1, 1, 2)
         shares = ((found.boxes - low) / (high - low)).cpu()
         labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
-        steps = seen.config.steps // OBJECTS.share_of_steps
+        steps = share_of(seen.config.steps)
         network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress)
         return Proposer.of(network).to(seen.device)
+
+
+def share_of(steps: int) -> int:
+    """How many steps are enough where objects are proposed.
+
+    Args:
+        steps: of a setting.
+
+    Returns:
+        A share of them, rounded up: 0 of none.
+    """
+    return -(-steps // OBJECTS.share_of_steps)
 
 
 def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from stn_cli.coloc.crops import Crops
-from stn_cli.coloc.objective import sized_loss
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.rigid import RigidResult, embed_cut
 from stn_cli.encoders import Encoder
@@ -22,8 +21,6 @@ class RigidScorer(nn.Module):
     """
 
     kind = "rigid"
-    free_size = False
-    """Sides stay as the search found them: the margin alone shrinks a crop, and its reward for size overshoots."""
     prototype: Tensor
     scale: Tensor
     random_mean: Tensor
@@ -85,17 +82,6 @@ class RigidScorer(nn.Module):
         """
         return torch.cat([self.margin_of(self.embed(scene.pyramid, part)) for part in crops], 1)
 
-    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
-        """The objective of one crop of each image.
-
-        Args:
-            scene: B images.
-            crops: one of each.
-            random: R random patches of each.
-            alpha: the margin.
-
-        Returns:
-            A scalar.
-        """
-        positive, away = self.embed(scene.pyramid, crops), self.embed(scene.pyramid, random)
-        return sized_loss(positive[:, 0], away, crops.log_area(), alpha)
+    def laid_out(self, scene: Scene, crops: Crops) -> Tensor:
+        """e of crops, as the other scorers have it: (B, R, D)."""
+        return self.embed(scene.pyramid, crops)

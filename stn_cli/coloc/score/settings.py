@@ -83,10 +83,10 @@ class ObjectSettings:
     absent: float = setting(0.01, "the same of the best box of an image")
     share_of_steps: int = setting(
         4,
-        "the set's objects are learnt in --steps divided by this: 100",
-        tried="150 to 450 in all",
-        measured="Learning the folder's objects",
-    )
+        "--steps and --finetune are divided by this where objects are proposed: so long the proposer learns the set's objects, and so long "
+        "the finder, whose crop is one candidate among theirs",
+        tried="150 to 450 steps of the proposer; 50, 400 of the finder", measured="The finder's steps",
+    )  # fmt: skip
     taught_most: int = setting(12, "objects of an image that are learnt from, at most")
     taught: float = setting(
         0.5,
@@ -98,6 +98,16 @@ class ObjectSettings:
     held: float = setting(0.6, "share of the smaller of two boxes from which one holds the other")
 
 
+@dataclass(frozen=True)
+class LayoutSettings:
+    """Crops as they are embedded with their layout, `laid_out.py`."""
+
+    cells: int = setting(
+        8, "along a side of the embedding", tried="1, 2, 4", measured="The triplet objective of laid-out crops"
+    )
+
+
 SCORE = ScoreSettings()
+LAYOUT = LayoutSettings()
 OBJECTS = ObjectSettings()
 CALIBRATION = CalibrationSettings()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.maps import ring_margins, window_loss
-from stn_cli.coloc.search.settings import WORDS
+from stn_cli.coloc.score.laid_out import lay_out_crops
+from stn_cli.coloc.score.maps import ring_margins
 from stn_cli.coloc.search.visual_words import WordsResult
 from stn_cli.coloc.search.vocabulary import Shares, Vocabulary, cell_margins
 from stn_cli.encoders import Encoder
@@ -24,8 +24,6 @@ class WordsScorer(nn.Module):
     """
 
     kind = "words"
-    free_size = True
-    """The closed form below has its best size inside."""
     centre: Tensor
     spread: Tensor
     words: Tensor
@@ -82,17 +80,15 @@ class WordsScorer(nn.Module):
         """
         return ring_margins(self.score_map(scene), crops)
 
-    def loss(self, scene: Scene, crops: Crops, random: Crops, alpha: float) -> Tensor:
-        """The size rule in closed form: minus the sum of (margin - threshold) over the crop.
+    def laid_out(self, scene: Scene, crops: Crops) -> Tensor:
+        """e of crops, as `lay_out_crops` has it, cells measured from the set's mean in its spreads.
 
         Args:
             scene: B images.
-            crops: one of each.
-            random: not used.
-            alpha: the margin.
+            crops: R of each.
 
         Returns:
-            A scalar.
+            (B, R, D).
         """
-        del random
-        return window_loss(self.score_map(scene), scene.rectangles, crops, WORDS.prior(bool(self.guided)), alpha)
+        cells = scene.appearance(self.encoder).cells
+        return lay_out_crops((cells - self.centre[:, None, None]) / self.spread[:, None, None], crops)

@@ -69,8 +69,8 @@ def choose(seen: SearchedSet, taken: Tensor | None) -> Hypothesis:
     seen.progress("windows of cells")
     if encoder.dense:
         outlined = search_outlined(seen, taken)
-        if rigid is not None and is_rigid(rigid, outlined.first.contrast, CHOICE.rigid_below_dense):
-            return _rigid(seen, rigid, outlined.first.contrast, taken)
+        if rigid is not None and is_rigid(rigid, outlined.windows.contrast, CHOICE.rigid_below_dense):
+            return _rigid(seen, rigid, outlined.windows.contrast, taken)
         return _dense(seen, rigid, outlined)
     assert isinstance(encoder, GradientEncoder)
     cells = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHOICE.images_at_once)])
@@ -123,7 +123,7 @@ def _words(seen: SearchedSet, rigid: RigidResult | None, words: WordsResult, tak
 
 def _dense(seen: SearchedSet, rigid: RigidResult | None, found: OutlinedSearch) -> Hypothesis:
     """Outlined windows on a network's dense features."""
-    return Hypothesis(found, *label_all(seen, found, found.boxes()), None, rigid, found.last.contrast)
+    return Hypothesis(found, *label_all(seen, found), None, rigid, found.windows.contrast)
 
 
 def choose_stretches(seen: SearchedSet, rigid: RigidResult, taken: Tensor | None) -> tuple[float, ...]:

@@ -123,17 +123,6 @@ class DenseSearch:
         boxes, margin, margins = alternate(start, DENSE.rounds, place, learn)
         return self._result(boxes, margin, margins, variant, f"{name}, {DENSE.variants[variant].name}")
 
-    def again(self, masks: Tensor, found: DenseResult) -> DenseResult:
-        """One more round of a result, from the objects themselves instead of the boxes around them.
-
-        Args:
-            masks: (N, h, w) which cells are the object's.
-            found: the result.
-        """
-        margin, margins = self.margins(masks, found.variant)
-        windows = self.windows(margins, DENSE.faded_prior, DENSE.variants[found.variant].last_above)
-        return self._result(windows, margin, margins, found.variant, found.name)
-
     def threshold(self, margins: Tensor, above: float) -> Tensor:
         """Otsu's threshold of a score map (N, h, w), raised by `above` standard deviations: a scalar."""
         values = margins[self.layout.valid]
@@ -214,7 +203,7 @@ def believed(results: list[DenseResult]) -> int:
     """Which variant to believe.
 
     Args:
-        results: of each variant, after the round from outlines: windows that hold an object's ground too gain little by it.
+        results: of each variant.
 
     Returns:
         Its number.

@@ -6,33 +6,16 @@ the object and for what is beside it, begin with the score map's two sides and a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from stn_cli.coloc.search.layout import cells_of
 from stn_cli.coloc.search.settings import OUTLINE
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import Pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Outlines:
-    """Objects as pixels.
-
-    Attributes:
-        boxes: (N, 4) boxes of outline and window together, normalised letterbox boxes.
-        masks: (N, h, w) share of each cell that is the object's; the window's cells where no outline was found.
-    """
-
-    boxes: Tensor
-    masks: Tensor
 
 
 def outline(
@@ -42,8 +25,8 @@ def outline(
     margins: Tensor,
     threshold: float,
     workers: int | None = None,
-) -> Outlines:
-    """Outline one object in each image.
+) -> Tensor:
+    """The box of one object's outline in each image.
 
     Args:
         pixels: (N, S, S, 3) letterboxes, uint8 RGB.
@@ -54,22 +37,21 @@ def outline(
         workers: threads; one per core when left out. The results are the same with any number.
 
     Returns:
-        Boxes and masks, one for each image.
+        Boxes (N, 4) of outline and window together, normalised letterbox boxes; the window's own where no outline was found.
     """
-    h, w = margins.shape[-2:]
     windows = boxes.cpu()
     maps = margins.float().cpu().numpy()
 
-    def one(i: int) -> tuple[Tensor, Tensor]:
+    def one(i: int) -> Tensor:
         mask = _cut_out(pixels[i], frames[i], windows[i], maps[i], threshold)
-        found = _box_of(mask) if mask is not None else None
-        if mask is None or found is None or float(box_iou(found, windows[i])) < OUTLINE.agrees:
-            return windows[i], cells_of(windows[i : i + 1], (h, w))[0].float()
-        cells = F.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float(), (h, w))[0]
-        return OUTLINE.weight * found + (1 - OUTLINE.weight) * windows[i], cells
+        if mask is None:
+            return windows[i]
+        found = _box_of(mask)
+        if float(box_iou(found, windows[i])) < OUTLINE.agrees:
+            return windows[i]
+        return OUTLINE.weight * found + (1 - OUTLINE.weight) * windows[i]
 
-    parts = list(ordered_map(one, range(len(windows)), workers or default_workers()))
-    return Outlines(torch.stack([p[0] for p in parts]).to(boxes), torch.stack([p[1] for p in parts]).to(margins))
+    return torch.stack(list(ordered_map(one, range(len(windows)), workers or default_workers()))).to(boxes)
 
 
 def _cut_out(

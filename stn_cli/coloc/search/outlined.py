@@ -1,8 +1,7 @@
-"""The deformable hypothesis on dense features, from end to end: windows, their outlines in pixels, and windows once more from the outlines."""
+"""The deformable hypothesis on dense features, from end to end: windows, and their outlines in pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.dense import DenseResult, DenseSearch, believed, look_closely, with_halo
 from stn_cli.coloc.search.layout import lay_out
-from stn_cli.coloc.search.outline import Outlines, outline
+from stn_cli.coloc.search.outline import outline
 from stn_cli.coloc.search.searched import Placed, SearchedSet
 from stn_cli.coloc.search.settings import OUTLINE
+from stn_cli.coloc.search.window_rule import WindowRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,69 +22,58 @@ class OutlinedSearch:
 
     Attributes:
         search: on the features.
-        first: windows.
-        outlines: of the objects in them, in pixels.
-        last: windows once more, from the outlines.
-        outlined: outlines the windows of a result.
+        windows: of the variant that is believed.
+        boxes: (n, 4) of the outlines of the objects in them.
         taken: (N, K, 4) boxes of objects that were found before, in every image of the set; None for the first.
     """
 
     search: DenseSearch
-    first: DenseResult
-    outlines: Outlines
-    last: DenseResult
-    outlined: Callable[[DenseResult], Outlines]
+    windows: DenseResult
+    boxes: Tensor
     taken: Tensor | None
 
-    def boxes(self) -> Tensor:
-        """The objects' boxes (n, 4): the mean of both rounds' outlines."""
-        return (self.outlines.boxes + self.outlined(self.last).boxes) / 2
-
     def common(self) -> float:
-        """How much the first windows have in common, see `DenseSearch.common`."""
-        return self.search.common(self.first.boxes)
+        """How much the windows have in common, see `DenseSearch.common`."""
+        return self.search.common(self.windows.boxes)
 
 
 def search_outlined(seen: SearchedSet, taken: Tensor | None) -> OutlinedSearch:
-    """Search for a deformable thing: windows of both variants, outlined, and once more from the outlines; the variant to believe.
+    """Search for a deformable thing: windows of the variant that is believed, outlined.
 
     Args:
         seen: the set.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not.
 
     Returns:
-        The variant that is believed, with all of its rounds.
+        What was found in the images that the search looks at.
     """
     large = Scene.of(seen.large, seen.chosen, seen.device)
-    pixels = seen.large.pixels[seen.chosen.numpy()]
-    frames = [seen.large.frames[i] for i in seen.chosen.tolist()]
-
-    def outlined(r: DenseResult) -> Outlines:
-        seen.progress("outlines")
-        return outline(pixels, frames, r.boxes, r.margins, r.rule.threshold, seen.config.workers or None)
-
     appearance = look_closely(seen.encoder, large, seen.config.imgsz)
     search = DenseSearch.of(appearance, large.rectangles, seen.sides, seen.held(taken))
-    firsts = search.candidates()
-    outlines = [outlined(first) for first in firsts]
-    lasts = [search.again(o.masks > 0.5, first) for o, first in zip(outlines, firsts, strict=True)]
-    chosen = believed(lasts)
-    return OutlinedSearch(search, firsts[chosen], outlines[chosen], lasts[chosen], outlined, taken)
+    candidates = search.candidates()
+    found = candidates[believed(candidates)]
+    seen.progress("outlines")
+    return OutlinedSearch(search, found, _outlined(seen, seen.chosen, found.boxes, found.margins, found.rule), taken)
 
 
-def label_all(seen: SearchedSet, found: OutlinedSearch, sample: Tensor) -> Placed:
+def _outlined(seen: SearchedSet, index: Tensor, windows: Tensor, margins: Tensor, rule: WindowRule) -> Tensor:
+    """Boxes (B, 4) of the outlines of what windows (B, 4) hold in some images (B,)."""
+    pixels, frames = seen.large.pixels[index.numpy()], [seen.large.frames[i] for i in index.tolist()]
+    return outline(pixels, frames, windows, margins, rule.threshold, seen.config.workers or None)
+
+
+def label_all(seen: SearchedSet, found: OutlinedSearch) -> Placed:
     """Place the object in every image of the set: as found where the search looked, by its rules elsewhere.
 
     Args:
         seen: the set.
         found: what the search found.
-        sample: (n, 4) boxes in the images that it looked at.
 
     Returns:
         Boxes (N, 4), and angles (N,) of zeros.
     """
     boxes = torch.zeros((len(seen.cache), 4), device=seen.device)
-    boxes[seen.chosen] = sample
+    boxes[seen.chosen] = found.boxes
     rest = torch.ones(len(seen.cache), dtype=torch.bool).index_fill(0, seen.chosen, False).nonzero()[:, 0]
     for number, part in enumerate(rest.split(OUTLINE.images_at_once) if len(rest) else ()):
         seen.progress(f"labelled {number * OUTLINE.images_at_once} of {len(rest)}")
@@ -107,10 +96,6 @@ def label_by_rules(seen: SearchedSet, found: OutlinedSearch, index: Tensor) -> T
     cells = look_closely(seen.encoder, large, seen.config.imgsz).cells
     layout = lay_out((cells.shape[-2], cells.shape[-1]), large.rectangles)
     layout.close(with_halo(None if found.taken is None else found.taken[index.to(found.taken.device)]))
-    pixels, frames = seen.large.pixels[index.numpy()], [seen.large.frames[i] for i in index.tolist()]
-    rounds = []
-    for rule in (found.first.rule, found.last.rule):
-        margins = rule.margins(cells)
-        windows = rule.windows(margins, layout)
-        rounds.append(outline(pixels, frames, windows, margins, rule.threshold, seen.config.workers or None).boxes)
-    return torch.stack(rounds).mean(0)
+    rule = found.windows.rule
+    margins = rule.margins(cells)
+    return _outlined(seen, index, rule.windows(margins, layout), margins, rule)

@@ -102,7 +102,7 @@ class Augmenter:
     batch: int
     hideable: int = 0
 
-    def augment(self, g: torch.Generator, jitter: float = 1.0) -> TrainingBatch:
+    def augment(self, g: torch.Generator, jitter: float = 1.0, among: Tensor | None = None) -> TrainingBatch:
         """Draw a batch.
 
         A fine level sees a window around one object, off by what a coarse level may miss it by.
@@ -111,11 +111,12 @@ class Augmenter:
             g: decides what is drawn.
             jitter: share of the full random changes of place, scale, form and colour. They teach the network to find the object anywhere;
                 towards the end of a training they fall to 0, so that it ends on images as it will be given them.
+            among: indices of the images that may be drawn; all when left out.
 
         Returns:
             B images, each with its objects.
         """
-        index = self._draw_images(g)
+        index = self._draw_images(g, among)
         device = self.kind.boxes.device
         images, rectangles = self.cache.batch(index, device), self.cache.rectangles()[index].to(device)
         objects = self._objects(index, g)
@@ -175,10 +176,11 @@ class Augmenter:
         gain = 1 + most * (self._uniform(g, n, 1, 1, 1) + 0.5 * self._uniform(g, n, 3, 1, 1))
         return (images * gain + 0.5 * most * self._uniform(g, n, 1, 1, 1)).clamp(0, 1)
 
-    def _draw_images(self, g: torch.Generator) -> Tensor:
+    def _draw_images(self, g: torch.Generator, among: Tensor | None) -> Tensor:
         """Indices (B,) of images that hold an object, of any where none does."""
-        held = self.kind.present.any(1).nonzero()[:, 0].cpu()
-        held = held if len(held) else torch.arange(len(self.cache))
+        among = torch.arange(len(self.cache)) if among is None else among
+        held = among[self.kind.present.any(1).cpu()[among]]
+        held = held if len(held) else among
         return held[torch.randint(len(held), (self.batch,), generator=g)]
 
     def _objects(self, index: Tensor, g: torch.Generator) -> Objects:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, predict
+from stn_cli.coloc.objective import triplet_margin_loss
 from stn_cli.coloc.scene import Scene, sample_indices
 from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer
@@ -23,6 +26,8 @@ from stn_cli.media.cache import Cache
 def finetune(context: Context, state: RunState) -> None:
     """Train the last level of one finder by its own crops; the weights of before are kept where the objective did not fall.
 
+    What it is worth is measured on images that are held out of the steps.
+
     Args:
         context: what the training works with.
         state: where it stands.
@@ -31,19 +36,22 @@ def finetune(context: Context, state: RunState) -> None:
         DivergedError: a loss or a gradient is not finite.
         Interrupted: a signal came; the state is saved.
     """
-    config, steps, transformer = context.config, context.config.finetune, state.transformer
+    config, steps, transformer = context.config, state.steps(context.config), state.transformer
+    held_out, learnt = hold_out(context, state.kind)
     context.reporter.stage(state.title("fine-tuning", config), steps)
     context.reporter.advance(state.step)
     state.optimise(config, FINETUNING.rate)
-    before = state.before or Before({k: v.clone() for k, v in transformer.state_dict().items()}, objective(context, state))
+    before = state.before or Before(
+        {k: v.clone() for k, v in transformer.state_dict().items()}, objective(context, state, held_out)
+    )
     state.before = before
     while state.step < steps:
         with context.stop.finishing():
-            loss, norm = _step(context, state)
+            loss, norm = _step(context, state, learnt)
             context.metrics.log(state.row(step=state.step - 1, loss=loss, gradient=norm))
             context.reporter.advance(1, f"loss {loss:.3f}")
             context.checkpoint(state)
-    after = objective(context, state)
+    after = objective(context, state, held_out)
     kept = after <= before.objective
     context.metrics.log(state.row(objective_before=before.objective, objective_after=after, kept=kept))
     if not kept:
@@ -57,13 +65,13 @@ def finetune(context: Context, state: RunState) -> None:
         context.enter(state, "calibrate")
 
 
-def _step(context: Context, state: RunState) -> tuple[float, float]:
+def _step(context: Context, state: RunState, among: Tensor) -> tuple[float, float]:
     """One step; the loss and the gradient's norm."""
     config, step = context.config, state.step
     optimiser = state.optimise(config, FINETUNING.rate)
-    set_rate(optimiser, 1 - step / config.finetune)
+    set_rate(optimiser, 1 - step / state.steps(config))
     g = draw_generator(config.seed + 1, step)
-    sample = state.augmenter(context.cache, config.batch, state.number, state.level).augment(g, 0.0)
+    sample = state.augmenter(context.cache, config.batch, state.number, state.level).augment(g, 0.0, among)
     loss = finetune_loss(state.localisation, state.kind.scorer, sample, g, config.margin)
     out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names)
     state.step += 1
@@ -74,6 +82,10 @@ def finetune_loss(
     localisation: ImageLocalisation, scorer: Scorer, sample: TrainingBatch, g: torch.Generator, margin: float
 ) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search.
+
+    The pairs (n, m) of the paper's appendix A.2, each crop against random patches of its image, and against itself moved half its side away,
+    so that a part of the object is not as good as the whole. Sides stay as they were regressed: the margin alone shrinks a crop
+    (docs/experiments.md, "The triplet objective of laid-out crops").
 
     Args:
         localisation: f_loc that is trained.
@@ -91,36 +103,77 @@ def finetune_loss(
     objects = sample.centre.shape[1]
     where = None if objects == 1 else body.around(sample.centre[:, 0], seen.logits)
     centre, shape, _ = body.read(seen, where)
-    if not scorer.free_size:
-        n = body.transform.log_sides
-        shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
+    n = body.transform.log_sides
+    shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
     crops = Crops(body.transform, body.transform.matrix(body.transform.theta(centre, shape))[:, None])
-    random = _random_patches(sample.scene, crops.detach(), g)
-    return scorer.loss(sample.scene, crops, random, margin) + FINETUNING.anchor * anchor
+    return triplets(scorer, sample.scene, crops, g, margin) + FINETUNING.anchor * anchor
+
+
+def triplets(scorer: Scorer, scene: Scene, crops: Crops, g: torch.Generator, margin: float) -> Tensor:
+    """The triplet objective of crops among each other, beside random and half-way shifted patches of the same sizes.
+
+    Args:
+        scorer: embeds.
+        scene: B images.
+        crops: one of each.
+        g: draws the random patches.
+        margin: alpha.
+
+    Returns:
+        A scalar, with gradients to the crops' matrices; none go through the patches.
+    """
+    with torch.no_grad():
+        away = scorer.laid_out(scene, _patches(scene, crops.detach(), g))
+    return triplet_margin_loss(scorer.laid_out(scene, crops)[:, 0], away, margin)
 
 
 @torch.no_grad()
-def objective(context: Context, state: RunState) -> float:
+def objective(context: Context, state: RunState, index: Tensor) -> float:
     """The triplet objective of a finder's first crops over some images, with the same random patches every time.
 
     Args:
         context: what the training works with.
         state: where it stands.
+        index: (n,) which images.
 
     Returns:
         The loss, without the anchor.
     """
-    index = probe(context, state.kind)
     crops = predict(state.finder, context.cache, context.device, index)[:, :1]
     scene = Scene.of(context.cache, index, context.device)
-    random = _random_patches(scene, crops, torch.Generator().manual_seed(context.config.seed))
-    return float(state.kind.scorer.loss(scene, crops, random, context.config.margin))
+    g = torch.Generator().manual_seed(context.config.seed)
+    return float(triplets(state.kind.scorer, scene, crops, g, context.config.margin))
 
 
-def _random_patches(scene: Scene, crops: Crops, g: torch.Generator) -> Crops:
-    """Patches anywhere in each of B images, as large as its crop (B, 1)."""
+def _patches(scene: Scene, crops: Crops, g: torch.Generator) -> Crops:
+    """Patches of each of B images as large as its crop (B, 1): some anywhere, and two that are moved off it by half its side."""
     box = crops.boxes()[:, 0]
-    return Crops.of_boxes(random_boxes(scene.rectangles, FINETUNING.random_patches, box[:, 2:] - box[:, :2], g))
+    side = box[:, 2:] - box[:, :2]
+    random = random_boxes(scene.rectangles, FINETUNING.random_patches, side, g)
+    angle = torch.rand((len(box), 1), generator=g).to(box) * (2 * math.pi)
+    off = torch.stack([angle.cos(), angle.sin()], -1) * side[:, None] / 2
+    return Crops.of_boxes(
+        torch.cat([random, box[:, None] + torch.cat([off, off], -1), box[:, None] - torch.cat([off, off], -1)], 1)
+    )
+
+
+def hold_out(context: Context, kind: Kind) -> tuple[Tensor, Tensor]:
+    """Which images a fine-tuning is measured on, and which it learns from; the same ones where there are too few to part with some.
+
+    Args:
+        context: of the training.
+        kind: where the search believes in objects.
+
+    Returns:
+        Indices (n,) and (m,).
+    """
+    seen = probe(context, kind)
+    held_out = seen[:: FINETUNING.one_of]
+    if len(held_out) < FINETUNING.fewest:
+        return seen, torch.arange(len(context.cache))
+    kept = torch.ones(len(context.cache), dtype=torch.bool)
+    kept[held_out] = False
+    return held_out, kept.nonzero()[:, 0]
 
 
 @torch.no_grad()

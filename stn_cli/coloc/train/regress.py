@@ -30,7 +30,7 @@ def regress(context: Context, state: RunState) -> None:
         DivergedError: a loss or a gradient is not finite.
         Interrupted: a signal came; the state is saved.
     """
-    config, steps = context.config, context.config.steps
+    config, steps = context.config, state.steps(context.config)
     context.reporter.stage(state.title("regression", config), steps)
     context.reporter.advance(state.step)
     state.optimise(config, 1.0)
@@ -59,10 +59,10 @@ def regress(context: Context, state: RunState) -> None:
 
 def _step(context: Context, state: RunState) -> tuple[float, float]:
     """One step; the loss and the gradient's norm."""
-    config, step = context.config, state.step
+    config, step, steps = context.config, state.step, state.steps(context.config)
     optimiser = state.optimise(config, 1.0)
-    set_rate(optimiser, min(1.0, (step + 1) / REGRESSION.warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / config.steps)))
-    jitter = min(1.0, (1 - step / config.steps) / (1 - REGRESSION.full_jitter))
+    set_rate(optimiser, min(1.0, (step + 1) / REGRESSION.warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
+    jitter = min(1.0, (1 - step / steps) / (1 - REGRESSION.full_jitter))
     images = state.augmenter(context.cache, config.batch, state.number, state.level)
     with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
         sample = images.augment(draw_generator(config.seed, step), jitter)

@@ -64,7 +64,11 @@ class Finetuning:
 
     rate: float = setting(0.1, "share of the regression's learning rate")
     anchor: float = setting(0.5, "weight of the regression loss: the triplet loss alone lets crops drift where it is flat")
-    random_patches: int = setting(8, "random patches of each image that its crop is compared with")
+    random_patches: int = setting(
+        4, "random patches of each image that its crop is compared with, beside two that are half-way off it"
+    )
+    one_of: int = setting(5, "one of so many images is held out of the steps, to measure what they are worth")
+    fewest: int = setting(8, "images held out below which they are not: so few say nothing")
     matched: int = setting(512, "images at most over which the crops' sizes are compared with the search's")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stn_cli.coloc.model.finder import Finder, ImageLocalisation, make_finder
 from stn_cli.coloc.score.kinds import Kind
+from stn_cli.coloc.score.object_search import share_of
 from stn_cli.coloc.score.scorers import dimensions, make_scorer
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.train.augment import Augmenter
@@ -125,6 +126,11 @@ class RunState:
         for kind, option in zip(self.kinds, options, strict=True):
             finder = make_finder(config.transform, option, kind.boxes.shape[1], config.cascade, kind.scorer)
             self.finders.append(finder.to(device))
+
+    def steps(self, config: TrainConfig) -> int:
+        """How many steps this stage has, regression or fine-tuning; fewer where the finder's crop is one candidate among many."""
+        whole = config.finetune if self.stage == "finetune" else config.steps
+        return whole if self.kind.proposer is None else share_of(whole)
 
     def title(self, stage: str, config: TrainConfig) -> str:
         """A stage's name for people: which of several kinds and levels it is about."""

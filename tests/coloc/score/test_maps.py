@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from stn_cli.coloc.crops import Crops, turned_crops
-from stn_cli.coloc.objective import ALPHA
-from stn_cli.coloc.score.maps import beyond_ring, mean_inside, ring_margins, window_loss
+from stn_cli.coloc.score.maps import beyond_ring, mean_inside, ring_margins
 from stn_cli.coloc.score.settings import SCORE
 
 WHOLE = torch.tensor([[-1.0, -1.0, 1.0, 1.0]])
@@ -42,24 +41,3 @@ def test_what_lies_in_the_ring_counts_against_a_crop() -> None:
     ground = beyond_ring(torch.ones_like(inside), crops, 16)
     assert float(alone) == pytest.approx(1.0, abs=0.15)
     assert float(alone) > float(ground) + 0.3
-
-
-def test_the_window_loss_is_the_sum_over_the_crop_and_lowest_for_the_blob() -> None:
-    score_map = torch.full((1, 32, 32), -1.0)
-    score_map[:, 8:24, 8:24] = 1
-    losses = {
-        side: float(window_loss(score_map, WHOLE, Crops.of_boxes(torch.tensor([[[-side, -side, side, side]]])), 0.0, ALPHA))
-        for side in (0.2, 0.35, 0.5, 0.65, 0.9)
-    }
-    assert min(losses, key=lambda side: losses[side]) == 0.5
-    assert losses[0.35] == pytest.approx(-(0.35**2), rel=1e-3)  # all of it is inside: its area, as a share of the letterbox
-
-
-def test_gradients_grow_a_crop_that_lies_inside() -> None:
-    score_map = torch.full((1, 32, 32), -1.0)
-    score_map[:, 8:24, 8:24] = 1
-    boxes = torch.tensor([[[-0.3, -0.3, 0.3, 0.3]]], requires_grad=True)
-    window_loss(score_map, WHOLE, Crops.of_boxes(boxes), 0.0, ALPHA).backward()
-    assert boxes.grad is not None
-    assert bool((boxes.grad[..., :2] > 0).all())  # downhill is outwards
-    assert bool((boxes.grad[..., 2:] < 0).all())

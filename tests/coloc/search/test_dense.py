@@ -130,13 +130,6 @@ def test_taken_places_stay_closed() -> None:
     assert float(box_iou(again.boxes, taken[:, 0]).mean()) < 0.3
 
 
-def test_masks_sharpen_the_margins() -> None:
-    appearance, rectangles, boxes = made_set()
-    search = DenseSearch.of(appearance, rectangles)
-    found = search.again(inside_mask(boxes, (24, 24)), search.candidates()[0])
-    assert float((box_iou(found.boxes, normalised(boxes)) > 0.5).float().mean()) == 1.0
-
-
 def test_windows_lie_between_the_cells() -> None:
     """A blob whose sides no window of whole cells can have is framed to a quarter of a cell."""
     size, true = 24, torch.tensor([[5.5, 7.25, 12.75, 17.5]])

@@ -119,7 +119,10 @@ def test_a_kill_at_any_moment_leaves_a_checkpoint_that_loads(trained: Trained, t
     rng = random.Random(0)
     run = tmp_path / "run"
     program = [sys.executable, "-m", "stn_cli", "train"]
-    begin, go_on = [*program, str(trained.images), "-o", str(run), "-q", *QUICK_FLAGS], [*program, "--resume", "-o", str(run), "-q"]
+    begin, go_on = (
+        [*program, str(trained.images), "-o", str(run), "-q", *QUICK_FLAGS],
+        [*program, "--resume", "-o", str(run), "-q"],
+    )
     killed = 0
     for command in (begin, go_on, go_on):
         process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
