@@ -26,6 +26,7 @@ GROUPS = {
     "mean of those with LOST's figure": tuple(LOST),
     "mean of all": SETS,
 }
+HALVES = {title: GROUPS[title] for title in ("mean of the half for constants", "mean of the other half", "mean of all")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,12 +280,28 @@ def masks() -> str:
     return markdown(columns, rows) + source("masks")
 
 
+def finetuning() -> str:
+    columns = ["", "CorLoc", "after", "mean IoU", "after", "held-out objective", "after", "kept"]
+    sets = result("finetuning")["sets"]
+    keys = ("corloc_before", "corloc_after", "iou_before", "iou_after", "objective_before", "objective_after")
+    digits = (1, 1, 3, 3, 3, 3)
+    rows = [
+        [name.removesuffix(" 0"), *(f"{r[k]:.{d}f}" for k, d in zip(keys, digits, strict=True)), "yes" if r["kept"] else "no"]
+        for name, r in sets.items()
+    ]
+    for title, own in photo_table.HALVES.items():
+        some = [r for name, r in sets.items() if name.rpartition(" ")[0] in own]
+        figures = [sum(r[k] for r in some) / len(some) for k in keys[:4]]
+        rows.append([title, *(f"{f:.{d}f}" for f, d in zip(figures, digits, strict=False)), "", "", ""])
+    return markdown(columns, rows) + source("finetuning")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
-        *(aliasing, sampler, gpu_sampler, soak, instances, masks),
+        *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }
