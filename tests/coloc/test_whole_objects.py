@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -17,7 +18,7 @@ from stn_cli.coloc.score.changes import Changes
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.object_search import label, outside
 from stn_cli.coloc.score.objects import object_odds, separate, with_windows
-from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.score.settings import TAUGHT, UNTAUGHT, Evidence
 from stn_cli.instances.folder import folder_loss, learn_folder
 from stn_cli.instances.labels import CellTargets, Labels
 from stn_cli.instances.proposer import Proposed, Proposer
@@ -56,7 +57,7 @@ def test_a_whole_object_beats_its_parts_and_a_group_where_the_network_cannot_tel
     whole, part, group = at(3, 8, 11, 16), at(3, 8, 7, 12), at(3, 8, 21, 16)
     proposed = Proposed(boxes(whole, part, group)[None], torch.zeros(1, 3))
     nowhere = boxes((0.9, 0.9, 1.0, 1.0))
-    odds = object_odds(proposed, scorer_of(two_things()), Scene(WHOLE, RECTANGLE), nowhere, None)[0]
+    odds = object_odds(proposed, scorer_of(two_things()), Scene(WHOLE, RECTANGLE), nowhere, None, UNTAUGHT)[0]
     assert float(odds[0]) > float(odds[1]) + 1
     assert float(odds[0]) > float(odds[2])
 
@@ -65,14 +66,32 @@ def test_the_window_and_likeness_are_evidence_but_not_of_what_stands_before_a_ba
     whole = boxes(at(3, 8, 11, 16))
     proposed, scene, flat = Proposed(whole[None], torch.zeros(1, 1)), Scene(WHOLE, RECTANGLE), torch.zeros(1, 24, 24)
     off = boxes((0.9, 0.9, 1.0, 1.0))
-    plain = float(object_odds(proposed, scorer_of(flat), scene, off, None))
-    assert float(object_odds(proposed, scorer_of(flat), scene, whole, None)) == pytest.approx(plain + OBJECTS.agreement)
-    assert float(object_odds(proposed, scorer_of(flat, 0.3), scene, off, None)) < plain - 1
+
+    def odds(window: Tensor, alike: float = 0.6, changes: Changes | None = None, evidence: Evidence = UNTAUGHT) -> float:
+        return float(object_odds(proposed, scorer_of(flat, alike), scene, window, changes, evidence))
+
+    plain = odds(off)
+    assert odds(whole) == pytest.approx(plain + UNTAUGHT.agreement)
+    assert odds(off, 0.3) == pytest.approx(plain - UNTAUGHT.likeness * math.log(2))
     changes = Changes(two_things(), torch.tensor([True]), boxes(at(3, 8, 11, 16))[None], torch.tensor([[True]]))
-    known = [float(object_odds(proposed, scorer_of(flat, a), scene, w, changes)) for a, w in ((0.6, off), (0.3, whole))]
-    assert known[0] == known[1] > plain + 2
+    for evidence in (UNTAUGHT, TAUGHT):
+        assert odds(off, 0.6, changes, evidence) == odds(whole, 0.3, changes, evidence) > plain + 2
     elsewhere = Changes(two_things(), torch.tensor([False]), changes.boxes, torch.tensor([[False]]))
-    assert float(object_odds(proposed, scorer_of(flat), scene, off, elsewhere)) == pytest.approx(plain)
+    assert odds(off, 0.6, elsewhere) == pytest.approx(plain)
+
+
+def test_of_a_proposer_that_has_learnt_only_the_likeness_is_asked_beside() -> None:
+    """The map and the window are in what it learnt."""
+    whole = boxes(at(3, 8, 11, 16))
+    proposed, scene = Proposed(whole[None], torch.zeros(1, 1)), Scene(WHOLE, RECTANGLE)
+    off = boxes((0.9, 0.9, 1.0, 1.0))
+    found = [
+        float(object_odds(proposed, scorer_of(score_map, 0.6), scene, window, None, TAUGHT))
+        for score_map in (two_things(), -two_things())
+        for window in (whole, off)
+    ]
+    assert max(found) == min(found)
+    assert float(object_odds(proposed, scorer_of(two_things(), 0.3), scene, whole, None, TAUGHT)) < found[0] - 0.5
 
 
 def test_the_window_and_what_changed_are_proposals_too() -> None:

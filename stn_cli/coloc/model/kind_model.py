@@ -15,7 +15,7 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.calibration import Calibration
 from stn_cli.coloc.score.objects import candidates, separate
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer, dimensions, encoder_state, make_scorer, own_state
-from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.score.settings import OBJECTS, TAUGHT
 from stn_cli.coloc.search.background import Background
 from stn_cli.encoders import Encoder
 from stn_cli.instances.proposer import Proposer
@@ -104,7 +104,7 @@ def find(model: KindModel, scene: Scene, closely: Scene) -> tuple[Crops, Tensor]
     if model.proposer is None or not isinstance(model.scorer, DenseScorer):
         return crops, model.calibration(model.scorer.margins(scene, crops))
     windows = crops.boxes()[:, 0]
-    found = candidates(model.proposer, model.scorer, model.background, scene, closely, windows)
+    found = candidates(model.proposer, model.scorer, model.background, scene, closely, windows, TAUGHT)
     index, there = separate(found.boxes, found.odds, model.objects or MOST_OBJECTS, OBJECTS.least)
     rows = torch.arange(len(index), device=index.device)[:, None]
     boxes, odds = found.boxes[rows, index], found.odds[rows, index]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
@@ -27,11 +25,6 @@ class Changes:
     known: Tensor
     boxes: Tensor
     there: Tensor
-
-    def over(self, score_map: Tensor) -> Tensor:
-        """What differs, where the camera is known, in place of a score map (B, h, w)."""
-        own = F.interpolate(self.score_map[:, None], score_map.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-        return torch.where(self.known[:, None, None], own, score_map)
 
 
 def changes_in(background: Background | None, scene: Scene) -> Changes | None:

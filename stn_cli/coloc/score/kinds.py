@@ -169,6 +169,7 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[],
         place = background()
         proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(Proposer().to(seen.device))
         chosen = replace(chosen, boxes=boxes)
+        scorer = _scorer_of(seen, chosen)  # what the objects are like, in place of what the windows were like
     if not isinstance(chosen.evidence, RigidResult | WordsResult):
         common = chosen.evidence.common()
     there = torch.ones_like(chosen.angles, dtype=torch.bool)

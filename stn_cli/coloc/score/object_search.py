@@ -11,7 +11,7 @@ from torch import Tensor
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.objects import candidates
-from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.score.settings import OBJECTS, TAUGHT, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
@@ -53,16 +53,17 @@ class ObjectSearch:
             A proposer that knows the set, and the best object of each image (N, 4).
         """
         every = torch.arange(len(self.seen.cache))
-        learnt = self.learn(proposer, self.candidates(proposer, self.seen.chosen))
-        found = self.candidates(learnt, every)
+        learnt = self.learn(proposer, self.candidates(proposer, self.seen.chosen, UNTAUGHT))
+        found = self.candidates(learnt, every, TAUGHT)
         return learnt, found.boxes[every.to(found.odds.device), found.odds.argmax(1)]
 
-    def candidates(self, proposer: Proposer, index: Tensor) -> Proposed:
+    def candidates(self, proposer: Proposer, index: Tensor, evidence: Evidence) -> Proposed:
         """What could be objects in some images of the set.
 
         Args:
             proposer: of whole objects.
             index: (n,) which images.
+            evidence: what counts beside its own odds.
 
         Returns:
             As many boxes of each of the n images as the richest one has, and the log odds that they are objects of the kind.
@@ -72,7 +73,7 @@ class ObjectSearch:
             seen.progress(f"objects in {number * CHOICE.images_at_once} of {len(index)}")
             at = i.to(self.windows.device)
             scene, closely = (Scene.of(cache, i, seen.device) for cache in (seen.cache, seen.large))
-            own = candidates(proposer, self.scorer, self.background, scene, closely, self.windows[at])
+            own = candidates(proposer, self.scorer, self.background, scene, closely, self.windows[at], evidence)
             parts.append(outside(own, None if self.taken is None else self.taken[at]))
         count = max(part.odds.shape[1] for part in parts)
         boxes = [F.pad(part.boxes, (0, 0, 0, count - part.boxes.shape[1])) for part in parts]

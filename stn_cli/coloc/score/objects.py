@@ -16,14 +16,20 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.changes import Changes, changes_in
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.maps import mean_inside
-from stn_cli.coloc.score.settings import OBJECTS
+from stn_cli.coloc.score.settings import OBJECTS, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.geometry import box_iou
 from stn_cli.instances.proposer import Proposed, Proposer
 
 
 def candidates(
-    proposer: Proposer, scorer: DenseScorer, background: Background | None, scene: Scene, closely: Scene, windows: Tensor
+    proposer: Proposer,
+    scorer: DenseScorer,
+    background: Background | None,
+    scene: Scene,
+    closely: Scene,
+    windows: Tensor,
+    evidence: Evidence,
 ) -> Proposed:
     """What could be objects of a kind in a batch of images: the window, what differs from a background, and what is proposed.
 
@@ -34,13 +40,14 @@ def candidates(
         scene: B images as the scorer looks at them.
         closely: the same images as the proposer does.
         windows: (B, 4) the one window that would be chosen in each image.
+        evidence: what counts beside the proposer's own odds.
 
     Returns:
         Boxes, the window first, and the log odds that they are objects of the kind.
     """
     changes = changes_in(background, closely)
     proposed = with_windows(proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows, changes)
-    return Proposed(proposed.boxes, object_odds(proposed, scorer, scene, windows, changes))
+    return Proposed(proposed.boxes, object_odds(proposed, scorer, scene, windows, changes, evidence))
 
 
 def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -> Proposed:
@@ -65,7 +72,9 @@ def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -
     return Proposed(torch.cat([more, proposed.boxes], 1), torch.cat([odds, proposed.odds], 1))
 
 
-def object_odds(proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: Tensor, changes: Changes | None) -> Tensor:
+def object_odds(
+    proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: Tensor, changes: Changes | None, evidence: Evidence
+) -> Tensor:
     """Log odds that boxes are objects of the common kind.
 
     Args:
@@ -74,20 +83,27 @@ def object_odds(proposed: Proposed, scorer: DenseScorer, scene: Scene, windows: 
         scene: the images as the scorer looks at them.
         windows: (B, 4) the one window that would be chosen in each image.
         changes: what differs from a background: before one that is known, window and likeness are the place's, and are not asked.
+        evidence: what counts beside the proposer's own odds.
 
     Returns:
         (B, M).
     """
-    crops, zoom, score_map = Crops.of_boxes(proposed.boxes), OBJECTS.ring, scorer.seen(scene)[1]
+    crops = Crops.of_boxes(proposed.boxes)
     alike = scorer.alike(scene, crops).clamp(min=OBJECTS.least_alike).log()
     agree = box_iou(windows[:, None], proposed.boxes)
-    if changes is not None:
-        score_map, known = changes.over(score_map), changes.known[:, None]
-        alike, agree = alike.masked_fill(known, OBJECTS.usual_alike), agree.masked_fill(known, 0.0)
+    out = proposed.odds + evidence.sum(_contrast(scorer.seen(scene)[1], crops), alike, agree)
+    if changes is None:
+        return out
+    usual, nothing = torch.full_like(alike, OBJECTS.usual_alike), torch.zeros_like(agree)
+    before_it = proposed.odds + UNTAUGHT.sum(_contrast(changes.score_map.to(out), crops), usual, nothing)
+    return torch.where(changes.known[:, None], before_it, out)
+
+
+def _contrast(score_map: Tensor, crops: Crops) -> Tensor:
+    """By how much a map (B, h, w) is higher inside crops (B, M) than around them."""
+    zoom = OBJECTS.ring
     inside, whole = (mean_inside(score_map[:, None], crops, OBJECTS.probes, z)[..., 0] for z in (1.0, zoom))
-    around = (whole * zoom**2 - inside) / (zoom**2 - 1)
-    evidence = OBJECTS.contrast * (inside - around) + OBJECTS.likeness * alike + OBJECTS.agreement * agree + OBJECTS.offset
-    return proposed.odds + evidence
+    return inside - (whole * zoom**2 - inside) / (zoom**2 - 1)
 
 
 def separate(boxes: Tensor, odds: Tensor, most: int, least: float) -> tuple[Tensor, Tensor]:

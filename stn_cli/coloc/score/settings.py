@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from stn_cli.provenance import setting
 
 
@@ -56,25 +58,45 @@ class CalibrationSettings:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What speaks for a proposed box beside the proposer's own odds, `objects.py`.
+
+    A proposer that does not know the set has to be told what is common. What it learnt then stands in its own odds; to count the same map and
+    the same windows once more only repeats their mistakes.
+    """
+
+    contrast: float = setting(
+        2.0, "log odds for each standard deviation by which the map is higher inside than around", tried="1 to 4",
+        measured="Evidence for objects",
+    )  # fmt: skip
+    likeness: float = setting(
+        1.0, "log odds for each e-fold of the likeness to the set's crops", tried="0 to 3", measured="Evidence for objects"
+    )
+    agreement: float = setting(
+        0.5, "log odds for a box that is the window itself", tried="0 to 3", measured="Evidence for objects"
+    )
+    offset: float = setting(-2.5, "log odds of a box before it is asked", measured="Evidence for objects")
+
+    def sum(self, contrast: Tensor, log_likeness: Tensor, agreement: Tensor) -> Tensor:
+        """Log odds (B, M) of boxes by how they contrast, how alike they are, and their IoU with the window, (B, M) each."""
+        return self.contrast * contrast + self.likeness * log_likeness + self.agreement * agreement + self.offset
+
+
+UNTAUGHT = Evidence()
+"""For a proposer of whole objects of any kind."""
+TAUGHT = Evidence(contrast=0.0, likeness=1.0, agreement=0.0, offset=0.5)
+"""For one that has learnt the set's objects; "After the proposer has learnt" in docs/experiments.md."""
+
+
+@dataclass(frozen=True)
 class ObjectSettings:
     """Which proposed boxes are objects of the common kind, `objects.py`."""
 
     proposals: int = setting(100, "boxes of an image that are looked at")
     probes: int = setting(16, "points along a side at which a box reads the score map")
     ring: float = setting(1.5, "how many times as large the surroundings are")
-    contrast: float = setting(
-        2.0, "log odds for each standard deviation by which the map is higher inside than around", tried="1.5 to 4",
-        measured="Evidence for objects",
-    )  # fmt: skip
-    likeness: float = setting(
-        2.0, "log odds for each e-fold of the likeness to the set's crops", tried="0, 1", measured="Evidence for objects"
-    )
     least_alike: float = setting(0.05, "likeness that is believed at least")
-    usual_alike: float = setting(-0.5, "logarithm of the likeness of a usual object, where it is not asked")
-    agreement: float = setting(
-        1.0, "log odds for a box that is the window itself", tried="0 to 3", measured="Evidence for objects"
-    )
-    offset: float = setting(-2.5, "log odds of a box before map and window are asked", measured="Evidence for objects")
+    usual_alike: float = setting(-1.0, "logarithm of the likeness of a usual object, where it is not asked")
     least_fit: float = setting(1e-4, "least probability that is believed of the instance network")
     apart: float = setting(
         0.4, "IoU with a better box above which a box is the same object", tried=".3 to .55", measured="Evidence for objects"
