@@ -2,7 +2,7 @@
 
 import { COLOURS } from "./boxes.js";
 import { Editor } from "./editor.js";
-import { BINS, STATUSES, binOf, chosen, counts } from "./filters.js";
+import { BINS, STATUSES, chosen, counts } from "./filters.js";
 import { Grid, markOf } from "./grid.js";
 import { ActionQueue } from "./queue.js";
 
@@ -12,7 +12,7 @@ const $$ = (selector) => [...document.querySelectorAll(selector)];
 const NAMES = { all: "All", unreviewed: "Unreviewed", accepted: "Accepted", corrected: "Corrected", none: "No object" };
 
 const filter = { status: "unreviewed", kind: null, name: "", bins: null };
-let order = "doubt", seq = 0, notes = [], unsaved = "", gone = "", mine = [], at = 0, work = [];
+let order = "doubt", seq = 0, notes = [], unsaved = "", gone = "", mine = [], at = 0, work = [], steps = 0;
 
 const page = sessionStorage.getItem("page") || crypto.randomUUID();
 sessionStorage.setItem("page", page); // undo goes on after the page is loaded again
@@ -38,10 +38,11 @@ async function post(path, body) {
 }
 
 const queue = new ActionQueue(post, page, {
-  applied(images, why) {
+  applied(images, why, from) {
     take(images);
     if (why === "undo" && images.length) say(images.length === 1 ? `Undone: ${images[0].f}` : `Undone: ${images.length} images`);
-    if (why === "undo" && images.length === 1 && !$("#editor").hidden && editor.i !== images[0].i) goTo(images[0].i);
+    // what was undone is shown, unless the person has gone on meanwhile
+    if (why === "undo" && images.length === 1 && from === steps && !$("#editor").hidden && editor.i !== images[0].i) goTo(images[0].i);
   },
   changed() { refresh(); },
   conflict(kept, others, why) {
@@ -214,6 +215,7 @@ function showAt(place) {
   if (place < 0) return say("This is the first image");
   if (place >= work.length) return say("That was the last image of this list: Esc goes back");
   at = place;
+  steps += 1;
   editor.show(work[at], work[at + 1]);
   renewTools();
 }
@@ -262,7 +264,7 @@ function judge(status) {
 // ---- keys ----
 
 const KEYS = {
-  a: () => judge("accepted"), x: () => judge("none"), r: () => judge("unreviewed"), z: () => queue.undo(), "?": () => $("#help").showModal(),
+  a: () => judge("accepted"), x: () => judge("none"), r: () => judge("unreviewed"), z: () => queue.undo(steps), "?": () => $("#help").showModal(),
 };
 const GRID_KEYS = {
   ArrowLeft: () => grid.go(grid.here - 1), ArrowRight: () => grid.go(grid.here + 1), ArrowUp: () => grid.go(grid.here - grid.columns), ArrowDown: () => grid.go(grid.here + grid.columns),
@@ -320,7 +322,7 @@ const CLICKS = {
   accept: () => judge("accepted"), none: () => judge("none"), new: () => editor.addInMiddle(), delete: () => editor.remove(), reset: () => judge("unreviewed"), fit: () => editor.fit(),
 };
 for (const [id, run] of Object.entries(CLICKS)) $(`#${id}`).addEventListener("click", run);
-for (const node of $$(".undo")) node.addEventListener("click", () => queue.undo());
+for (const node of $$(".undo")) node.addEventListener("click", () => queue.undo(steps));
 for (const node of $$("button.help")) node.addEventListener("click", () => $("#help").showModal());
 $("#order").addEventListener("change", (event) => { order = event.target.value; list(); });
 $("#search").addEventListener("input", (event) => { filter.name = event.target.value.trim(); list(); });

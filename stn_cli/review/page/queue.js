@@ -14,14 +14,15 @@ export class ActionQueue {
     this._add({ path: "act", images: images.map((image) => ({ ...image, base: this.waits(image.i) ? null : image.base })) });
   }
 
-  undo() {
+  // `from` comes back with what was undone
+  undo(from) {
     const last = this.items.at(-1);
     if (last && last.path === "act" && !(this.busy && this.items.length === 1)) {
       this.items.pop(); // it was never done
       this.changed();
       return;
     }
-    this._add({ path: "undo", images: [] });
+    this._add({ path: "undo", images: [], from });
   }
 
   // what an image will be when all that waits is done
@@ -66,7 +67,7 @@ export class ActionQueue {
     if (status === 200) {
       this.fault = "";
       this.items.shift();
-      this.applied(body.images, item.path);
+      this.applied(body.images, item.path, item.from);
       return true;
     }
     if (status === 409) return this._conflict(item, body);
