@@ -22,7 +22,7 @@ def review(
         Path,
         typer.Argument(metavar="RUN_OR_BOXES", help="Folder of localise, a COCO file, or a run: its boxes are found first."),
     ] = Path(BOXES),
-    images: Annotated[
+    source: Annotated[
         Path | None, typer.Option(help="Folder that the file names are relative to.", show_default="looked for")
     ] = None,
     labels: Annotated[str, typer.Option(help="Names of the kinds, with commas: more names are more kinds.")] = "",
@@ -49,7 +49,7 @@ def review(
             file = _localised(boxes, boxes_folder(boxes), device or "auto", progress)
         summary = review_boxes(
             file,
-            images=images,
+            source=source,
             labels=list(names_in(labels)),
             port=port,
             browser=not no_browser,

@@ -6,14 +6,16 @@ import errno
 import socket
 import threading
 import webbrowser
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stn_cli.errors import InputError, ResourceError
+from stn_cli.formats.coco_file import CocoImage, parse_coco
 from stn_cli.formats.json_file import read_json
 from stn_cli.review.pictures import ReviewPictures, upright_size
-from stn_cli.review.places import BOXES_NAME, ReviewFiles, find_images
+from stn_cli.review.places import BOXES_NAME, ReviewFiles, place_images, shown_name
 from stn_cli.review.result import check_result
 from stn_cli.review.session import ReviewSession
 from stn_cli.runs.folder import IMAGES
@@ -75,12 +77,12 @@ def boxes_folder(run: Path) -> Path:
     return run.absolute().parent / f"{named.name.removesuffix('-run') or named.name}-boxes"
 
 
-def open_review(boxes: Path, images: Path | None, labels: list[str]) -> tuple[ReviewSession, ReviewPictures]:
+def open_review(boxes: Path, source: Path | None, labels: list[str]) -> tuple[ReviewSession, ReviewPictures]:
     """Read the boxes and what was said of them, and find the images.
 
     Args:
         boxes: a COCO file.
-        images: the folder of the images; looked for when None.
+        source: the folder of the images; looked for when None.
         labels: names of the kinds; as they are in the file when empty.
 
     Returns:
@@ -93,28 +95,35 @@ def open_review(boxes: Path, images: Path | None, labels: list[str]) -> tuple[Re
     files = ReviewFiles.of(boxes)
     check_result(files.result)
     data = read_json(boxes, "the file of boxes")
-    names = (
-        [row.get("file_name") for row in data.get("images") or [] if isinstance(row, dict)] if isinstance(data, dict) else []
-    )
-    if images is not None and not images.is_dir():
-        raise InputError("no such folder", images, "--images")
-    paths = find_images(boxes, [name for name in names if isinstance(name, str)], data.get("info"), images) if names else {}
-    for row in data["images"] if paths else []:
-        if not (row.get("width") and row.get("height")):
-            row["width"], row["height"] = upright_size(paths[row["file_name"]])
-    session = ReviewSession(data, files.boxes, files.journal, files.result)
-    if not session.state.images:
-        session.journal.close()
+    coco = parse_coco(data, boxes)
+    names = [image.file for image in coco.images.values()]
+    if not names:
         raise InputError("nothing to review", boxes, "it lists no images")
+    if source is not None and not source.is_dir():
+        raise InputError("--source is no folder", source)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError("two images have one name", boxes, shown_name(twice))
+    paths = place_images(boxes, names, data.get("info"), source)
+    coco = replace(coco, images={key: _sized(image, paths) for key, image in coco.images.items()})
+    session = ReviewSession(coco, data, files)
     if labels:
         session.name_kinds(labels)
     return session, ReviewPictures(paths, {i.file: (i.width, i.height) for i in session.state.images})
 
 
+def _sized(image: CocoImage, paths: dict[str, Path]) -> CocoImage:
+    """An image with its size, which other tools may leave out."""
+    if image.width and image.height:
+        return image
+    width, height = upright_size(paths[image.file]) if image.file in paths else (0, 0)
+    return replace(image, width=width, height=height)
+
+
 def review_boxes(
     boxes: Path,
     *,
-    images: Path | None = None,
+    source: Path | None = None,
     labels: list[str] | None = None,
     port: int | None = None,
     browser: bool = True,
@@ -125,7 +134,7 @@ def review_boxes(
 
     Args:
         boxes: a COCO file.
-        images: folder of its images; looked for when None.
+        source: folder of its images; looked for when None.
         labels: names of the kinds.
         port: to serve at; `PORT`, or a free one where that is taken, when None; a free one when 0.
         browser: also open the page.
@@ -139,38 +148,30 @@ def review_boxes(
         InputError, OutputError: see `open_review`; or the corrected file cannot be written in the end.
         ResourceError: the port is taken, or the libraries of the extra `review` are missing.
     """
-    session, pictures = open_review(boxes, images, labels or [])
     try:
-        for note in session.notes:
-            (reporter or Silent()).warn(note)
-        with listening(port) as open_socket:
-            _serve(session, pictures, open_socket, say, browser)
-        session.save()
-    finally:
-        session.journal.close()
-    return ReviewSummary(session.result, len(session.state.images), session.reviewed)
-
-
-def _serve(
-    session: ReviewSession, pictures: ReviewPictures, open_socket: socket.socket, say: Callable[[str], None], browser: bool
-) -> None:
-    try:
-        from stn_cli.review.server import ReviewApplication, new_token, serve
+        from stn_cli.review.server import ReviewApplication, serve
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("stn_cli"):
             raise
         raise ResourceError("review needs a package that is missing", error.name, None, INSTALL) from error
-    token = new_token()
-    address = f"http://127.0.0.1:{open_socket.getsockname()[1]}/{token}/"
+    session, pictures = open_review(boxes, source, labels or [])
     application = ReviewApplication(session, pictures)
-    application.save_now()
 
-    def ready() -> None:
+    def ready(address: str, once: str) -> None:
         say(address)
         if browser:
-            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # some wait for it to end
+            threading.Thread(target=webbrowser.open, args=[once], daemon=True).start()  # some wait for it to end
 
-    serve(application, token, open_socket, ready)
+    try:
+        for note in session.notes:
+            (reporter or Silent()).warn(note)
+        with listening(port) as open_socket:
+            application.save_now()
+            serve(application, open_socket, ready)
+        session.save()
+    finally:
+        session.journal.close()
+    return ReviewSummary(session.result, len(session.state.images), session.reviewed)
 
 
 def listening(port: int | None) -> socket.socket:
@@ -185,18 +186,16 @@ def listening(port: int | None) -> socket.socket:
     Raises:
         ResourceError: the port is taken or not to be had.
     """
-    wanted = PORT if port is None else port
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found = _tcp_socket()
     try:
         try:
-            found.bind(("127.0.0.1", wanted))
+            found.bind(("127.0.0.1", PORT if port is None else port))
             found.listen()
         except OSError:
             if port is not None:
                 raise
             found.close()
-            found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            found = _tcp_socket()
             found.bind(("127.0.0.1", 0))
             found.listen()
     except OSError as error:
@@ -204,3 +203,10 @@ def listening(port: int | None) -> socket.socket:
         why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror
         raise ResourceError("the port cannot be had", port, why, "Choose another --port, or leave it out") from error
     return found
+
+
+def _tcp_socket() -> socket.socket:
+    """A socket that says that it is TCP: only then does asyncio send each answer at once, and not 40 ms later."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made

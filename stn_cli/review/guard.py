@@ -24,7 +24,7 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 )
-OWN_SITE = ("same-origin", "none")
+OWN_SITE = (b"same-origin", b"none")
 """What a browser says of requests of the page itself, and of an address that a person opened."""
 
 
@@ -38,10 +38,11 @@ class Guard:
         application: what is guarded; its paths are those behind the token.
         token: the first part of each path.
         port: that the server listens at.
+        once: a path that leads to the page once: what opens a browser, others see among the running programs.
     """
 
-    def __init__(self, application: Application, token: str, port: int) -> None:
-        self._application, self._token = application, token.encode()
+    def __init__(self, application: Application, token: str, port: int, once: str = "") -> None:
+        self._application, self._token, self._once = application, token.encode(), once.encode()
         self._hosts = {f"127.0.0.1:{port}".encode(), f"localhost:{port}".encode()}
         if port == 80:
             self._hosts |= {b"127.0.0.1", b"localhost"}
@@ -54,8 +55,12 @@ class Guard:
         if scope["type"] != "http":
             return
         fault = self._fault(scope)
+        if fault is None and self._is_once(scope):
+            self._once = b""
+            await _answer(send, 303, "", (b"location", b"/" + self._token + b"/"))
+            return
         if fault is not None:
-            await _refuse(send, *fault)
+            await _answer(send, *fault)
             return
         rest = "/" + scope["path"].lstrip("/").partition("/")[2]
 
@@ -65,6 +70,10 @@ class Guard:
             await send(message)
 
         await self._application({**scope, "path": rest, "raw_path": rest.encode(), "root_path": ""}, receive, with_headers)
+
+    def _is_once(self, scope: Scope) -> bool:
+        path = scope["path"].removeprefix("/").encode()
+        return bool(self._once) and scope["method"] == "GET" and secrets.compare_digest(path, self._once)
 
     def _fault(self, scope: Scope) -> tuple[int, str] | None:
         """Why a request is refused: the status and a line; None where it is not."""
@@ -76,10 +85,14 @@ class Guard:
             return 403, "another host"
         if any(origin != b"http://" + host[0] for origin in headers.get(b"origin", [])):
             return 403, "another origin"
-        if any(site.decode("latin-1") not in OWN_SITE for site in headers.get(b"sec-fetch-site", [])):
+        first, _, rest = scope["path"].lstrip("/").partition("/")
+        # a link to the page may be opened from anywhere: whoever has it has the token
+        opened = not rest and scope["method"] == "GET" and headers.get(b"sec-fetch-mode") == [b"navigate"]
+        if any(site not in OWN_SITE for site in headers.get(b"sec-fetch-site", [])) and not opened:
             return 403, "another site"
-        first = scope["path"].lstrip("/").partition("/")[0].encode()
-        if not secrets.compare_digest(first, self._token):
+        if self._is_once(scope):
+            return None
+        if not secrets.compare_digest(first.encode(), self._token):
             return 404, "not found: use the address that stn-coloc review printed last"
         kind = headers.get(b"content-type", [b""])[0].partition(b";")[0].strip()
         if scope["method"] == "POST" and kind != b"application/json":
@@ -87,7 +100,7 @@ class Guard:
         return None
 
 
-async def _refuse(send: Send, status: int, why: str) -> None:
-    head = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"), *HEADERS]
+async def _answer(send: Send, status: int, why: str, *more: tuple[bytes, bytes]) -> None:
+    head = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"), *more, *HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": f"{why}\n".encode()})

@@ -45,7 +45,7 @@ class ReviewFiles:
         return cls(boxes, boxes.with_name(f"{stem}review.jsonl"), boxes.with_name(f"{stem}reviewed.json"))
 
 
-def find_images(boxes: Path, names: Sequence[str], info: Any, given: Path | None) -> dict[str, Path]:
+def place_images(boxes: Path, names: Sequence[str], info: Any, given: Path | None) -> dict[str, Path]:
     """Where the images of a file of boxes lie.
 
     Args:
@@ -60,13 +60,15 @@ def find_images(boxes: Path, names: Sequence[str], info: Any, given: Path | None
     Raises:
         InputError: a name leads out of its folder, or no folder has the images.
     """
+    told = info if isinstance(info, dict) else {}
+    own = {name: name_from_results(name) if told.get("tool") == "stn-coloc" else name for name in names}  # ours are escaped
     for name in names:
-        if not is_inside(name_from_results(name)):
+        if not is_inside(own[name]):
             raise InputError("a name leads out of the images' folder", boxes, shown_name(name))
     sample = names[:: max(1, len(names) // LOOKED_FOR)]
     best: dict[str, Path] = {}
     most = 0
-    for paths in _candidates(boxes, names, info if isinstance(info, dict) else {}, given):
+    for paths in _candidates(boxes, own, told, given):
         found = sum(name in paths and paths[name].is_file() for name in sample)
         if found > most:
             best, most = paths, found
@@ -78,14 +80,14 @@ def find_images(boxes: Path, names: Sequence[str], info: Any, given: Path | None
             "the images are not found",
             shown_name(names[0]) if names else boxes,
             f"not in {where}",
-            "Name their folder with --images",
+            "Name their folder with --source",
         )
     return best
 
 
-def _candidates(boxes: Path, names: Sequence[str], info: dict[str, Any], given: Path | None) -> Iterator[dict[str, Path]]:
+def _candidates(boxes: Path, own: dict[str, str], info: dict[str, Any], given: Path | None) -> Iterator[dict[str, Path]]:
     def below(folder: Path) -> dict[str, Path]:
-        return {name: folder / name_from_results(name) for name in names}
+        return {name: folder / file for name, file in own.items()}
 
     if given is not None:
         yield below(given)

@@ -56,7 +56,7 @@ def write_result(
         OutputError: it cannot be written; the last one stays.
     """
     given = data.get("info")
-    info = {"reviewed": True, **(given if isinstance(given, dict) else {}), "tool": "stn-coloc", "version": __version__}
+    info = {"reviewed": True, **(given if isinstance(given, dict) else {}), "reviewed_with": f"stn-coloc {__version__}"}
     info |= {"reviewed": True, "journal": journal, "images_reviewed": sum(image.mark.status != UNREVIEWED for image in images)}
     rows = data["images"]
     named = {row.get("id"): row for row in data.get("categories") or []}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import socket
@@ -50,12 +51,13 @@ class ReviewApplication:
             if "." + f.name.rpartition(".")[2] in PAGE_FILES
         }
 
-    def guarded(self, token: str, port: int) -> Guard:
+    def guarded(self, token: str, port: int, once: str = "") -> Guard:
         """The whole application behind its guard.
 
         Args:
             token: first part of each path.
             port: that it is served at.
+            once: a path that leads to the page once.
 
         Returns:
             An ASGI application.
@@ -71,7 +73,7 @@ class ReviewApplication:
             Route("/undo", self._undo, methods=["POST"]),
             Route("/save", self._save, methods=["POST"]),
         ]
-        return Guard(Starlette(routes=routes), token, port)
+        return Guard(Starlette(routes=routes), token, port, once)
 
     def _page(self, request: Request) -> Response:
         found = self._files.get(request.path_params.get("name", "index.html"))
@@ -84,7 +86,7 @@ class ReviewApplication:
         with session.journal.locked():
             return _json(
                 {
-                    "boxes": str(session.boxes),
+                    "boxes": os.path.abspath(session.boxes),
                     "result": str(session.result),
                     "kinds": [{"id": key, "name": name} for key, name in session.state.categories.items()],
                     "seq": session.journal.last,
@@ -234,18 +236,18 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(application: ReviewApplication, token: str, listening: socket.socket, ready: Callable[[], None]) -> None:
+def serve(application: ReviewApplication, listening: socket.socket, ready: Callable[[str, str], None]) -> None:
     """Answer until SIGINT or SIGTERM; what was said is on disk at every moment.
 
     Args:
         application: the answers.
-        token: first part of each path.
         listening: a bound socket.
-        ready: called when requests are answered.
+        ready: called when requests are answered, with the page's address and with one that leads to it once.
     """
     port = listening.getsockname()[1]
+    site, token, once = f"http://127.0.0.1:{port}/", new_token(), new_token()
     config = uvicorn.Config(
-        application.guarded(token, port),
+        application.guarded(token, port, once),
         log_level="error",
         access_log=False,  # it would print the token
         lifespan="off",
@@ -257,7 +259,7 @@ def serve(application: ReviewApplication, token: str, listening: socket.socket, 
     saver = threading.Thread(target=application.keep_saved, args=[stop], daemon=True)
     saver.start()
     try:
-        _Server(config, ready).run(sockets=[listening])
+        _Server(config, lambda: ready(f"{site}{token}/", site + once)).run(sockets=[listening])
     finally:
         stop.set()
         saver.join()

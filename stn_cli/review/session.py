@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import ColocError, counted
-from stn_cli.formats.coco_file import parse_coco
+from stn_cli.formats.coco_file import CocoFile
 from stn_cli.review.asked import place_of, wanted_mark
 from stn_cli.review.journal import Line, ReviewJournal
+from stn_cli.review.places import ReviewFiles
 from stn_cli.review.result import write_result
 from stn_cli.review.state import Mark, ReviewState, row_of
 
@@ -34,24 +34,21 @@ class ReviewSession:
     """Boxes, what was said of them, and the files of both.
 
     Args:
-        data: the JSON of the COCO file.
-        boxes: its path; it is read, and never written.
-        journal: path of the journal.
-        result: path of the corrected file.
+        coco: the boxes that are looked at.
+        data: the JSON that they were read from.
+        files: where they lie, and where the journal and the corrected boxes go.
 
     Attributes:
         notes: what the journal held that could not be used, for people.
 
     Raises:
-        InputError: no COCO file.
         OutputError: the journal cannot be written.
     """
 
-    def __init__(self, data: Any, boxes: Path, journal: Path, result: Path) -> None:
-        coco = parse_coco(data, boxes)
-        self.data, self.boxes, self.result = data, boxes, result
+    def __init__(self, coco: CocoFile, data: dict[str, Any], files: ReviewFiles) -> None:
+        self.data, self.boxes, self.result = data, files.boxes, files.result
         self.state = ReviewState(coco)
-        self.journal = ReviewJournal(journal)
+        self.journal = ReviewJournal(files.journal)
         self._strange, self._written = 0, -1
         self.catch_up()
         self.notes = self._notes(len(coco.orphans))

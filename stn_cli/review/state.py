@@ -17,7 +17,7 @@ from stn_cli.review.journal import Line
 
 UNREVIEWED, ACCEPTED, CORRECTED, NONE = "unreviewed", "accepted", "corrected", "none"
 STATUSES = (UNREVIEWED, ACCEPTED, CORRECTED, NONE)
-KEPT = ("quad", "theta", "segmentation")
+KEPT = ("quad", "theta", "segmentation", "iscrowd")
 """What else the model said of a box; it stays true only while nobody moves it."""
 
 

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("starlette")
-sync_api = pytest.importorskip("playwright.sync_api")
+from playwright import sync_api
 
 from tests.conftest import make_image, write_image
 from tests.review.running import Running, running
@@ -196,9 +194,10 @@ def test_five_thousand_thumbnails_three_corrections_and_a_kill(browser: Any, man
 def all_in_sight_are_loaded(window: Window) -> None:
     window.until(
         """() => {
-          const bottom = document.querySelector('#scroller').getBoundingClientRect().bottom;
-          const seen = [...document.querySelectorAll('.cell')].filter((cell) => cell.getBoundingClientRect().top < bottom);
-          return seen.length > 20 && seen.every((cell) => cell.querySelector('img')?.naturalWidth > 0);
+          const { top, bottom } = document.querySelector('#scroller').getBoundingClientRect();
+          const where = (cell) => cell.getBoundingClientRect();
+          const seen = [...document.querySelectorAll('.cell')].filter((cell) => where(cell).top < bottom && where(cell).bottom > top);
+          return seen.length > 12 && seen.every((cell) => cell.querySelector('img')?.naturalWidth > 0);
         }"""
     )
 
@@ -309,7 +308,7 @@ def test_a_full_disk_is_said_in_the_page_and_mended_by_itself(browser: Any, revi
     resource.prlimit(review.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     window.drag((2, 2), (30, 30))
     window.page.wait_for_selector("#banner:not([hidden])")
-    assert re.search(r"Not saved: cannot write.*One action is not saved yet", window.text("#banner"))
+    assert re.search(r"Not saved: cannot write.*by itself\. One action is not saved yet", window.text("#banner"))
     assert window.text("#editor .saved") == "saving 1…"
     assert window.page.locator("#drawing g.waiting").count() >= 1  # drawn otherwise than what is done
     window.press("Escape", "ArrowRight")
@@ -319,6 +318,31 @@ def test_a_full_disk_is_said_in_the_page_and_mended_by_itself(browser: Any, revi
     window.saved()
     assert window.text("#progress") == "1 of 8 reviewed"
     window.close()
+
+
+def test_what_a_page_could_not_save_is_offered_to_the_next_one(browser: Any, tmp_path: Path) -> None:
+    boxes = write_set(tmp_path / "set", 8)
+    name = most_doubtful(boxes, 2)[1]
+    with running(boxes, "--port", 0) as review:
+        window = Window(browser, review.address)
+        window.until("document.querySelectorAll('.cell img').length === 8")
+        window.until("[...document.querySelectorAll('.cell img')].every((picture) => picture.naturalWidth > 0)")
+        review.process.kill()
+        review.process.wait()
+        window.press("ArrowRight", "x")
+        window.page.wait_for_selector("#banner:not([hidden])")
+    port = review.address.split(":")[2].split("/")[0]
+    with running(boxes, "--port", port) as again:
+        following = window.context.new_page()  # the same browser, the new address
+        following.goto(again.address)
+        following.wait_for_selector("#banner:not([hidden])")
+        assert "One action of an earlier page could not be saved there." in following.locator("#banner").inner_text()
+        assert following.locator("#progress").inner_text() == "0 of 8 reviewed"
+        following.get_by_role("button", name="Do it now").click()
+        following.get_by_text("1 of 8 reviewed").wait_for()
+        again.end()
+        window.close()
+    assert reviewed(boxes)[name][0]["status"] == "none"
 
 
 def test_an_image_that_is_gone_is_said_and_not_judged(browser: Any, review: Running, tmp_path: Path) -> None:

@@ -7,19 +7,19 @@ import resource
 import shutil
 import signal
 import socket
+import sys
 import time
 import urllib.error
 import urllib.request
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-
 from stn_cli.jobs import review as job
+from stn_cli.review import server
 from tests.conftest import Trained
 from tests.review.running import running
 from tests.review.sets import reviewed, write_boxes, write_set
@@ -150,17 +150,19 @@ def test_a_port_that_is_taken(tmp_path: Path, cli: Call) -> None:
         (["broken.json"], 3, "the file of boxes is not JSON: 'broken.json'"),
         (["list.json"], 3, "not a COCO detection file: 'list.json'"),
         (["none.json"], 3, "nothing to review: 'none.json' (it lists no images)"),
+        (["twice.json"], 3, "two images have one name: 'twice.json' (a.png)"),
+        (["odd.json"], 3, "not a COCO detection file: 'odd.json'"),
         (["out.json"], 3, "a name leads out of the images' folder"),
         (["boxes.json"], 3, "the images are not found: '000.png'"),
         (
-            ["boxes.json", "--images", "empty"],
+            ["boxes.json", "--source", "empty"],
             3,
-            "the images are not found: '000.png' (not in empty). Name their folder with --images",
+            "the images are not found: '000.png' (not in empty). Name their folder with --source",
         ),
-        (["boxes.json", "--images", "no-such"], 3, "no such folder: 'no-such' (--images)"),
+        (["boxes.json", "--source", "no-such"], 3, "--source is no folder: 'no-such'"),
         (["boxes.json", "--port", "70000"], 2, "--port must be from 0 to 65535: '70000'"),
-        (["locked/boxes.json", "--images", "images"], 4, "cannot write: 'locked/review.jsonl'"),
-        (["taken/boxes.json", "--images", "images"], 4, "a file is in the way: 'taken/reviewed.json'"),
+        (["locked/boxes.json", "--source", "images"], 4, "cannot write: 'locked/review.jsonl'"),
+        (["taken/boxes.json", "--source", "images"], 4, "a file is in the way: 'taken/reviewed.json'"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -173,6 +175,9 @@ def test_bad_input_is_one_line(
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text('[{"image_id": 1}]')
     (tmp_path / "none.json").write_text('{"images": [], "annotations": []}')
+    (tmp_path / "odd.json").write_text('{"images": [{"id": 1}], "annotations": []}')
+    rows = [{"id": n, "file_name": "a.png", "width": 9, "height": 9} for n in (1, 2)]
+    (tmp_path / "twice.json").write_text(json.dumps({"images": rows, "annotations": []}))
     row = {"id": 1, "file_name": "../x.png", "width": 9, "height": 9}
     (tmp_path / "out.json").write_text(json.dumps({"images": [row], "annotations": []}))
     write_boxes(tmp_path, 2)
@@ -190,6 +195,34 @@ def test_bad_input_is_one_line(
     assert len(err.splitlines()) == 1
     assert err.startswith(f"error: {said}")
     assert (tmp_path / "taken/reviewed.json").read_text() == "mine"
+
+
+def test_a_browser_is_opened_by_a_link_that_works_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = write_set(tmp_path / "set", 2)
+    said, opened = list[str](), list[str]()
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address))
+
+    def serve(application: object, listening: socket.socket, ready: Callable[[str, str], None]) -> None:
+        ready("http://127.0.0.1:1/token/", "http://127.0.0.1:1/once")
+
+    monkeypatch.setattr(server, "serve", serve)
+    for wanted in (True, False):
+        job.review_boxes(boxes, port=0, browser=wanted, say=said.append)
+    while len(opened) < 1:
+        time.sleep(0.01)
+    assert said == ["http://127.0.0.1:1/token/"] * 2
+    assert opened == ["http://127.0.0.1:1/once"]
+
+
+def test_a_missing_package_is_named_before_anything_is_written(
+    tmp_path: Path, cli: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = write_set(tmp_path / "set", 2)
+    monkeypatch.delitem(sys.modules, "stn_cli.review.server")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, err = cli("review", boxes, "--no-browser")
+    assert (code, err) == (7, "error: review needs a package that is missing: 'uvicorn'. pip install 'stn-coloc[review]'\n")
+    assert not boxes.with_name("review.jsonl").exists()
 
 
 def test_a_run_is_reviewed_through_its_boxes(trained: Trained, tmp_path: Path) -> None:

@@ -14,10 +14,6 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-pytest.importorskip("starlette")
-pytest.importorskip("httpx2")
-
 from starlette.testclient import TestClient
 
 from stn_cli.jobs.review import open_review
@@ -100,6 +96,22 @@ def test_other_hosts_and_origins_are_refused(served: Served, path: str, headers:
 @pytest.mark.parametrize("path", ["/", "", "/state", "/wrong/state", f"/{TOKEN[:-1]}/state", f"/{TOKEN}x/", f"//{TOKEN[1:]}/"])
 def test_without_the_token_there_is_nothing(served: Served, path: str) -> None:
     assert served.client.get(f"{SITE}{path}").status_code == 404
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 200), ("/state", "GET", 403), ("/act", "POST", 403)])
+def test_a_link_to_the_page_may_be_opened_from_anywhere(served: Served, path: str, method: str, status: int) -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert served.client.request(method, ROOT + path, headers=headers).status_code == status
+
+
+def test_what_opens_the_browser_leads_to_the_page_once(served: Served) -> None:
+    client = TestClient(served.application.guarded(TOKEN, PORT, "a-link"), base_url=SITE, follow_redirects=False)
+    assert client.get("/a-link", headers={"host": "evil.example"}).status_code == 403
+    assert client.post("/a-link", json={}).status_code == 404
+    first = client.get("/a-link")
+    assert (first.status_code, first.headers["location"]) == (303, f"{ROOT}/")
+    assert client.get("/a-link").status_code == 404
+    assert served.client.get("/").status_code == 404  # where there is no such link, the empty path is none
 
 
 def test_forms_of_other_sites_can_do_nothing(served: Served) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import torch
 
 from stn_cli.errors import InputError, OutputError
 from stn_cli.formats.coco import read_coco
+from stn_cli.formats.coco_file import parse_coco
 from stn_cli.formats.json_file import read_json
 from stn_cli.geometry import box_iou
-from stn_cli.review.places import ReviewFiles, find_images
+from stn_cli.review.places import ReviewFiles, place_images
 from stn_cli.review.result import check_result
 from stn_cli.review.session import Conflict, ReviewSession
 from tests.review.sets import reviewed, write_boxes
@@ -23,8 +26,8 @@ DRAWN = [10.25, 5.5, 30.125, 40.0625]
 
 
 def opened(boxes: Path) -> ReviewSession:
-    files = ReviewFiles.of(boxes)
-    return ReviewSession(read_json(boxes, "boxes"), boxes, files.journal, files.result)
+    data = read_json(boxes, "boxes")
+    return ReviewSession(parse_coco(data, boxes), data, ReviewFiles.of(boxes))
 
 
 @pytest.fixture
@@ -253,6 +256,28 @@ def test_a_journal_that_was_changed_by_hand_is_told(boxes: Path) -> None:
     assert states(opened(boxes)) == states(again)
 
 
+def test_what_other_tools_say_of_boxes_is_kept_while_they_stay(boxes: Path) -> None:
+    data = json.loads(boxes.read_text())
+    data["info"] = {"description": "of another tool"}
+    data["images"][0] |= {"license": 3}
+    data["categories"] = [{"id": 90, "name": "cup", "supercategory": "kitchen", "keypoints": ["rim"]}]
+    for row in data["annotations"]:
+        row["category_id"] = 90
+    polygon = [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]]
+    data["annotations"][0] |= {"segmentation": polygon, "iscrowd": 1}
+    boxes.write_text(json.dumps(data))
+    session = opened(boxes)
+    say(session, 0, "accepted")
+    session.save()
+    (row,) = reviewed(boxes)["000.png"][1]
+    assert (row["segmentation"], row["iscrowd"], row["category_id"]) == (polygon, 1, 90)
+    written = json.loads(boxes.with_name("reviewed.json").read_text())
+    assert written["info"]["description"] == "of another tool"
+    assert "tool" not in written["info"]  # whose names would be escaped
+    assert written["images"][0]["license"] == 3
+    assert written["categories"] == data["categories"]
+
+
 def test_kinds_can_be_named_and_added(boxes: Path) -> None:
     session = opened(boxes)
     session.name_kinds(["cup", "mug"])
@@ -296,25 +321,35 @@ def test_a_result_is_not_reviewed_and_a_strangers_file_not_written_over(boxes: P
 def test_images_are_found_where_they_are(tmp_path: Path) -> None:
     boxes = write_boxes(tmp_path / "out", 3)
     names = ["000.png", "001.png", "002.png"]
-    with pytest.raises(InputError, match=r"images are not found: '000.png'.*Name their folder with --images"):
-        find_images(boxes, names, {}, None)
+    with pytest.raises(InputError, match=r"images are not found: '000.png'.*Name their folder with --source"):
+        place_images(boxes, names, {}, None)
     for folder in (tmp_path / "out" / "images", tmp_path / "elsewhere"):
         folder.mkdir()
         for name in names:
             (folder / name).write_bytes(b"x")
-    assert find_images(boxes, names, {}, None)["000.png"] == tmp_path / "out" / "images" / "000.png"
-    assert find_images(boxes, names, {}, tmp_path / "elsewhere")["000.png"] == tmp_path / "elsewhere" / "000.png"
+    assert place_images(boxes, names, {}, None)["000.png"] == tmp_path / "out" / "images" / "000.png"
+    assert place_images(boxes, names, {}, tmp_path / "elsewhere")["000.png"] == tmp_path / "elsewhere" / "000.png"
     run = tmp_path / "run"
     run.mkdir()
     root = str(tmp_path / "elsewhere").encode()
     (run / "images.txt").write_bytes(
         b"# relative to " + root + b"/\n" + b"".join(root + b"/" + n.encode() + b"\n" for n in names)
     )
-    assert find_images(boxes, names, {"run": str(run)}, None)["000.png"] == tmp_path / "elsewhere" / "000.png"
+    assert place_images(boxes, names, {"run": str(run)}, None)["000.png"] == tmp_path / "elsewhere" / "000.png"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+def test_names_that_are_no_text_are_found(tmp_path: Path) -> None:
+    """FAULTS 15: boxes.json has them escaped."""
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"x")
+    boxes = tmp_path / "boxes.json"
+    assert place_images(boxes, ["%FF.png"], {"tool": "stn-coloc"}, None)["%FF.png"].is_file()
+    (tmp_path / "%FF.png").write_bytes(b"of another tool, which escapes nothing")
+    assert place_images(boxes, ["%FF.png"], {}, None)["%FF.png"] == tmp_path / "%FF.png"
 
 
 @pytest.mark.parametrize("name", ["../000.png", "/etc/passwd", "a/../../b.png", "C:\\x.png"])
 def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     """FAULTS 30."""
     with pytest.raises(InputError, match="leads out"):
-        find_images(tmp_path / "boxes.json", [name], {}, tmp_path)
+        place_images(tmp_path / "boxes.json", [name], {}, tmp_path)

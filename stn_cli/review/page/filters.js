@@ -4,14 +4,15 @@ export const STATUSES = ["unreviewed", "accepted", "corrected", "none"];
 export const BINS = 20;
 export const binOf = (score) => Math.min(BINS - 1, Math.max(0, Math.floor(score * BINS)));
 
-const passes = {
-  status: (image, filter) => filter.status === "all" || STATUSES[image.st] === filter.status,
-  kind: (image, filter) => filter.kind === null || image.o.some((object) => object[4] === filter.kind),
-  name: (image, filter) => !filter.name || image.f.toLowerCase().includes(filter.name.toLowerCase()),
-  bins: (image, filter) => !filter.bins || (binOf(image.s) >= filter.bins[0] && binOf(image.s) <= filter.bins[1]),
-};
-
-const all = (image, filter, but) => Object.keys(passes).every((key) => key === but || passes[key](image, filter));
+// which of the four filters an image passes: status, kind, name, bins
+function passed(image, filter, part) {
+  return [
+    filter.status === "all" || STATUSES[image.st] === filter.status,
+    filter.kind === null || image.o.some((object) => object[4] === filter.kind),
+    !part || image.f.toLowerCase().includes(part),
+    !filter.bins || (binOf(image.s) >= filter.bins[0] && binOf(image.s) <= filter.bins[1]),
+  ];
+}
 
 const names = new Intl.Collator(undefined, { numeric: true });
 const ORDERS = {
@@ -21,18 +22,27 @@ const ORDERS = {
   recent: (a, b) => b.seq - a.seq || a.s - b.s || a.i - b.i,
 };
 
-export const chosen = (images, filter, order) => images.filter((image) => all(image, filter)).sort(ORDERS[order]).map((image) => image.i);
+export function chosen(images, filter, order) {
+  const part = filter.name.toLowerCase();
+  return images.filter((image) => passed(image, filter, part).every(Boolean)).sort(ORDERS[order]).map((image) => image.i);
+}
 
+// what each button would show: all filters but its own are applied
 export function counts(images, filter, kinds) {
+  const part = filter.name.toLowerCase();
   const statuses = Object.fromEntries(STATUSES.map((name) => [name, 0]));
   const ofKind = new Map(kinds.map((kind) => [kind.id, 0]));
   const bins = new Array(BINS).fill(0);
   let reviewed = 0, total = 0;
   for (const image of images) {
-    reviewed += image.st > 0;
-    if (all(image, filter, "status")) { statuses[STATUSES[image.st]] += 1; total += 1; }
-    if (all(image, filter, "bins")) bins[binOf(image.s)] += 1;
-    if (all(image, filter, "kind")) for (const kind of new Set(image.o.map((object) => object[4]))) ofKind.set(kind, (ofKind.get(kind) || 0) + 1);
+    if (image.st > 0) reviewed += 1;
+    const [status, kind, name, score] = passed(image, filter, part);
+    if (kind && name && score) {
+      statuses[STATUSES[image.st]] += 1;
+      total += 1;
+    }
+    if (status && kind && name) bins[binOf(image.s)] += 1;
+    if (status && name && score) for (const id of new Set(image.o.map((object) => object[4]))) ofKind.set(id, (ofKind.get(id) || 0) + 1);
   }
   return { statuses, total, reviewed, ofKind, bins };
 }

@@ -44,7 +44,7 @@ const queue = new ActionQueue(post, page, {
     // what was undone is shown, unless the person has gone on meanwhile
     if (why === "undo" && images.length === 1 && from === steps && !$("#editor").hidden && editor.i !== images[0].i) goTo(images[0].i);
   },
-  changed() { refresh(); },
+  changed() { keep(); refresh(); },
   conflict(kept, others, why) {
     if (kept.length) mine = kept;
     else say(others ? `${others} of them: ${why}; left as they are there` : why);
@@ -60,7 +60,36 @@ grid.onSight = () => renewAccept();
 editor.onDraw = () => renewTools();
 editor.onReady = () => renewTools();
 
-const act = (images) => queue.act(images.map((image) => ({ ...image, base: model.images[image.i].seq })));
+// what is not saved yet outlives this page: the next one at the same port offers to do it
+const keepName = () => `unsaved ${model.boxes} ${page}`;
+let left = [];
+
+function keep() {
+  if (!model.boxes) return;
+  if (queue.items.length) localStorage.setItem(keepName(), JSON.stringify(queue.items));
+  else localStorage.removeItem(keepName());
+}
+
+function findLeft() {
+  for (const name of Object.keys(localStorage)) {
+    if (!name.startsWith(`unsaved ${model.boxes} `)) continue;
+    const acts = JSON.parse(localStorage.getItem(name)).filter((item) => item.path === "act");
+    const images = acts.flatMap((item) => item.images).filter((image) => model.images[image.i]?.f === image.f);
+    if (images.length) left.push({ name, acts: acts.map((item) => item.images.filter((image) => model.images[image.i]?.f === image.f)) });
+    else localStorage.removeItem(name);
+  }
+}
+
+function leave(doThem) {
+  for (const { name, acts } of left) {
+    localStorage.removeItem(name);
+    if (doThem) for (const images of acts) if (images.length) queue.act(images);
+  }
+  left = [];
+  refresh();
+}
+
+const act = (images) => queue.act(images.map((image) => ({ ...image, f: model.images[image.i].f, base: model.images[image.i].seq })));
 
 function take(images) {
   for (const image of images) if (!model.images[image.i] || image.seq >= model.images[image.i].seq) model.images[image.i] = image;
@@ -84,13 +113,18 @@ function renewBanner() {
   const buttons = [];
   if (queue.fault || gone) {
     const many = waiting ? ` ${waiting === 1 ? "One action is" : `${waiting} actions are`} not saved yet: leave this page open.` : " All that was done is saved.";
-    lines.push((queue.fault === "gone" || (!queue.fault && gone === "gone") ? "The review has ended or does not answer. Start stn-coloc review again, and open the address that it prints." : `Not saved: ${queue.fault || gone}`) + many);
+    lines.push((queue.fault === "gone" || (!queue.fault && gone === "gone") ? "The review has ended or does not answer. Start stn-coloc review again, and open the address that it prints." : `Not saved: ${queue.fault || gone}.`) + many);
     buttons.push(["Try again", () => { queue.run(); poll(); }]);
   }
   if (mine.length) {
     lines.push(`${model.images[mine[0].i].f} was changed in another window meanwhile, and is shown as it is there.`);
     const keep = mine[0];
     buttons.push(["Keep theirs", () => { mine = []; refresh(); }], ["Use mine instead", () => { mine = []; act([{ i: keep.i, status: keep.status, objects: keep.objects }]); }]);
+  }
+  if (left.length) {
+    const many = left.reduce((sum, { acts }) => sum + acts.length, 0);
+    lines.push(`${many === 1 ? "One action" : `${many} actions`} of an earlier page could not be saved there.`);
+    buttons.push([many === 1 ? "Do it now" : "Do them now", () => leave(true)], ["Forget", () => leave(false)]);
   }
   if (unsaved) lines.push(`All actions are saved, but the corrected boxes are not written: ${unsaved}`);
   if (notes.length) { lines.push(...notes.map((note) => `Note: ${note}.`)); buttons.push(["Dismiss", () => { notes = []; refresh(); }]); }
@@ -360,8 +394,10 @@ async function begin() {
   const answer = await fetch("state");
   const state = await answer.json();
   model.kinds = state.kinds;
+  model.boxes = state.boxes;
   ({ seq, notes } = state);
   take(state.images);
+  findLeft();
   document.title = `${state.boxes.split("/").slice(-2).join("/")} · stn-coloc review`;
   $("#files").textContent = `The corrected boxes: ${state.result}`;
   if (model.images.every((image) => image.st > 0)) filter.status = "all";
