@@ -261,7 +261,7 @@ def test_the_keys_of_the_large_view(browser: Any, review: Running, tmp_path: Pat
         ("z", own + 1, "✎ corrected"),
         ("z", own, "unreviewed"),
     ):
-        window.press(key)
+        window.press(*([key] * (2 if key == "n" else 1)))
         window.saved()
         assert (window.page.locator("#drawing g").count(), window.text("#state")) == (boxes, state), key
     window.press("z")  # what is undone is another image: it is shown
@@ -274,6 +274,34 @@ def test_the_keys_of_the_large_view(browser: Any, review: Running, tmp_path: Pat
     found = reviewed(boxes_of(tmp_path))
     assert [found[name][0].get("status") for name in names[:3]] == ["none", "corrected", None]
     assert [row["category_id"] for row in found[names[1]][1]] == [2]
+
+
+def test_a_box_is_drawn_over_another(browser: Any, review: Running, tmp_path: Path) -> None:
+    name = most_doubtful(boxes_of(tmp_path), 2)[1]
+    x1, y1, x2, y2 = model_box(boxes_of(tmp_path), name)
+    inside = ((x1 * 2 + x2) / 3, (y1 * 2 + y2) / 3), ((x1 + x2 * 2) / 3, (y1 + y2 * 2) / 3)
+    window = Window(browser, review.address)
+    window.press("ArrowRight", "Enter")
+    window.shown()
+    own = window.page.locator("#drawing g").count()
+    window.press("n", "Escape")  # nothing after all, and the image stays
+    window.press("n")
+    window.drag(*inside)
+    window.saved()
+    assert window.page.locator("#drawing g").count() == own + 1
+    window.page.keyboard.down("Shift")
+    window.drag(*inside)
+    window.page.keyboard.up("Shift")
+    window.saved()
+    assert window.page.locator("#drawing g").count() == own + 2
+    window.drag(inside[0], (inside[0][0] - 2, inside[0][1] - 2))  # and without either it is changed
+    window.saved()
+    assert window.page.locator("#drawing g").count() == own + 2
+    window.close()
+    review.end()
+    found = [corners_of(row) for row in reviewed(boxes_of(tmp_path))[name][1]]
+    assert [x1, y1, x2, y2] in [pytest.approx(box, abs=1e-9) for box in found]  # the one below was not touched
+    assert len(found) == own + 2
 
 
 def test_two_windows_lose_nothing_of_each_other(browser: Any, review: Running, tmp_path: Path) -> None:

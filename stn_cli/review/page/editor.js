@@ -20,6 +20,7 @@ export class Editor {
     this.pointers = new Map();
     this.pictures = new Map();
     this.space = false;
+    this.armed = false; // the next drag draws, also where a box lies
     stage.addEventListener("pointerdown", (event) => this.down(event));
     stage.addEventListener("pointermove", (event) => this.move(event));
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.up(event));
@@ -33,7 +34,7 @@ export class Editor {
 
   async show(i, following) {
     this.i = i;
-    this.ready = false;
+    this.ready = this.armed = false;
     this.drag = null;
     this.selected = -1;
     this.fault.hidden = true;
@@ -166,7 +167,7 @@ export class Editor {
     }
     if (event.button !== 0 || !this.usable) return;
     const reach = event.pointerType === "touch" ? 20 : 8;
-    const found = hit(this.objects, this.selected, this.view, p, reach);
+    const found = this.armed || event.shiftKey ? null : hit(this.objects, this.selected, this.view, p, reach);
     const start = toImage(this.view, p);
     if (found) {
       this.selected = found.n;
@@ -180,7 +181,7 @@ export class Editor {
   move(event) {
     const p = this.point(event);
     if (!this.drag) {
-      const found = this.usable ? hit(this.objects, this.selected, this.view, p, 8) : null;
+      const found = this.usable && !this.armed && !event.shiftKey ? hit(this.objects, this.selected, this.view, p, 8) : null;
       this.stage.style.cursor = this.space ? "grab" : found ? CURSORS[found.part] : "crosshair";
       return;
     }
@@ -220,6 +221,7 @@ export class Editor {
     if (event.type === "pointercancel") return this.abandon();
     this.drag = null;
     if (!was || was.pan || was.pinch) return;
+    this.armed = false;
     if (was.new) {
       if (was.far && large(was.new)) return this.add(was.new);
       this.selected = -1;
@@ -248,8 +250,16 @@ export class Editor {
     this.done();
   }
 
-  addInMiddle() {
+  // once: the next drag draws; twice: a box in the middle, for whoever has no mouse
+  draws() {
     if (!this.usable) return;
+    if (this.armed) this.addInMiddle();
+    this.armed = !this.armed;
+    this.stage.style.cursor = "crosshair";
+    this.draw();
+  }
+
+  addInMiddle() {
     const a = toImage(this.view, { x: this.stage.clientWidth * 0.35, y: this.stage.clientHeight * 0.35 });
     const b = toImage(this.view, { x: this.stage.clientWidth * 0.65, y: this.stage.clientHeight * 0.65 });
     const box = between(a, b, this.image);

@@ -274,11 +274,19 @@ function renewTools() {
   $("#state").textContent = `${markOf(status)} ${NAMES[status].toLowerCase()}`;
   $("#delete").disabled = editor.selected < 0 || !editor.usable;
   for (const name of ["accept", "none", "new"]) $(`#${name}`).disabled = !editor.usable;
+  $("#new").setAttribute("aria-pressed", String(editor.armed));
   $("#reset").disabled = image.st === 0;
   $("#previous").disabled = at === 0;
   $("#next").disabled = at === work.length - 1;
   const now = editor.objects[editor.selected]?.kind ?? editor.kind;
   renewGroup($("#kind-keys"), model.kinds.length > 1 ? model.kinds.map((kind, n) => [`${n < 9 ? `${n + 1} ` : ""}${kind.name}`, () => editor.rename(kind.id), kind.id === now, "", COLOURS[n % COLOURS.length]]) : []);
+}
+
+function draws(on = true) {
+  if (on) editor.draws();
+  else editor.armed = false;
+  if (editor.armed) say("Drag a new box, also over others. N again: one in the middle. Esc: none");
+  renewTools();
 }
 
 // what is already so is not said again; both go on to the next image
@@ -307,8 +315,8 @@ const GRID_KEYS = {
   Enter: () => grid.list.length && openAt(grid.list, grid.here),
 };
 const EDITOR_KEYS = {
-  ArrowLeft: () => showAt(at - 1), ArrowRight: () => showAt(at + 1), ArrowUp: () => showAt(at - 1), ArrowDown: () => showAt(at + 1), Escape: close,
-  Delete: () => editor.remove(), Backspace: () => editor.remove(), n: () => editor.addInMiddle(), "+": () => editor.zoom(1.25), "=": () => editor.zoom(1.25), "-": () => editor.zoom(0.8), 0: () => editor.fit(),
+  ArrowLeft: () => showAt(at - 1), ArrowRight: () => showAt(at + 1), ArrowUp: () => showAt(at - 1), ArrowDown: () => showAt(at + 1), Escape: () => (editor.armed ? draws(false) : close()),
+  Delete: () => editor.remove(), Backspace: () => editor.remove(), n: () => draws(), "+": () => editor.zoom(1.25), "=": () => editor.zoom(1.25), "-": () => editor.zoom(0.8), 0: () => editor.fit(),
 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -353,7 +361,7 @@ window.addEventListener("beforeunload", (event) => { if (queue.items.length) eve
 
 const CLICKS = {
   "accept-page": acceptPage, "all-scores": () => { filter.bins = null; list(); }, back: close, previous: () => showAt(at - 1), next: () => showAt(at + 1),
-  accept: () => judge("accepted"), none: () => judge("none"), new: () => editor.addInMiddle(), delete: () => editor.remove(), reset: () => judge("unreviewed"), fit: () => editor.fit(),
+  accept: () => judge("accepted"), none: () => judge("none"), new: () => draws(), delete: () => editor.remove(), reset: () => judge("unreviewed"), fit: () => editor.fit(),
 };
 for (const [id, run] of Object.entries(CLICKS)) $(`#${id}`).addEventListener("click", run);
 for (const node of $$(".undo")) node.addEventListener("click", () => queue.undo(steps));
