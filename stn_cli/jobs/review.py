@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.formats.coco_file import CocoImage, parse_coco
@@ -148,14 +149,9 @@ def review_boxes(
         InputError, OutputError: see `open_review`; or the corrected file cannot be written in the end.
         ResourceError: the port is taken, or the libraries of the extra `review` are missing.
     """
-    try:
-        from stn_cli.review.server import ReviewApplication, serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("stn_cli"):
-            raise
-        raise ResourceError("review needs a package that is missing", error.name, None, INSTALL) from error
+    server = _page_server()  # before anything is written
     session, pictures = open_review(boxes, source, labels or [])
-    application = ReviewApplication(session, pictures)
+    application = server.ReviewApplication(session, pictures)
 
     def ready(address: str, once: str) -> None:
         say(address)
@@ -167,11 +163,26 @@ def review_boxes(
             (reporter or Silent()).warn(note)
         with listening(port) as open_socket:
             application.save_now()
-            serve(application, open_socket, ready)
+            server.serve(application, open_socket, ready)
         session.save()
     finally:
         session.journal.close()
     return ReviewSummary(session.result, len(session.state.images), session.reviewed)
+
+
+def _page_server() -> ModuleType:
+    """The module of the server, which needs the extra.
+
+    Raises:
+        ResourceError: its libraries are missing.
+    """
+    try:
+        import stn_cli.review.server as server
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("stn_cli"):
+            raise
+        raise ResourceError("review needs a package that is missing", error.name, None, INSTALL) from error
+    return server
 
 
 def listening(port: int | None) -> socket.socket:
