@@ -30,6 +30,7 @@ demo: setup
 	@echo "The reports:   demo/cups/report.html   demo/digits/report.html   demo/pelicans/report.html"
 	@echo "The pictures:  demo/cups-boxes/overlay/   demo/pelicans-boxes/overlay/"
 	@echo "The video:     demo/cup-track/video.mp4"
+	@echo "Correct them:  $(BIN)/stn-coloc review demo/pelicans-boxes"
 	@echo "Cups and digits are easy. Pelicans are real photographs: about half of their boxes are right, and high scores do not say which."
 
 test: setup
@@ -52,6 +53,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.localise_speed
 	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.help_time
+	$(BIN)/python -m benchmarks.review
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done

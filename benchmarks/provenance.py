@@ -29,6 +29,7 @@ LEARNING = (*SAMPLER, "stn_cli/coloc", "stn_cli/encoders", "stn_cli/media", "stn
 TRACKING = (*LEARNING, "stn_cli/tracking", "stn_cli/jobs/track.py")
 LOCALISING = (*LEARNING, "stn_cli/jobs/localise.py", "stn_cli/formats")
 STARTING = ("stn_cli/__init__.py", "stn_cli/__main__.py", "stn_cli/cli")
+REVIEWING = ("stn_cli/review", "stn_cli/jobs/review.py", "stn_cli/media")
 WHOLE = ("stn_cli",)
 
 

@@ -250,6 +250,22 @@ def front() -> str:
     return markdown(["", "beside", "ours / theirs"], rows)
 
 
+def review() -> str:
+    said = result("review")
+    rows = [
+        ["from the command to the address", f"{said['start_ms']:.0f} ms"],
+        ["from the address to a screen full of thumbnails", f"{said['first_screen_ms']:.0f} ms"],
+        [
+            "from one frame to the next while scrolling: median, 95 of 100",
+            f"{said['frame_median_ms']:.0f}, {said['frame_95_ms']:.0f} ms",
+        ],
+        ["a screen anywhere else: median, longest", f"{said['screen_median_ms']:.0f}, {said['screen_max_ms']:.0f} ms"],
+        ["from a key to what is on disk and shown as done", f"{said['action_ms']:.0f} ms"],
+        ["memory of the server at its peak", f"{said['memory_mb']:.0f} MB"],
+    ]
+    return markdown([f"{said['images']:,} photographs", ""], rows) + source("review")
+
+
 def instances() -> str:
     columns = ["", *(f"{n} proposals" for n in (1, 5, 20, 50)), "AP50", "CorLoc of the first", "best of 10", "best centred box"]
     said = result("instances")
@@ -301,7 +317,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for make in (
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
-        *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning),
+        *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

@@ -6,6 +6,7 @@ python docs/tree.py          # writes it between the markers of the page
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ ROOMS = [
     "formats",
     "evaluate",
     "report",
+    "review",
     "jobs",
     "cli",
     "__init__.py",
@@ -44,6 +46,8 @@ ORDER = FLOOR + ROOMS
 """The floor first, then the rooms in the order of their imports."""
 COLOC = ["objective.py", "scene.py", "crops.py", "search", "score", "model", "train"]
 WIDE = 30
+PAGE_FILES = (".html", ".css", ".js")
+"""Of a page in the browser; the first comment of each says what it is."""
 
 
 def lines(folder: Path, order: list[str], depth: int = 0) -> list[str]:
@@ -51,14 +55,16 @@ def lines(folder: Path, order: list[str], depth: int = 0) -> list[str]:
     here = [
         p
         for p in folder.iterdir()
-        if p.suffix in (".py", ".j2", ".safetensors") or (p.is_dir() and (p / "__init__.py").is_file())
+        if p.suffix in (".py", ".j2", ".safetensors", *PAGE_FILES)
+        or (p.is_dir() and any((p / name).is_file() for name in ("__init__.py", "index.html")))
     ]
     rank = {name: i for i, name in enumerate(order)}
     here = [p for p in here if p.name != "__init__.py" or depth == 0]
     out = []
     for path in sorted(here, key=lambda p: (rank.get(p.name, len(rank)), p.is_dir(), p.name)):
         name = path.name + "/" * path.is_dir()
-        said = first_line(path / "__init__.py" if path.is_dir() else path)
+        package = path / "__init__.py"
+        said = first_line((package if package.is_file() else path / "index.html") if path.is_dir() else path)
         out.append(f"{'  ' * (depth + 1)}{name:{WIDE - 2 * depth}}{said}".rstrip())
         if path.is_dir():
             out += lines(path, COLOC if path.name == "coloc" else [], depth + 1)
@@ -67,6 +73,9 @@ def lines(folder: Path, order: list[str], depth: int = 0) -> list[str]:
 
 def first_line(path: Path) -> str:
     """What a file says of itself."""
+    if path.suffix in PAGE_FILES:
+        comment = re.search(r"<!-- (.*?) -->|/\* (.*?) \*/|// (.*)", path.read_text(encoding="utf-8"))
+        return next(filter(None, comment.groups())) if comment else ""
     if path.suffix != ".py":
         return {".j2": "the report's page", ".safetensors": "weights that are part of the package"}[path.suffix]
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

@@ -34,7 +34,7 @@ MEASURED = re.compile(
     r"\b(CorLoc|IoU|AUC|AUROC|HOTA|images/s|frames/s|times|GB|MB|ms|seconds|minutes|percent|precision|recall)\b|%"
 )
 """A sentence of the README that speaks of what was measured."""
-GROUPS = ("SAMPLER", "LEARNING", "TRACKING", "LOCALISING", "STARTING", "WHOLE")
+GROUPS = ("SAMPLER", "LEARNING", "TRACKING", "LOCALISING", "STARTING", "REVIEWING", "WHOLE")
 NO_MEASUREMENT = {
     "docs/benchmarks.md": (
         "84x84", "16 pieces", "IoU > 0.5", "100 images", "100 new images", "appendix A.2", "ViT-S/16", "60,000 small pictures",

@@ -18,6 +18,7 @@ from stn_cli.cli.evaluate import evaluate
 from stn_cli.cli.localise import localise
 from stn_cli.cli.pretrain import pretrain
 from stn_cli.cli.report import report
+from stn_cli.cli.review import review
 from stn_cli.cli.track import track
 from stn_cli.cli.train import train
 from stn_cli.errors import ColocError, InputError, OutputError, ResourceError, out_of_memory, printable
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, localise, track, evaluate, report, pretrain, doctor):
+for command in (train, localise, review, track, evaluate, report, pretrain, doctor):
     app.command()(command)
 
 

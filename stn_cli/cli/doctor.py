@@ -25,6 +25,8 @@ OPTIONAL = {
     "trackers": "several objects in a video: pip install 'stn-coloc[track]'",
     "scipy": "several objects in a video: pip install 'stn-coloc[track]'",
     "pillow-heif": "HEIC of phones: pip install 'stn-coloc[heif]'",
+    "starlette": "reviewing boxes in the browser: pip install 'stn-coloc[review]'",
+    "uvicorn": "reviewing boxes in the browser: pip install 'stn-coloc[review]'",
     "pillow-jxl-plugin": "JPEG XL: pip install 'stn-coloc[heif]'",
 }
 LEAST_TORCH = (2, 10)

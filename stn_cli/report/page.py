@@ -159,6 +159,7 @@ def _render(run: Path, localiser: Localiser, shown: list[Panel], skipped: list[S
         facts=localiser.facts,
         in_words=in_words,
         config=TrainConfig.of_run(run).toml(),
+        run=printable(str(run)),
         total=total,
         shown=len(shown),
         warnings=localiser.facts.get("warnings", []),

@@ -48,7 +48,7 @@ def test_every_command_has_help(cli: Call) -> None:
 def test_help_cuts_no_summary(cli: Call) -> None:
     _, out, _ = cli("--help")
     summaries = out[out.index("Commands:") :].splitlines()[1:]
-    assert len(summaries) == 7
+    assert len(summaries) == 8
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries)
 
 
@@ -303,7 +303,9 @@ def test_doctor(cli: Call) -> None:
 def test_doctor_looks_at_all_that_is_required() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = [re.match(r"[\w-]+", line) for line in project["dependencies"]]
-    extras = [re.match(r"[\w-]+", line) for name in ("track", "heif") for line in project["optional-dependencies"][name]]
+    extras = [
+        re.match(r"[\w-]+", line) for name in ("track", "heif", "review") for line in project["optional-dependencies"][name]
+    ]
     assert {name[0] for name in names if name} == set(NEEDED)
     assert {name[0] for name in extras if name} == set(OPTIONAL)
 

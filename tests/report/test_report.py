@@ -26,6 +26,7 @@ def test_the_page_is_self_contained_and_shows_everything(trained: Trained) -> No
         assert heading in page
     assert page.count("<img") == 2 + 20 + 20
     assert page.count("<svg") == 3
+    assert f"<code>stn-coloc review {trained.run}</code>" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     kinds = Localiser.load(trained.run).facts["kinds"]
     word = {"rigid": "rigid", "words": "deformable", "dense": "deformable"}[kinds[0]["kind"]]
