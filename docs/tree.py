@@ -35,6 +35,7 @@ ROOMS = [
     "formats",
     "evaluate",
     "report",
+    "data_sets",
     "jobs",
     "cli",
     "__init__.py",

@@ -48,7 +48,7 @@ def test_every_command_has_help(cli: Call) -> None:
 def test_help_cuts_no_summary(cli: Call) -> None:
     _, out, _ = cli("--help")
     summaries = out[out.index("Commands:") :].splitlines()[1:]
-    assert len(summaries) == 7
+    assert len(summaries) == 8
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from stn_cli import Localiser, decode_mask, with_masks
 from stn_cli.errors import UsageError
 from stn_cli.formats.coco import read_coco
-from stn_cli.jobs.localise import LocaliseOptions
+from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.records import ImageRecord, Localisation, corners
 from stn_cli.report.figures import draw
 from tests.conftest import Trained, make_folder, make_image, write_image
