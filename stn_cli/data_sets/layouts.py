@@ -149,11 +149,14 @@ class Voc:
         self._stems[entry.split].append(entry.stem)
 
     def close(self) -> None:
-        """Write the image sets, and what readers ask for besides: `trainval`."""
+        """Write the image sets, `trainval` among them, and the names of the kinds, without which datumaro takes no other than VOC's own."""
         learnt = [stem for split in ("train", "val") for stem in self._stems.get(split, [])]
         for split, stems in {**self._stems, "trainval": learnt}.items():
             text = "".join(f"{stem}\n" for stem in sorted(stems))
             write_file(self._making.folder / "ImageSets" / "Main" / f"{split}.txt", text.encode("utf-8"))
+        names = [name.replace(":", "_") for name in self._making.names]
+        table = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n" + "".join(f"{name}:::\n" for name in names)
+        write_file(self._making.folder / "labelmap.txt", table.encode("utf-8"))
 
     def abandon(self) -> None:
         """Nothing is open."""
@@ -241,7 +244,8 @@ class Form:
 
     Attributes:
         make: its layout.
-        names: of the files and folders that it writes.
+        names: of the files beside the folders of labels and pictures.
+        labels: the name of an image's own label file; empty where it has none.
         pictures: the folder of a split's pictures.
         trains: it is for trainers: pictures and a split are wanted unless told otherwise.
         jpeg: pictures must be JPEG files.
@@ -249,24 +253,25 @@ class Form:
     """
 
     make: Callable[[Making], LabelFiles]
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    labels: str = ""
     pictures: str = "images/{}"
     trains: bool = True
     jpeg: bool = False
     masks: bool = False
 
 
-_YOLO = ("labels", "data.yaml")
+_YOLO = ("data.yaml",), "labels/{split}/{stem}.txt"
 FORMS: dict[str, Form] = {
     "coco": Form(PerSplit, ("annotations",)),
     "coco-results": Form(lambda making: PerSplit(making, results=True), ("annotations", "results")),
-    "yolo": Form(lambda making: Yolo(making, yolo.box_lines), _YOLO),
-    "yolo-segment": Form(lambda making: Yolo(making, yolo.outline_lines), _YOLO, masks=True),
-    "yolo-obb": Form(lambda making: Yolo(making, yolo.corner_lines), _YOLO),
-    "voc": Form(Voc, ("Annotations", "ImageSets"), "JPEGImages", jpeg=True),
+    "yolo": Form(lambda making: Yolo(making, yolo.box_lines), *_YOLO),
+    "yolo-segment": Form(lambda making: Yolo(making, yolo.outline_lines), *_YOLO, masks=True),
+    "yolo-obb": Form(lambda making: Yolo(making, yolo.corner_lines), *_YOLO),
+    "voc": Form(Voc, ("ImageSets", "labelmap.txt"), "Annotations/{stem}.xml", "JPEGImages", jpeg=True),
     "label-studio": Form(LabelStudio, ("tasks.json", "labelling.xml"), trains=False),
     "csv": Form(lambda making: OneTable(making, CsvWriter, "boxes.csv"), ("boxes.csv",), trains=False),
     "parquet": Form(lambda making: OneTable(making, ParquetWriter, "boxes.parquet"), ("boxes.parquet",), trains=False),
-    "crops": Form(NoLabels, SPLITS, ""),
+    "crops": Form(NoLabels, SPLITS, pictures=""),
 }
 """By the name of `--format`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,12 @@ class LabelStudioWriter:
     def _result(self, found: Localisation, number: int) -> dict[str, Any]:
         x1, y1, x2, y2 = found.box
         across, down = 100 / found.width, 100 / found.height
-        place = {"x": x1 * across, "y": y1 * down, "width": (x2 - x1) * across, "height": (y2 - y1) * down}
+        place = {
+            "x": _cut(x1 * across),
+            "y": _cut(y1 * down),
+            "width": _cut((x2 - x1) * across),
+            "height": _cut((y2 - y1) * down),
+        }
         return {
             "id": f"box{number}",
             "type": "rectanglelabels",
@@ -76,6 +82,11 @@ class LabelStudioWriter:
     def abandon(self) -> None:
         """Remove the temporary file."""
         self._target.abandon()
+
+
+def _cut(percent: float) -> float:
+    """Six decimals, never rounded up: a box whose place and side add up to a hair more than 100 is refused."""
+    return math.floor(percent * 1e6) / 1e6
 
 
 def labelling_interface(names: Sequence[str]) -> str:

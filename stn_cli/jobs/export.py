@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,12 +70,15 @@ def export_boxes(
             reporter.warn(note)
         found = find_images([r.file for r in given.records], path, given.source, options.source)
         parents = sorted({os.path.dirname(image) for image in found.values()})
-        names = (*options.form.names, "images", "JPEGImages", LISTING, SKIPPED)
-        results = Results(folder, "export", names, parents, [path], overwrite=overwrite)
+        results = Results(folder, "export", (*options.form.names, LISTING, SKIPPED), parents, [path], overwrite=overwrite)
         job = _Exporting(given, found, options, ExportSummary(folder), reporter, stop)
         seen = job.look(path)
+        entries = job.entries(seen)
+        results.check_names(job.names(entries))
         with results.open() as work:
-            job.write(seen, Making(work, os.path.realpath(folder), given.names, _parts(options), about(None, "exif-applied")))
+            job.write(
+                seen, entries, Making(work, os.path.realpath(folder), given.names, _parts(options), about(None, "exif-applied"))
+            )
     job.summary.seconds = time.monotonic() - begun
     return job.summary
 
@@ -169,9 +172,13 @@ class _Exporting:
         self.summary.doubtful += not good
         return replace(item, record=replace(record, objects=good)) if good else None
 
-    def write(self, seen: Sequence[LookedAt], making: Making) -> None:
+    def names(self, entries: Iterable[Entry]) -> Iterator[str]:
+        """Of the files of each image: trainers leave files of their own between them."""
+        for entry in entries:
+            yield from filter(None, [entry.picture, self.options.form.labels.format(split=entry.split, stem=entry.stem)])
+
+    def write(self, seen: Sequence[LookedAt], entries: Sequence[Entry], making: Making) -> None:
         """Write the data set."""
-        entries = self._entries(seen)
         layout = self.options.form.make(making)
         try:
             self._fill(list(zip(seen, entries, strict=True)), layout, making)
@@ -183,7 +190,8 @@ class _Exporting:
         write_skipped(making.folder, self.summary.skipped)
         self._remark()
 
-    def _entries(self, seen: Sequence[LookedAt]) -> list[Entry]:
+    def entries(self, seen: Sequence[LookedAt]) -> list[Entry]:
+        """What each image is called, and the part that it belongs to."""
         options, form = self.options, self.options.form
         names = [item.record.file for item in seen]
         parts = [""] * len(seen)

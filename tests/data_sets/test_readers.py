@@ -225,6 +225,8 @@ def test_label_studio_shows_percents_of_the_upright_picture(given: Path, tmp_pat
         for item in prediction["result"]:
             assert tools[item["from_name"]] == item["to_name"] == "image"
             assert (item["original_height"], item["original_width"]) == image.shape[:2]
+            assert item["value"]["x"] + item["value"]["width"] <= 100
+            assert item["value"]["y"] + item["value"]["height"] <= 100  # its importer refuses a hair more
             x, y, w, h = (item["value"][key] / 100 for key in ("x", "y", "width", "height"))
             box = x * image.shape[1], y * image.shape[0], (x + w) * image.shape[1], (y + h) * image.shape[0]
             assert odd.shows(image, box, odd.NAMES.index(item["value"]["rectanglelabels"][0]))

@@ -411,6 +411,20 @@ def test_links_can_be_replaced_and_images_are_never_touched(folder: Path, tmp_pa
         export_boxes(folder / "coco.json", tmp_path / "o", options, overwrite=True)
 
 
+def test_what_a_trainer_leaves_in_a_data_set_stays_and_corrected_labels_are_not_lost(folder: Path, tmp_path: Path) -> None:
+    options = ExportOptions("yolo", split=ALL)
+    export_boxes(folder / "coco.json", tmp_path / "o", options)
+    (tmp_path / "o/labels/train.cache").write_text("of the trainer")
+    (tmp_path / "o/runs").mkdir()
+    export_boxes(folder / "coco.json", tmp_path / "o", options, overwrite=True)
+    assert (tmp_path / "o/labels/train.cache").read_text() == "of the trainer"
+    (tmp_path / "o/labels/train/03.txt").write_text("0 .5 .5 .1 .1\n")
+    with pytest.raises(OutputError, match=r"03\.txt.*was changed since this tool wrote it"):
+        export_boxes(folder / "coco.json", tmp_path / "o", options, overwrite=True)
+    assert (tmp_path / "o/labels/train/03.txt").read_text() == "0 .5 .5 .1 .1\n"
+    assert not (tmp_path / "o/unfinished").exists()
+
+
 def test_results_may_not_lie_among_the_images(folder: Path) -> None:
     with pytest.raises(OutputError, match="among what they are made from"):
         export_boxes(folder / "coco.json", folder / "o", ExportOptions("yolo"))
