@@ -52,6 +52,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.localise_speed
 	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.help_time
+	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
