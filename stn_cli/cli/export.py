@@ -58,7 +58,10 @@ Source = Annotated[
     Path | None, typer.Option(help="Folder of the images.", show_default="as BOXES says, or the folder that BOXES lies in")
 ]
 GroupBy = Annotated[
-    str, typer.Option(help="What stays in one part: images that look alike, those of a folder, or each file by itself.")
+    str,
+    typer.Option(
+        help="What stays in one part: alike (images that look alike), folder (those of one folder), or file (each by itself)."
+    ),
 ]
 CropSide = Annotated[int, typer.Option(help="Side of a crop, pixels.")]
 

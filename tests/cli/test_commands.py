@@ -39,7 +39,7 @@ def test_the_program_says_everything_before_it_leaves() -> None:
 
 
 def test_every_command_has_help(cli: Call) -> None:
-    for command in ("train", "localise", "evaluate", "report", "doctor"):
+    for command in ("train", "localise", "export", "evaluate", "report", "doctor"):
         code, out, _ = cli(command, "--help")
         assert code == 0
         assert "Usage: stn-coloc " + command in out
