@@ -67,7 +67,13 @@ OPTIONS = every_option()
 def test_the_commands_have_the_options_that_are_tried() -> None:
     """The list above is not empty by mistake."""
     names = {(o.command, o.name) for o in OPTIONS}
-    assert {("train", "--lr"), ("localise", "--crop-size"), ("track", "--init"), ("evaluate", "truth"), ("export", "--split")} <= names
+    assert {
+        ("train", "--lr"),
+        ("localise", "--crop-size"),
+        ("track", "--init"),
+        ("evaluate", "truth"),
+        ("export", "--split"),
+    } <= names
     assert len(names) > 70
 
 

@@ -264,6 +264,10 @@ def test_boxes_of_a_picture_that_exif_turns_afterwards_are_not_taken(tmp_path: P
 
 FAULTS = {
     "NaN": ('{"a.png": [[0, 0, NaN, 3]]}', "not a number that can be used"),
+    "NaN in COCO": (
+        '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": [1, NaN, 3, 4]}]}',
+        "image a.png: not a number that can be used",
+    ),
     "corners": ('{"a.png": [[9, 0, 3, 3]]}', "corners in the wrong order"),
     "outside": ('{"../a.png": [[0, 0, 3, 3]]}', "names a file outside the set"),
     "absolute": ('{"/etc/passwd": [[0, 0, 3, 3]]}', "names a file outside the set"),
@@ -311,6 +315,16 @@ def test_flags_that_are_not_there(flags: tuple[str, ...], folder: Path, cli: Cal
     code, _, err = cli("export", folder / "coco.json", *flags, "-o", tmp_path / "o")
     assert code == 2
     assert err.count("\n") == 1
+
+
+def test_an_image_that_is_listed_twice_once_with_nothing_keeps_its_boxes(folder: Path, tmp_path: Path) -> None:
+    data = json.loads((folder / "coco.json").read_text())
+    data["images"].append({"id": 999, "file_name": "00.png", "width": 60, "height": 40})
+    (folder / "coco.json").write_text(json.dumps(data))
+    said = list[str]()
+    export_boxes(folder / "coco.json", tmp_path / "o", ExportOptions("yolo", split=ALL), reporter=Noted(said))
+    assert labels(tmp_path / "o")["00.txt"].count("\n") == 1
+    assert "boxes: 1 name of several images (00.png), whose objects are taken together" in said
 
 
 def test_masks_of_other_tools(folder: Path, tmp_path: Path) -> None:
