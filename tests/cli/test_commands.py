@@ -303,7 +303,7 @@ def test_doctor(cli: Call) -> None:
 def test_doctor_looks_at_all_that_is_required() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = [re.match(r"[\w-]+", line) for line in project["dependencies"]]
-    extras = [re.match(r"[\w-]+", line) for name in ("track", "heif") for line in project["optional-dependencies"][name]]
+    extras = [re.match(r"[\w-]+", line) for name in ("track", "parquet", "heif") for line in project["optional-dependencies"][name]]
     assert {name[0] for name in names if name} == set(NEEDED)
     assert {name[0] for name in extras if name} == set(OPTIONAL)
 
