@@ -304,9 +304,13 @@ def near_duplicates_found() -> str:
         [f"groups of {clips['frames']} frames of {clips['clips']} clips", f"{clips['groups']}"],
         ["of them with frames of two clips", f"{clips['mixed']}"],
         ["clips in one group", f"{clips['whole']}"],
-        *([how, f"{100 * share:.1f} %"] for how, share in copies.items() if how != "photographs"),
+        *(
+            [f"of {copies['photographs']} photographs grouped with a copy: {how}", f"{100 * share:.1f} %"]
+            for how, share in copies.items()
+            if how != "photographs"
+        ),
     ]
-    return markdown([f"grouped with its copy, of {copies['photographs']} photographs", ""], rows)
+    return markdown(["", ""], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
