@@ -12,17 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stn_cli.bounds import check_shared
-from stn_cli.coloc.model.localiser import IMAGES_PER_CALL, Localiser
-from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted
+from stn_cli.coloc.model.localiser import Localiser
+from stn_cli.errors import CheckpointError, ColocError, InputError, counted
 from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
+from stn_cli.formats.labels import names_of_kinds
 from stn_cli.formats.writer import FORMATS, Writer, about, write_all
+from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.jobs.object_pictures import ObjectPictures
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import MAX_PIXELS
-from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
+from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, root_of, scan
 from stn_cli.outputs.moving import JOURNAL
 from stn_cli.outputs.results import Results
 from stn_cli.records import ImageRecord, Skipped, reasons
@@ -36,56 +37,6 @@ BOXES_FILE = "boxes.json"
 LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", "masks", SKIPPED)
 MOST_PARTIAL_IMAGES = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
-
-
-@dataclass(frozen=True, slots=True)
-class LocaliseOptions:
-    """What is wanted.
-
-    Attributes:
-        min_score: objects below it are left out; the model's own least score where none is given.
-        formats: formats beside COCO.
-        crops, overlay: also write pictures.
-        crop_size: longer side of a crop, pixels.
-        batch: images per call of the network.
-        workers: decoding threads; one per core when left out.
-        max_pixels: images with more are skipped.
-        masks: also find out which pixels are the objects', and write them as pictures, too.
-    """
-
-    min_score: float | None = None
-    formats: tuple[str, ...] = ()
-    crops: bool = False
-    crop_size: int = 256
-    overlay: bool = False
-    batch: int = IMAGES_PER_CALL
-    workers: int | None = None
-    max_pixels: int | None = None
-    masks: bool = False
-
-    def __post_init__(self) -> None:
-        check_shared(
-            min_score=self.min_score,
-            crop_size=self.crop_size,
-            batch=self.batch,
-            workers=self.workers,
-            max_pixels=self.max_pixels,
-        )
-        for name in self.formats:
-            if name not in FORMATS and name != "coco":
-                raise UsageError("unknown --format", name, f"known: coco, {', '.join(FORMATS)}")
-
-    def of_records(self) -> dict[str, Any]:
-        """Those that records and pictures depend on."""
-        return {
-            "min_score": self.min_score,
-            "crops": self.crops,
-            "crop_size": self.crop_size,
-            "overlay": self.overlay,
-            "batch": self.batch,
-            "max_pixels": self.max_pixels or MAX_PIXELS,
-            **({"masks": True} if self.masks else {}),
-        }
 
 
 @dataclass(slots=True)
@@ -146,6 +97,7 @@ def localise_source(
     options, reporter, folder, begun = options or LocaliseOptions(), reporter or Silent(), Path(out), time.monotonic()
     with StopRequest() as stop:
         localiser = Localiser.load(run, device)
+        names = names_of_kinds(options.labels, len(localiser.parts))
         found = Scan(read_images(Path(run)), []) if source is None else scan(source)
         folders, beside = places_of(source, found)
         results = Results(folder, "localise", LOCALISE_NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
@@ -155,7 +107,7 @@ def localise_source(
         for note in found.notes:
             reporter.warn(note)
         with results.open() as work:
-            job = _Localising(localiser, found, work, options, reporter, stop)
+            job = _Localising(localiser, found, work, options, names, reporter, stop)
             summary = job.run(results, _head(Path(run), options, found), resume)
     summary.out, summary.seconds = folder, time.monotonic() - begun
     return summary
@@ -198,6 +150,7 @@ class _Localising:
     found: Scan
     work: Path
     options: LocaliseOptions
+    names: Sequence[str]
     reporter: Reporter
     stop: StopRequest
 
@@ -254,9 +207,9 @@ class _Localising:
         """The formats, from the journal."""
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
         formats = [FORMATS[name] for name in self.options.formats if name != "coco"]
-        info = about(self.localiser.run, "exif-applied")
-        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info)]
-        makers += [partial(kind, self.work / name) for name, kind in formats]
+        info = about(self.localiser.run, "exif-applied", root_of(self.found.images))
+        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info, self.names)]
+        makers += [partial(kind, self.work / name, self.names) for name, kind in formats]
         write_all(makers, _counted(journal, summary))
         write_skipped(self.work, summary.skipped)
         return summary
