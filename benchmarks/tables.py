@@ -306,7 +306,8 @@ def finetuning() -> str:
         for name, r in sets.items()
     ]
     for title, own in photo_table.HALVES.items():
-        some = [r for name, r in sets.items() if name.rpartition(" ")[0] in own]
+        if not (some := [r for name, r in sets.items() if name.rpartition(" ")[0] in own]):
+            continue
         figures = [sum(r[k] for r in some) / len(some) for k in keys[:4]]
         rows.append([title, *(f"{f:.{d}f}" for f, d in zip(figures, digits, strict=False)), "", "", ""])
     return markdown(columns, rows) + source("finetuning")
