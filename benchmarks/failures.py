@@ -21,7 +21,7 @@ from stn_cli.formats.coco import read_coco
 from stn_cli.records import ImageRecord, PixelBox
 
 SIDE, GAP, LINE = 220, 12, 20
-LEAST = 0.2
+LEAST = 0.1
 """Score below which a box is left out: there are many."""
 
 
