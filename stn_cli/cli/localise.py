@@ -28,7 +28,7 @@ from stn_cli.cli.options import (
 from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from stn_cli.jobs.localise import LocaliseSummary
+    from stn_cli.jobs.localise_summary import LocaliseSummary
 
 
 ImageSource = Annotated[
@@ -43,6 +43,9 @@ ImageCrops = Annotated[
 CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")]
 Masks = Annotated[bool, typer.Option("--masks", help="Also say which pixels are the object's, in boxes.json and as pictures.")]
+Report = Annotated[
+    bool, typer.Option("--report", help="Write report.html, too: the images with their boxes, most doubtful first.")
+]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
 
 
@@ -58,6 +61,7 @@ def localise(
     crop_size: CropSize = 256,
     overlay: Overlay = False,
     masks: Masks = False,
+    report: Report = False,
     device: Device = None,
     batch: Batch = 64,
     workers: Workers = None,
@@ -70,7 +74,7 @@ def localise(
 ) -> None:
     """Find the object in images: boxes and scores.
 
-    It writes boxes.json (COCO), with --crops a picture of each object, and with --masks its outline, too.
+    It writes boxes.json (COCO), with --crops a picture of each object, with --masks its outline, and with --report a page that shows all.
     """
     check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
@@ -80,7 +84,7 @@ def localise(
     from stn_cli.jobs.localise import LocaliseOptions, localise_source
 
     progress = Progress(quiet=quiet, verbose=verbose)
-    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels, masks)
+    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels, masks, report)
     folder, images = out or Path(BOXES), one_or_all(source)
     try:
         summary = localise_source(
@@ -89,11 +93,15 @@ def localise(
     finally:
         progress.close()
     progress.skipped(summary.skipped)
-    progress.say(
+    progress.say(_in_words(summary) + (f". Look at {folder / 'report.html'}" if report else ""))
+    conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
+
+
+def _in_words(summary: LocaliseSummary) -> str:
+    return (
         f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
         f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
     )
-    conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
 
 
 def _facts(summary: LocaliseSummary, folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
 from stn_cli.formats.writer import FORMATS, Writer, about, write_all
+from stn_cli.jobs.localise_summary import LocaliseSummary
 from stn_cli.jobs.object_pictures import ObjectPictures
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import MAX_PIXELS
@@ -26,6 +27,8 @@ from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
 from stn_cli.outputs.moving import JOURNAL
 from stn_cli.outputs.results import Results
 from stn_cli.records import ImageRecord, Skipped, reasons
+from stn_cli.report.localised import BoxesPage
+from stn_cli.report.page import REPORT
 from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
@@ -33,7 +36,7 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
 BOXES_FILE = "boxes.json"
-LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", "masks", SKIPPED)
+LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", "masks", REPORT, SKIPPED)
 MOST_PARTIAL_IMAGES = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
 
@@ -51,6 +54,7 @@ class LocaliseOptions:
         workers: decoding threads; one per core when left out.
         max_pixels: images with more are skipped.
         masks: also find out which pixels are the objects', and write them as pictures, too.
+        report: also write a page that shows what was found, most doubtful first.
     """
 
     min_score: float | None = None
@@ -62,6 +66,7 @@ class LocaliseOptions:
     workers: int | None = None
     max_pixels: int | None = None
     masks: bool = False
+    report: bool = False
 
     def __post_init__(self) -> None:
         check_shared(
@@ -75,6 +80,11 @@ class LocaliseOptions:
             if name not in FORMATS and name != "coco":
                 raise UsageError("unknown --format", name, f"known: coco, {', '.join(FORMATS)}")
 
+    @property
+    def most_pixels(self) -> int:
+        """Of an image that is decoded."""
+        return self.max_pixels or MAX_PIXELS
+
     def of_records(self) -> dict[str, Any]:
         """Those that records and pictures depend on."""
         return {
@@ -83,32 +93,9 @@ class LocaliseOptions:
             "crop_size": self.crop_size,
             "overlay": self.overlay,
             "batch": self.batch,
-            "max_pixels": self.max_pixels or MAX_PIXELS,
+            "max_pixels": self.most_pixels,
             **({"masks": True} if self.masks else {}),
         }
-
-
-@dataclass(slots=True)
-class LocaliseSummary:
-    """What came of it.
-
-    Attributes:
-        out: the results' folder.
-        skipped: files that could not be used.
-        images: that were localised.
-        objects: that were found.
-        doubtful: those of them with a score below 0.5.
-        resumed: images that an earlier call had done.
-        seconds: of the whole call.
-    """
-
-    out: Path
-    skipped: list[Skipped] = field(default_factory=list)
-    images: int = 0
-    objects: int = 0
-    doubtful: int = 0
-    resumed: int = 0
-    seconds: float = 0.0
 
 
 def localise_source(
@@ -220,6 +207,9 @@ class _Localising:
             if not summary.images:
                 results.keep = False
                 raise InputError("no image could be used", todo=reasons(summary.skipped))
+            if self.options.report:
+                page = BoxesPage(results.folder, self.localiser, self.found.images, journal.items, self.options.most_pixels)
+                page.write(self.work / REPORT, summary.skipped, self.reporter, lambda: self.stop.check(self.stop.todo))
             return summary
         except BaseException as error:
             if results.keep and len(journal.names) <= MOST_PARTIAL_IMAGES:
@@ -246,7 +236,7 @@ class _Localising:
             journal.close()
             what = "the images are not those of the unfinished results"
             raise CheckpointError(what, out, None, "Name the same SOURCE, or use --overwrite")
-        for name in (BOXES_FILE, *(name for name, _ in FORMATS.values()), SKIPPED):
+        for name in (BOXES_FILE, *(name for name, _ in FORMATS.values()), REPORT, SKIPPED):
             (self.work / name).unlink(missing_ok=True)  # of what was found so far, and perhaps not asked for any more
         return journal
 
@@ -257,7 +247,7 @@ class _Localising:
         info = about(self.localiser.run, "exif-applied")
         makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info)]
         makers += [partial(kind, self.work / name) for name, kind in formats]
-        write_all(makers, _counted(journal, summary))
+        write_all(makers, summary.counting(journal.items()))
         write_skipped(self.work, summary.skipped)
         return summary
 
@@ -269,7 +259,7 @@ class _Localising:
             min_score=self.localiser.least if options.min_score is None else options.min_score,
             batch=options.batch,
             workers=workers,
-            max_pixels=options.max_pixels or MAX_PIXELS,
+            max_pixels=options.most_pixels,
             warn=self.reporter.warn,
         )
         if not (options.crops or options.overlay or options.masks):
@@ -282,18 +272,6 @@ class _Localising:
             options.crop_size if options.crops else None,
             options.overlay,
             options.masks,
-            options.max_pixels or MAX_PIXELS,
+            options.most_pixels,
         )
         yield from ordered_map(lambda pair: pictures.write(*pair), zip(files, records, strict=True), workers)
-
-
-def _counted(journal: Journal, summary: LocaliseSummary) -> Iterator[ImageRecord]:
-    """The records of a journal, counted in a summary; files that were skipped go there alone."""
-    for item in journal.items():
-        if isinstance(item, Skipped):
-            summary.skipped.append(item)
-            continue
-        summary.images += 1
-        summary.objects += len(item.objects)
-        summary.doubtful += sum(found.score < 0.5 for found in item.objects)
-        yield item

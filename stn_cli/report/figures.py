@@ -136,11 +136,16 @@ def histogram(counts: Sequence[int], bands: Sequence[str], label: str) -> str:
             parts.append(
                 f'<rect x="{x}" y="{y:.1f}" width="{BAR - 4}" height="{height:.1f}" class="bar {band}"><title>{said}</title></rect>'
             )
-            parts.append(f'<text x="{x + BAR / 2 - 2}" y="{y - 4:.1f}" text-anchor="middle">{count}</text>')
+            parts.append(f'<text x="{x + BAR / 2 - 2}" y="{y - 4:.1f}" text-anchor="middle">{_short(count)}</text>')
     parts.append(f'<line x1="0" x2="{width}" y1="{base}" y2="{base}" class="axis"/>')
     parts += [f'<text x="{width * tick / 5:g}" y="{base + 15}" text-anchor="middle">{tick / 5:g}</text>' for tick in range(6)]
     parts.append(f'<text x="{width / 2:g}" y="{base + 31}" text-anchor="middle">{label}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _short(count: int) -> str:
+    """A number no wider than a bar: 1.3k for 1340."""
+    return str(count) if count < 1000 else f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
 def data_url(picture: Pixels, quality: int = 82) -> str:

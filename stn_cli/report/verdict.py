@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stn_cli.errors import counted
 from stn_cli.records import ImageRecord
 
 BINS = 20
@@ -59,13 +58,13 @@ class Verdict:
         if total == 1:
             return f"The image scores {self.scores[0]:.2f}." if self.found[0] else "Nothing was found in the image."
         if likely == total:
-            said = f"All {total} images score at least {EVEN}."
+            said = f"All {total:,} images score at least {EVEN}."
         elif likely:
-            said = f"{likely} of {total} images score{'s' if likely == 1 else ''} at least {EVEN}."
+            said = f"{likely:,} of {total:,} images score{'s' if likely == 1 else ''} at least {EVEN}."
         else:
-            said = f"None of {total} images scores {EVEN} or more."
+            said = f"None of {total:,} images scores {EVEN} or more."
         if nothing:
-            said += f" In {counted(nothing, 'image')} nothing was found."
+            said += f" In {nothing:,} {'image' if nothing == 1 else 'images'} nothing was found."
         first = min(LOOK_FIRST, total)
         return f"{said} Look at these {first} first."
 

@@ -155,6 +155,7 @@ def tallied(*images: tuple[float, ...]) -> Tally:
         ([(0.49,)] * 7, "None of 7 images scores 0.5 or more. Look at these 6 first."),
         ([(0.9,), (0.1,), ()], "1 of 3 images scores at least 0.5. In 1 image nothing was found. Look at these 3 first."),
         ([(), ()], "None of 2 images scores 0.5 or more. In 2 images nothing was found. Look at these 2 first."),
+        ([(0.9,)] * 2000 + [(0.1,)], "2,000 of 2,001 images score at least 0.5. Look at these 6 first."),
         ([(0.25,)], "The image scores 0.25."),
         ([()], "Nothing was found in the image."),
     ],
@@ -176,6 +177,8 @@ def test_the_verdict_counts_images_by_their_best_box() -> None:
     assert len(set(heights)) == 1
     uneven = histogram([1000, 1], ["bad", "good"], "score")
     assert [float(h) for h in re.findall(r'height="([\d.]+)" class', uneven)] == [120, 2]
+    over = histogram([999, 1000, 9949, 9950, 22_665], ["bad"] * 5, "score")  # numbers stand over bars of 24 pixels
+    assert re.findall(r'middle">([\d.k]+)<', over)[:5] == ["999", "1.0k", "9.9k", "10k", "23k"]
 
 
 def test_of_many_images_the_most_doubtful_are_shown_and_an_even_sample_of_the_others() -> None:
