@@ -18,6 +18,7 @@ demo: setup
 	$(BIN)/stn-coloc train sample_data/cups/images --out demo/cups
 	$(BIN)/stn-coloc localise --model demo/cups --out demo/cups-boxes --overlay --crops
 	$(BIN)/stn-coloc evaluate demo/cups-boxes/boxes.json sample_data/cups/boxes.json
+	$(BIN)/stn-coloc export demo/cups-boxes/boxes.json --format yolo --label cup --split 80,20 --out demo/cups-yolo
 	$(BIN)/stn-coloc train sample_data/digits/images --out demo/digits
 	$(BIN)/stn-coloc localise --model demo/digits --out demo/digits-boxes --overlay
 	$(BIN)/stn-coloc evaluate demo/digits-boxes/boxes.json sample_data/digits/boxes.json
@@ -31,6 +32,7 @@ demo: setup
 	@echo "The pictures:  demo/cups-boxes/overlay/   demo/pelicans-boxes/overlay/"
 	@echo "The video:     demo/cup-track/video.mp4"
 	@echo "Correct them:  $(BIN)/stn-coloc review demo/pelicans-boxes"
+	@echo "A data set:    demo/cups-yolo/data.yaml, to train a YOLO detector"
 	@echo "Cups and digits are easy. Pelicans are real photographs: about half of their boxes are right, and high scores do not say which."
 
 test: setup
@@ -54,6 +56,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.review
+	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done

@@ -306,10 +306,44 @@ def finetuning() -> str:
         for name, r in sets.items()
     ]
     for title, own in photo_table.HALVES.items():
-        some = [r for name, r in sets.items() if name.rpartition(" ")[0] in own]
+        if not (some := [r for name, r in sets.items() if name.rpartition(" ")[0] in own]):
+            continue
         figures = [sum(r[k] for r in some) / len(some) for k in keys[:4]]
         rows.append([title, *(f"{f:.{d}f}" for f, d in zip(figures, digits, strict=False)), "", "", ""])
     return markdown(columns, rows) + source("finetuning")
+
+
+def near_duplicates() -> str:
+    columns = ["", "images", "groups", "largest", "val of 80,20", "moved when as many are added"]
+    said = result("near_duplicates")
+    rows = [
+        [
+            name,
+            f"{r['images']:.0f}",
+            f"{r['groups']:.0f}",
+            f"{r['largest']:.0f}",
+            f"{r['val']:.0f}",
+            f"{100 * r['moved']:.0f} %",
+        ]
+        for name, r in said["sets"].items()
+    ]
+    return markdown(columns, rows) + source("near_duplicates")
+
+
+def near_duplicates_found() -> str:
+    said = result("near_duplicates")
+    clips, copies = said["clips"], said["copies"]
+    rows = [
+        [f"groups of {clips['frames']} frames of {clips['clips']} clips", f"{clips['groups']}"],
+        ["of them with frames of two clips", f"{clips['mixed']}"],
+        ["clips in one group", f"{clips['whole']}"],
+        *(
+            [f"of {copies['photographs']} photographs grouped with a copy: {how}", f"{100 * share:.1f} %"]
+            for how, share in copies.items()
+            if how != "photographs"
+        ),
+    ]
+    return markdown(["", ""], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -317,7 +351,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for make in (
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
-        *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review),
+        *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

@@ -37,6 +37,7 @@ ROOMS = [
     "evaluate",
     "report",
     "review",
+    "data_sets",
     "jobs",
     "cli",
     "__init__.py",

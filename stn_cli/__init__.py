@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from stn_cli.coloc.model.localiser import Localiser
     from stn_cli.coloc.model.masked import with_masks
     from stn_cli.coloc.train.run import TrainResult
+    from stn_cli.data_sets.options import ExportOptions
     from stn_cli.errors import ColocError
     from stn_cli.evaluate import score_boxes
-    from stn_cli.jobs.localise import LocaliseOptions, localise_source
+    from stn_cli.jobs.export import export_boxes
+    from stn_cli.jobs.localise import localise_source
+    from stn_cli.jobs.localise_options import LocaliseOptions
     from stn_cli.jobs.track import TrackOptions, track_source
     from stn_cli.jobs.train import train
     from stn_cli.records import ImageRecord, Localisation, Skipped
@@ -32,9 +35,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ColocError": "stn_cli.errors",
+    "ExportOptions": "stn_cli.data_sets.options",
     "ImageRecord": "stn_cli.records",
     "Localisation": "stn_cli.records",
-    "LocaliseOptions": "stn_cli.jobs.localise",
+    "LocaliseOptions": "stn_cli.jobs.localise_options",
     "Localiser": "stn_cli.coloc.model.localiser",
     "Skipped": "stn_cli.records",
     "SpatialTransformer": "stn_cli.stn",
@@ -43,6 +47,7 @@ _HOMES = {
     "TrainResult": "stn_cli.coloc.train.run",
     "score_boxes": "stn_cli.evaluate",
     "decode_mask": "stn_cli.run_lengths",
+    "export_boxes": "stn_cli.jobs.export",
     "localise_source": "stn_cli.jobs.localise",
     "track_source": "stn_cli.jobs.track",
     "train": "stn_cli.jobs.train",
@@ -52,6 +57,7 @@ _HOMES = {
 
 __all__ = [
     "ColocError",
+    "ExportOptions",
     "ImageRecord",
     "Localisation",
     "LocaliseOptions",
@@ -63,6 +69,7 @@ __all__ = [
     "TrainResult",
     "__version__",
     "decode_mask",
+    "export_boxes",
     "localise_source",
     "score_boxes",
     "track_source",

@@ -40,6 +40,7 @@ class Localisation:
         score: confidence in [0, 1]; 0.5 is as much like the object as like a random patch.
         mask: which pixels of the upright image are the object's, as COCO's compressed run lengths (`stn_cli.decode_mask` turns them into
             an array); None where it was not asked for. It may reach less far than the box.
+        kind: which of the kinds of objects that were looked for it is, from 0.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Localisation:
     theta: tuple[float, ...]
     score: float
     mask: str | None = None
+    kind: int = 0
 
     def _repr_html_(self) -> str:
         """What a notebook shows: where in its image the object is."""

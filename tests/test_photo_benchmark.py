@@ -7,15 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import detections, markdown, photo_sheets, photo_table, photos, vit
+from benchmarks import detections, failures, markdown, photo_sheets, photo_table, photos, vit
 from benchmarks.common import CHOSEN, SCORER, spread
 from benchmarks.tables import TABLES
+from stn_cli.records import ImageRecord, Localisation
 
 Box = tuple[float, float, float, float]
 Measured = dict[str, Any]
@@ -310,3 +312,20 @@ def test_a_contact_sheet(tmp_path: Path) -> None:
     assert tuple(first[round(3.75 * 45), round(3.75 * 90)]) == photo_sheets.GREEN  # the truth's right side
     assert tuple(first[round(3.75 * 30), round(3.75 * 40)]) == photo_sheets.RED
     assert tuple(first[round(3.75 * 60), round(3.75 * 48)]) == photo_sheets.GREY
+
+
+def test_failures_are_drawn_as_outlines_in_the_scale_of_the_image() -> None:
+    found = Localisation(
+        "a<b.jpg",
+        400,
+        200,
+        (40.0, 20.0, 200.0, 100.0),
+        ((40.0, 20.0), (200.0, 20.0), (200.0, 100.0), (40.0, 100.0)),
+        (1.0,),
+        0.81,
+    )
+    text = failures.drawn([ImageRecord("a<b.jpg", 400, 200, (found,))], {"a<b.jpg": [(0.0, 0.0, 400.0, 200.0)]})
+    rectangles = [element.attrib for element in ElementTree.fromstring(text).iter() if element.tag.endswith("rect")]
+    assert [rectangle["width"] for rectangle in rectangles] == ["220.0", "88.0", "220.0"]
+    assert rectangles[1]["x"] == "22.0"
+    assert "0.81" in text

@@ -60,7 +60,7 @@ def test_it_can_be_done_from_top_to_bottom(
     assert scope["crops"].shape == (4, 1, 28, 28)
     assert scope["theta"].shape == (4, 6)
     assert 0 <= scope["found"].score <= 1
-    labels = sorted((place / "yolo" / "labels").iterdir())
+    labels = sorted((place / "dataset" / "labels").rglob("*.txt"))
     assert len(labels) == 14
     assert all(len(line.split()) == 5 for path in labels for line in path.read_text().splitlines())
     for name in ("stn-coloc-run/report.html", "stn-coloc-boxes/boxes.json", "stn-coloc-boxes/overlay"):

@@ -16,7 +16,8 @@ from benchmarks.soak.process import program
 from stn_cli.coloc.train.run import train
 from stn_cli.encoders import FILE
 from stn_cli.errors import Interrupted
-from stn_cli.jobs.localise import LocaliseOptions, localise_source
+from stn_cli.jobs.localise import localise_source
+from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runtime.progress import Silent
 

@@ -15,6 +15,7 @@ import typer
 from stn_cli.bounds import shown
 from stn_cli.cli.doctor import doctor
 from stn_cli.cli.evaluate import evaluate
+from stn_cli.cli.export import export
 from stn_cli.cli.localise import localise
 from stn_cli.cli.pretrain import pretrain
 from stn_cli.cli.report import report
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, localise, review, track, evaluate, report, pretrain, doctor):
+for command in (train, localise, export, review, track, evaluate, report, pretrain, doctor):
     app.command()(command)
 
 

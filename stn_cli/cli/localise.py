@@ -14,6 +14,8 @@ from stn_cli.cli.options import (
     Debug,
     Device,
     Json,
+    Label,
+    Labels,
     LeastScore,
     MaxPixels,
     Overwrite,
@@ -28,7 +30,7 @@ from stn_cli.cli.options import (
 from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from stn_cli.jobs.localise_summary import LocaliseSummary
+    from stn_cli.jobs.localise import LocaliseSummary
 
 
 ImageSource = Annotated[
@@ -36,7 +38,9 @@ ImageSource = Annotated[
     typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: the same command, with this flag.")]
-BoxFormats = Annotated[str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results.")]
+BoxFormats = Annotated[
+    str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results, label-studio, parquet.")
+]
 ImageCrops = Annotated[
     bool, typer.Option("--crops", help="Save each object as a picture, turned upright where --transform allows.")
 ]
@@ -62,6 +66,8 @@ def localise(
     overlay: Overlay = False,
     masks: Masks = False,
     report: Report = False,
+    label: Label = None,
+    labels: Labels = None,
     device: Device = None,
     batch: Batch = 64,
     workers: Workers = None,
@@ -81,15 +87,17 @@ def localise(
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
 
     from stn_cli.cli.console import Progress, conclude
-    from stn_cli.jobs.localise import LocaliseOptions, localise_source
+    from stn_cli.formats.labels import parse_labels
+    from stn_cli.jobs.localise import localise_source
+    from stn_cli.jobs.localise_options import LocaliseOptions
 
+    called, formats = parse_labels(label, labels), names_in(format)
     progress = Progress(quiet=quiet, verbose=verbose)
-    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels, masks, report)
-    folder, images = out or Path(BOXES), one_or_all(source)
+    options = LocaliseOptions(min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report)
+    folder, images, device = out or Path(BOXES), one_or_all(source), device or "auto"
     try:
-        summary = localise_source(
-            images, model, folder, options, overwrite=overwrite, resume=resume, device=device or "auto", reporter=progress
-        )
+        how = {"overwrite": overwrite, "resume": resume}
+        summary = localise_source(images, model, folder, options, **how, device=device, reporter=progress)
     finally:
         progress.close()
     progress.skipped(summary.skipped)
@@ -98,10 +106,9 @@ def localise(
 
 
 def _in_words(summary: LocaliseSummary) -> str:
-    return (
-        f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5, "
-        f"{summary.images / max(summary.seconds, 1e-9):.0f} images/s"
-    )
+    speed = summary.images / max(summary.seconds, 1e-9)
+    found = f"{counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5"
+    return f"{counted(summary.images, 'image')}, {found}, {speed:.0f} images/s"
 
 
 def _facts(summary: LocaliseSummary, folder: Path) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def _path(text: str, flag: str) -> Path:
 
 
 RUN, BOXES, TRACKS, ENCODER = "stn-coloc-run", "stn-coloc-boxes", "stn-coloc-tracks", "stn-coloc-encoder"
+DATA_SET = "stn-coloc-dataset"
 """Where results go unless `--out` says otherwise."""
 
 
@@ -118,6 +119,11 @@ MaxPixels = Annotated[int | None, typer.Option(help="Skip images with more pixel
 MinScore = Annotated[float, typer.Option(help="Leave out objects below this score.")]
 LeastScore = Annotated[
     float | None, typer.Option(help="Leave out objects below this score.", show_default="what the model takes for none")
+]
+KeptScore = Annotated[float | None, typer.Option(help="Leave out objects below this score.", show_default="none is left out")]
+Label = Annotated[str | None, typer.Option(help="What the object is called in results.", show_default="object")]
+Labels = Annotated[
+    str | None, typer.Option(help="The same for several kinds, in their order, with commas.", show_default=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")]

@@ -11,6 +11,7 @@ from stn_cli.bounds import shown
 from stn_cli.errors import InputError, counted
 from stn_cli.formats.coco_file import CocoBox, CocoFile, CocoImage, parse_coco, parse_results
 from stn_cli.formats.json_file import read_json
+from stn_cli.formats.labels import names_of_kinds
 from stn_cli.formats.truth import Truth, orphans, repeated
 from stn_cli.records import ImageRecord, PixelBox
 
@@ -91,9 +92,10 @@ def _listed_by_the_truth(coco: CocoFile, path: Path, truth: Truth) -> CocoFile:
 
 
 def _of_the_category(coco: CocoFile, truth: Truth) -> tuple[Sequence[CocoBox], tuple[str, ...]]:
-    """The boxes of the truth's category where the predictions tell categories apart; all boxes otherwise."""
+    """The boxes of the truth's category where the predictions tell categories apart; all boxes otherwise, also of kinds that nobody named."""
     used = {box.category for box in coco.boxes}
-    if len(used) < 2 or not truth.category:
+    unnamed = list(coco.categories.values()) == list(names_of_kinds((), len(coco.categories)))
+    if len(used) < 2 or not truth.category or unnamed:
         return coco.boxes, ()
     kept = [
         box

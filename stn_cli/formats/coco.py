@@ -15,6 +15,7 @@ from stn_cli.errors import OutputError
 from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.coco_file import CocoBox, CocoImage, Id, fault, parse_coco
 from stn_cli.formats.json_file import number, read_json
+from stn_cli.formats.labels import OBJECT
 from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import ImageRecord, Localisation, PixelBox, Point, corners
 from stn_cli.run_lengths import checked_mask, mask_area
@@ -29,11 +30,11 @@ class CocoWriter:
     Args:
         path: the target.
         info: the `info` object.
-        category: name of the only category.
+        names: of the kinds of objects, whose numbers from 1 are the ids of the categories.
     """
 
-    def __init__(self, path: Path, info: dict[str, Any], category: str = "object") -> None:
-        self.path, self.info, self.category = path, info, category
+    def __init__(self, path: Path, info: dict[str, Any], names: Sequence[str] = (OBJECT,)) -> None:
+        self.path, self.info, self.names = path, info, names
         self.images = self.annotations = 0
         try:
             self._images = _spool(path.parent)
@@ -72,7 +73,7 @@ class CocoWriter:
             with atomic(self.path, "w") as out:
                 out.write('{"info": ' + json.dumps(self.info, allow_nan=False) + ',\n"images": [\n')
                 _copy(self._images, out)
-                categories = [{"id": 1, "name": self.category, "supercategory": self.category}]
+                categories = [{"id": n, "name": name, "supercategory": name} for n, name in enumerate(self.names, 1)]
                 out.write('\n],\n"categories": ' + json.dumps(categories) + ',\n"annotations": [\n')
                 _copy(self._annotations, out)
                 out.write("\n]}\n")
@@ -91,9 +92,10 @@ class CocoResultsWriter:
 
     Args:
         path: the target.
+        names: of the kinds of objects, which a list of results tells by their numbers only.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Sequence[str] = ()) -> None:
         self._images = self._rows = 0
         self._target = TextTarget(path)
         self._target.write("[\n")
@@ -154,7 +156,7 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": image,
-        "category_id": 1,
+        "category_id": found.kind + 1,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": (x2 - x1) * (y2 - y1) if found.mask is None else mask_area(found.mask, size),
         "segmentation": segmentation,
@@ -179,10 +181,11 @@ def read_coco(path: Path) -> list[ImageRecord]:
     """
     coco = parse_coco(read_json(path, "the file of boxes"), path)
     objects: dict[Id, list[Localisation]] = {key: [] for key in coco.images}
+    kinds: dict[Id | None, int] = {key: number for number, key in enumerate(coco.categories)}
     for box in coco.boxes:
         image = coco.images[box.image]
         try:
-            objects[box.image].append(_localisation(box, image))
+            objects[box.image].append(localisation(box, image, kinds.get(box.category, 0)))
         except (TypeError, ValueError) as error:
             raise fault(path, f"image {shown(image.file)}", error) from error
     return [
@@ -191,7 +194,20 @@ def read_coco(path: Path) -> list[ImageRecord]:
     ]
 
 
-def _localisation(found: CocoBox, image: CocoImage) -> Localisation:
+def localisation(found: CocoBox, image: CocoImage, kind: int) -> Localisation:
+    """An annotation as a record.
+
+    Args:
+        found: the annotation.
+        image: that it belongs to.
+        kind: number of its category, from 0.
+
+    Returns:
+        The object; without a score in the file it has 1.
+
+    Raises:
+        TypeError, ValueError: what this tool adds to COCO is not as it writes it.
+    """
     x1, y1, x2, y2 = found.box
     w, h = image.width, image.height
     theta: tuple[float, ...] = ()
@@ -201,7 +217,7 @@ def _localisation(found: CocoBox, image: CocoImage) -> Localisation:
         theta = ((x2 - x1) / w, 0, (x1 + x2) / w - 1, 0, (y2 - y1) / h, (y1 + y2) / h - 1)
     score = 1.0 if found.score is None else found.score
     mask = _mask(found.row.get("segmentation"), (h, w))
-    return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score, mask)
+    return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score, mask, kind)
 
 
 def _mask(value: Any, size: tuple[int, int]) -> str | None:

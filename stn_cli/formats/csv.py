@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_cli.files import name_in_results
+from stn_cli.formats.labels import OBJECT
 from stn_cli.formats.text_target import TextWriter
 from stn_cli.outputs.targets import TargetKind
 from stn_cli.records import ImageRecord, TrackedFrame
@@ -34,20 +35,41 @@ class CsvWriter(TextWriter):
 
     Args:
         path: the target.
+        names: of the kinds of objects, for a column `label`; there is none where nobody named them.
+        more: the name of a column after these, whose value `add` gets.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Sequence[str] = (), more: str | None = None) -> None:
         super().__init__(path)
+        self._names = () if tuple(names) == (OBJECT,) else tuple(names)
         self._rows = csv.writer(self._target, lineterminator="\n")
-        self._rows.writerow(HEADER)
+        self._rows.writerow([*HEADER, *(["label"] if self._names else []), *([more] if more else [])])
 
-    def add(self, record: ImageRecord) -> None:
+    def add(self, record: ImageRecord, *more: str) -> None:
         """Write the objects of one image."""
         for found in record.objects:
             numbers = [f"{v:.3f}" for v in found.box]
-            self._rows.writerow(
-                [neutral(name_in_results(record.file)), record.width, record.height, *numbers, f"{found.score:.4f}"]
-            )
+            label = [neutral(self._names[found.kind])] if self._names else []
+            image = [neutral(name_in_results(record.file)), record.width, record.height]
+            self._rows.writerow([*image, *numbers, f"{found.score:.4f}", *label, *more])
+
+
+class TableWriter(TextWriter):
+    """A table of texts, safe to open in a spreadsheet.
+
+    Args:
+        path: the target.
+        header: the names of its columns.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        super().__init__(path)
+        self._rows = csv.writer(self._target, lineterminator="\n")
+        self._rows.writerow(header)
+
+    def add(self, row: Sequence[str]) -> None:
+        """Write a row; names of files are written as in all results."""
+        self._rows.writerow([neutral(name_in_results(cell)) for cell in row])
 
 
 class TrackRowsWriter(TextWriter):

@@ -1,4 +1,4 @@
-"""A text file that is written piece by piece and appears when it is whole."""
+"""A file that is written piece by piece and appears when it is whole."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ class TextTarget:
 
     Args:
         path: the target.
+        mode: `w` for UTF-8 text, or `wb`.
 
     Raises:
         OutputError: it cannot be written (here and in every method but `abandon`).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: str = "w") -> None:
         self.path = path
-        self._context: AbstractContextManager[IO[Any]] = atomic(path, "w")
+        self._context: AbstractContextManager[IO[Any]] = atomic(path, mode)
         self._file = self._context.__enter__()
 
-    def write(self, text: str) -> int:
-        """Write a piece; with this it is also what `csv.writer` writes to."""
+    def write(self, piece: str | bytes) -> int:
+        """Write a piece; with this it is also what `csv.writer` and pyarrow write to."""
         try:
-            return self._file.write(text)
+            return self._file.write(piece)
         except OSError as error:
             raise OutputError("cannot write", self.path, error.strerror, "Free some space") from error
 

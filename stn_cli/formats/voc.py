@@ -1,17 +1,18 @@
-"""Pascal VOC XML: reading truth."""
+"""Pascal VOC XML: reading truth, and writing what was found."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from stn_cli.errors import InputError
 from stn_cli.formats.json_file import number, read_file
-from stn_cli.records import PixelBox, TrueObject
+from stn_cli.records import ImageRecord, PixelBox, TrueObject
 
 LARGEST_XML = 64 << 20
 """Bytes of one image's annotation."""
@@ -73,3 +74,52 @@ def _box(item: Element) -> PixelBox:
     if not x1 <= x2 or not y1 <= y2:
         raise ValueError(f"corners in the wrong order: {[x1, y1, x2, y2]}")
     return x1 - 1, y1 - 1, x2, y2
+
+
+def voc_xml(record: ImageRecord, picture: str, names: Sequence[str]) -> bytes:
+    """The annotation of one image: whole pixels from 1, right and lower ones included.
+
+    Args:
+        record: the image; its boxes lie in it.
+        picture: its file name.
+        names: of the kinds of objects.
+
+    Returns:
+        XML in UTF-8. A box's edges are those of the nearest whole pixels, at least one pixel apart; there is no score.
+    """
+    root = Element("annotation")
+    for tag, text in (("folder", "JPEGImages"), ("filename", picture)):
+        SubElement(root, tag).text = text
+    size = SubElement(root, "size")
+    for tag, value in (("width", record.width), ("height", record.height), ("depth", 3)):
+        SubElement(size, tag).text = str(value)
+    SubElement(root, "segmented").text = "0"
+    for found in record.objects:
+        item = SubElement(root, "object")
+        cut = _touches(found.box, record)
+        for tag, text in (
+            ("name", names[found.kind]),
+            ("pose", "Unspecified"),
+            ("truncated", str(int(cut))),
+            ("difficult", "0"),
+        ):
+            SubElement(item, tag).text = text
+        box = SubElement(item, "bndbox")
+        for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), _whole(found.box, record), strict=True):
+            SubElement(box, tag).text = str(value)
+    indent(root)
+    return tostring(root, "utf-8") + b"\n"
+
+
+def _touches(box: PixelBox, record: ImageRecord) -> bool:
+    """Whether a box reaches the image's border: what lies in it may go on outside."""
+    return box[0] <= 0 or box[1] <= 0 or box[2] >= record.width or box[3] >= record.height
+
+
+def _whole(box: PixelBox, record: ImageRecord) -> tuple[int, int, int, int]:
+    """The first and last pixels of a box, from 1."""
+    (left, right), (top, bottom) = (
+        (first := min(side - 1, round(low)), max(first + 1, round(high)))
+        for low, high, side in ((box[0], box[2], record.width), (box[1], box[3], record.height))
+    )
+    return left + 1, top + 1, right, bottom

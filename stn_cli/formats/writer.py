@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from stn_cli.errors import ColocError, printable
+from stn_cli.files import name_in_results
 from stn_cli.formats.coco import CocoResultsWriter
 from stn_cli.formats.csv import CsvWriter
+from stn_cli.formats.label_studio import LabelStudioWriter
+from stn_cli.formats.parquet import ParquetWriter
 from stn_cli.records import ImageRecord
 from stn_cli.version import __version__
 
@@ -57,22 +60,33 @@ def write_all(makers: Sequence[Callable[[], Writer[Item]]], items: Iterable[Item
         raise
 
 
-def about(run: str | os.PathLike[str] | None, orientation: str) -> dict[str, Any]:
+def about(run: str | os.PathLike[str] | None, orientation: str, source: str | None = None) -> dict[str, Any]:
     """The `info` object of a file of results.
 
     Args:
         run: the run that found the objects; None where there was none.
         orientation: how the pixels lie that boxes are told in.
+        source: the folder that the images' names are relative to; None where it is not to be told.
 
     Returns:
         What JSON holds of it.
     """
     named = None if run is None else printable(os.fspath(run))
-    return {"tool": "stn-coloc", "version": __version__, "run": named, "orientation": orientation}
+    info = {"tool": "stn-coloc", "version": __version__, "run": named, "orientation": orientation}
+    return info if source is None else {**info, "source": name_in_results(source)}
 
 
-FORMATS: dict[str, tuple[str, Callable[[Path], Writer[ImageRecord]]]] = {
+class Maker(Protocol):
+    """Opens a format: its file, and what the kinds of objects are called."""
+
+    def __call__(self, path: Path, names: Sequence[str] = ..., /) -> Writer[ImageRecord]:
+        """Open it."""
+
+
+FORMATS: dict[str, tuple[str, Maker]] = {
     "csv": ("boxes.csv", CsvWriter),
     "coco-results": ("boxes.results.json", CocoResultsWriter),
+    "label-studio": ("boxes.label-studio.json", LabelStudioWriter),
+    "parquet": ("boxes.parquet", ParquetWriter),
 }
 """By the name of `--format`: the file's name and what writes it."""

@@ -7,23 +7,23 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stn_cli.bounds import check_shared
-from stn_cli.coloc.model.localiser import IMAGES_PER_CALL, Localiser
-from stn_cli.errors import CheckpointError, ColocError, InputError, UsageError, counted
+from stn_cli.coloc.model.localiser import Localiser
+from stn_cli.errors import CheckpointError, ColocError, InputError, counted
 from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
+from stn_cli.formats.labels import names_of_kinds
 from stn_cli.formats.writer import FORMATS, Writer, about, write_all
-from stn_cli.jobs.localise_summary import LocaliseSummary
+from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.jobs.object_pictures import ObjectPictures
 from stn_cli.media.cache import default_workers, ordered_map
 from stn_cli.media.decode import MAX_PIXELS
-from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, scan
+from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, root_of, scan
 from stn_cli.outputs.moving import JOURNAL
 from stn_cli.outputs.results import Results
 from stn_cli.records import ImageRecord, Skipped, reasons
@@ -41,61 +41,27 @@ MOST_PARTIAL_IMAGES = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocaliseOptions:
-    """What is wanted.
+@dataclass(slots=True)
+class LocaliseSummary:
+    """What came of it.
 
     Attributes:
-        min_score: objects below it are left out; the model's own least score where none is given.
-        formats: formats beside COCO.
-        crops, overlay: also write pictures.
-        crop_size: longer side of a crop, pixels.
-        batch: images per call of the network.
-        workers: decoding threads; one per core when left out.
-        max_pixels: images with more are skipped.
-        masks: also find out which pixels are the objects', and write them as pictures, too.
-        report: also write a page that shows what was found, most doubtful first.
+        out: the results' folder.
+        skipped: files that could not be used.
+        images: that were localised.
+        objects: that were found.
+        doubtful: those of them with a score below 0.5.
+        resumed: images that an earlier call had done.
+        seconds: of the whole call.
     """
 
-    min_score: float | None = None
-    formats: tuple[str, ...] = ()
-    crops: bool = False
-    crop_size: int = 256
-    overlay: bool = False
-    batch: int = IMAGES_PER_CALL
-    workers: int | None = None
-    max_pixels: int | None = None
-    masks: bool = False
-    report: bool = False
-
-    def __post_init__(self) -> None:
-        check_shared(
-            min_score=self.min_score,
-            crop_size=self.crop_size,
-            batch=self.batch,
-            workers=self.workers,
-            max_pixels=self.max_pixels,
-        )
-        for name in self.formats:
-            if name not in FORMATS and name != "coco":
-                raise UsageError("unknown --format", name, f"known: coco, {', '.join(FORMATS)}")
-
-    @property
-    def most_pixels(self) -> int:
-        """Of an image that is decoded."""
-        return self.max_pixels or MAX_PIXELS
-
-    def of_records(self) -> dict[str, Any]:
-        """Those that records and pictures depend on."""
-        return {
-            "min_score": self.min_score,
-            "crops": self.crops,
-            "crop_size": self.crop_size,
-            "overlay": self.overlay,
-            "batch": self.batch,
-            "max_pixels": self.most_pixels,
-            **({"masks": True} if self.masks else {}),
-        }
+    out: Path
+    skipped: list[Skipped] = field(default_factory=list)
+    images: int = 0
+    objects: int = 0
+    doubtful: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
 
 
 def localise_source(
@@ -133,6 +99,7 @@ def localise_source(
     options, reporter, folder, begun = options or LocaliseOptions(), reporter or Silent(), Path(out), time.monotonic()
     with StopRequest() as stop:
         localiser = Localiser.load(run, device)
+        names = names_of_kinds(options.labels, len(localiser.parts))
         found = Scan(read_images(Path(run)), []) if source is None else scan(source)
         folders, beside = places_of(source, found)
         results = Results(folder, "localise", LOCALISE_NAMES, folders, [run, *beside], overwrite=overwrite, resume=resume)
@@ -142,7 +109,7 @@ def localise_source(
         for note in found.notes:
             reporter.warn(note)
         with results.open() as work:
-            job = _Localising(localiser, found, work, options, reporter, stop)
+            job = _Localising(localiser, found, work, options, names, reporter, stop)
             summary = job.run(results, _head(Path(run), options, found), resume)
     summary.out, summary.seconds = folder, time.monotonic() - begun
     return summary
@@ -185,6 +152,7 @@ class _Localising:
     found: Scan
     work: Path
     options: LocaliseOptions
+    names: Sequence[str]
     reporter: Reporter
     stop: StopRequest
 
@@ -208,7 +176,8 @@ class _Localising:
                 results.keep = False
                 raise InputError("no image could be used", todo=reasons(summary.skipped))
             if self.options.report:
-                page = BoxesPage(results.folder, self.localiser, self.found.images, journal.items, self.options.most_pixels)
+                most_pixels = self.options.max_pixels or MAX_PIXELS
+                page = BoxesPage(results.folder, self.localiser, self.found.images, journal.items, most_pixels)
                 page.write(self.work / REPORT, summary.skipped, self.reporter, lambda: self.stop.check(self.stop.todo))
             return summary
         except BaseException as error:
@@ -244,10 +213,10 @@ class _Localising:
         """The formats, from the journal."""
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
         formats = [FORMATS[name] for name in self.options.formats if name != "coco"]
-        info = about(self.localiser.run, "exif-applied")
-        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info)]
-        makers += [partial(kind, self.work / name) for name, kind in formats]
-        write_all(makers, summary.counting(journal.items()))
+        info = about(self.localiser.run, "exif-applied", root_of(self.found.images))
+        makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info, self.names)]
+        makers += [partial(kind, self.work / name, self.names) for name, kind in formats]
+        write_all(makers, _counted(journal, summary))
         write_skipped(self.work, summary.skipped)
         return summary
 
@@ -259,7 +228,7 @@ class _Localising:
             min_score=self.localiser.least if options.min_score is None else options.min_score,
             batch=options.batch,
             workers=workers,
-            max_pixels=options.most_pixels,
+            max_pixels=options.max_pixels or MAX_PIXELS,
             warn=self.reporter.warn,
         )
         if not (options.crops or options.overlay or options.masks):
@@ -272,6 +241,18 @@ class _Localising:
             options.crop_size if options.crops else None,
             options.overlay,
             options.masks,
-            options.most_pixels,
+            options.max_pixels or MAX_PIXELS,
         )
         yield from ordered_map(lambda pair: pictures.write(*pair), zip(files, records, strict=True), workers)
+
+
+def _counted(journal: Journal, summary: LocaliseSummary) -> Iterator[ImageRecord]:
+    """The records of a journal, counted in a summary; files that were skipped go there alone."""
+    for item in journal.items():
+        if isinstance(item, Skipped):
+            summary.skipped.append(item)
+            continue
+        summary.images += 1
+        summary.objects += len(item.objects)
+        summary.doubtful += sum(found.score < 0.5 for found in item.objects)
+        yield item

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from stn_cli.media.signatures import (
 from stn_cli.records import Skipped, reasons
 
 __all__ = [
-    "EXTENSIONS", "VIDEO_EXTENSIONS", "ImageFile", "Scan", "Source", "looks_like_image", "places_of", "require_images", "scan",
+    "EXTENSIONS", "VIDEO_EXTENSIONS", "ImageFile", "Scan", "Source", "looks_like_image", "places_of", "require_images", "root_of", "scan",
 ]  # fmt: skip
 
 LARGEST_LIST = 1 << 30
@@ -227,6 +227,21 @@ def _named(paths: list[str]) -> list[ImageFile]:
         root = ""
     names = [os.path.relpath(os.path.abspath(path), root) if root else os.path.abspath(path) for path in unique]
     return [ImageFile(path, name.replace(os.sep, "/")) for path, name in zip(unique, names, strict=True)]
+
+
+def root_of(images: Sequence[ImageFile]) -> str | None:
+    """The folder that the names of a scan's images are relative to.
+
+    Args:
+        images: of the scan.
+
+    Returns:
+        Its absolute path; None where there is no such folder, as of images on several drives.
+    """
+    if not images:
+        return None
+    full, name = os.path.abspath(images[0].path), os.path.normpath(images[0].name)
+    return full.removesuffix(name).rstrip(os.sep) or os.sep if full.endswith(os.sep + name) else None
 
 
 def require_images(found: Scan, source: object, least: int = 1) -> None:

@@ -33,7 +33,10 @@ LARGEST_HASHED = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file was when it was written: its size in bytes and a hash of its content; times change when a folder is copied."""
+    """What a file was when it was written: its size in bytes and a hash of its content; times change when a folder is copied.
+
+    Of a link it is where it leads that counts: the file there is not this tool's.
+    """
 
     size: int
     digest: str
@@ -47,12 +50,15 @@ class Facts:
         """Whether a file is still what it was."""
         try:
             found = path.lstat()
-            return stat.S_ISREG(found.st_mode) and found.st_size == self.size and _digest(path) == self.digest
+            plain = stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
+            return plain and found.st_size == self.size and _digest(path) == self.digest
         except OSError:
             return False
 
 
 def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return "link-" + hashlib.blake2b(os.fsencode(os.readlink(path)), digest_size=8).hexdigest()
     with open(path, "rb") as file:
         if path.suffix.lower() in PICTURES or path.stat().st_size > LARGEST_HASHED:
             return hashlib.blake2b(file.read(HEAD), digest_size=8).hexdigest()

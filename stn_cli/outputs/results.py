@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +123,19 @@ class Results:
         if manifest.files and manifest.command != self.command:
             what = f"the folder holds results of {manifest.command}, not of {self.command}"
             raise OutputError(what, self.folder, None, "Choose another --out")
-        for name in self.names:
+        self.check_names(self.names)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """See that nobody else's file has a name that is wanted.
+
+        Args:
+            names: of files and folders below `folder`; of a folder nothing else's may lie in it.
+
+        Raises:
+            OutputError: one has.
+        """
+        manifest = read_manifest(self.folder)
+        for name in names:
             for found in files_below(self.folder, name):
                 changed = found in manifest.files
                 if not manifest.is_own(self.folder, found) and not (changed and self.repairs):

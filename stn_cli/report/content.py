@@ -91,6 +91,22 @@ def command(*words: str | Path) -> str:
     return shlex.join(["stn-coloc", *(printable(str(word)) for word in words)])
 
 
+def commands_for_boxes(boxes: Path) -> list[tuple[str, str]]:
+    """What to do with a file of boxes, and what to type for it.
+
+    Args:
+        boxes: the file, as it is named.
+
+    Returns:
+        (what for, command) of each.
+    """
+    likely = ("--format", "yolo", "--min-score", "0.5", "--out", "dataset")
+    return [
+        ("A data set to train a detector with", command("export", boxes, *likely)),
+        ("How good they are, where truth is known", command("evaluate", boxes, "truth.json")),
+    ]
+
+
 def render(content: PageContent) -> str:
     """The page, self-contained: its style, its script and its pictures are in it, and it loads nothing.
 

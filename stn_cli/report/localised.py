@@ -11,7 +11,7 @@ from stn_cli.errors import counted, printable
 from stn_cli.files import write_text
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Skipped
-from stn_cli.report.content import PageContent, command, render
+from stn_cli.report.content import PageContent, command, commands_for_boxes, render
 from stn_cli.report.sheet import SheetPicture, choose, make_sheet
 from stn_cli.report.verdict import Tally, Verdict
 from stn_cli.runtime.progress import Reporter
@@ -82,4 +82,4 @@ class BoxesPage:
 
     def _commands(self) -> Iterator[tuple[str, str]]:
         yield "Accept or correct the boxes in the browser, most doubtful first", command("review", self.folder)
-        yield "How good they are, where truth is known", command("evaluate", self.folder / "boxes.json", "truth.json")
+        yield from commands_for_boxes(self.folder / "boxes.json")

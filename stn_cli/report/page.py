@@ -16,7 +16,7 @@ from stn_cli.outputs.manifest import note_written, written_by_tool
 from stn_cli.outputs.places import Place
 from stn_cli.outputs.targets import TargetKind, check_target
 from stn_cli.records import ImageRecord, Skipped
-from stn_cli.report.content import LearntDetails, PageContent, command, render
+from stn_cli.report.content import LearntDetails, PageContent, command, commands_for_boxes, render
 from stn_cli.report.figures import MeanPicture, contrast, data_url
 from stn_cli.report.learning import charts
 from stn_cli.report.sheet import CROP, Pictured, SheetPicture, choose, make_sheet, square
@@ -172,5 +172,5 @@ def next_commands(run: Path) -> list[tuple[str, str]]:
         ),
         ("The same of other images", command("localise", "./new", "--model", run, "--overlay", "--out", "new-boxes")),
         ("Accept or correct the boxes in the browser, most doubtful first", command("review", run)),
-        ("How good they are, where truth is known", command("evaluate", boxes / "boxes.json", "truth.json")),
+        *commands_for_boxes(boxes / "boxes.json"),
     ]

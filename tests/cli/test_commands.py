@@ -39,7 +39,7 @@ def test_the_program_says_everything_before_it_leaves() -> None:
 
 
 def test_every_command_has_help(cli: Call) -> None:
-    for command in ("train", "localise", "evaluate", "report", "doctor"):
+    for command in ("train", "localise", "export", "evaluate", "report", "doctor"):
         code, out, _ = cli(command, "--help")
         assert code == 0
         assert "Usage: stn-coloc " + command in out
@@ -48,7 +48,7 @@ def test_every_command_has_help(cli: Call) -> None:
 def test_help_cuts_no_summary(cli: Call) -> None:
     _, out, _ = cli("--help")
     summaries = out[out.index("Commands:") :].splitlines()[1:]
-    assert len(summaries) == 8
+    assert len(summaries) == 9
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries)
 
 
@@ -304,7 +304,9 @@ def test_doctor_looks_at_all_that_is_required() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = [re.match(r"[\w-]+", line) for line in project["dependencies"]]
     extras = [
-        re.match(r"[\w-]+", line) for name in ("track", "heif", "review") for line in project["optional-dependencies"][name]
+        re.match(r"[\w-]+", line)
+        for name in ("track", "parquet", "heif", "review")
+        for line in project["optional-dependencies"][name]
     ]
     assert {name[0] for name in names if name} == set(NEEDED)
     assert {name[0] for name in extras if name} == set(OPTIONAL)

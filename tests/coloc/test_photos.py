@@ -127,6 +127,12 @@ def test_two_kinds_share_their_encoder_in_the_model(tmp_path: Path, cli: Callabl
     assert sum(name == "encoder.network.stem.0.weight" for name in tensors) == 1
     assert not any(".scorer.encoder." in name for name in tensors)
     assert all(r.objects for r in records)
+    assert {found.kind for r in records for found in r.objects} == {0, 1}
+    code, _, err = cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "named", "--labels", "ball,box", "--format", "csv")
+    assert code == 0, err
+    rows = (tmp_path / "named/boxes.csv").read_text().splitlines()[1:]
+    named = [found.kind for r in records for found in r.objects]
+    assert [row.rsplit(",", 1)[1] for row in rows] == [("ball", "box")[kind] for kind in named]
 
 
 @pytest.mark.parametrize("instead", ["", "b"])

@@ -67,7 +67,13 @@ OPTIONS = every_option()
 def test_the_commands_have_the_options_that_are_tried() -> None:
     """The list above is not empty by mistake."""
     names = {(o.command, o.name) for o in OPTIONS}
-    assert {("train", "--lr"), ("localise", "--crop-size"), ("track", "--init"), ("evaluate", "truth")} <= names
+    assert {
+        ("train", "--lr"),
+        ("localise", "--crop-size"),
+        ("track", "--init"),
+        ("evaluate", "truth"),
+        ("export", "--split"),
+    } <= names
     assert len(names) > 70
 
 
@@ -100,6 +106,7 @@ def usual(command: str, place: Path, out: str) -> list[str]:
     return {
         "train": [f"--out={out}", "-q", *small],
         "localise": [f"--out={out}", "-q", f"--model={place / 'run'}", "--device=cpu"],
+        "export": [f"--out={out}", "-q", f"--source={place / 'images'}", "--split=100"],
         "track": [f"--out={out}", "-q", "--encoder=gradient", "--init=5,5,18,18", "--device=cpu"],
         "pretrain": [f"--out={out}", "-q", "--device=cpu"],
         "report": [f"--out={out}.html", "-q", "--device=cpu"],
@@ -110,6 +117,7 @@ def arguments_of(command: str, place: Path) -> dict[str, str]:
     return {
         "train": {"source": str(place / "images")},
         "localise": {"source": str(place / "images")},
+        "export": {"boxes": str(place / "boxes.json")},
         "track": {"source": str(place / "images")},
         "pretrain": {"source": str(place / "images")},
         "evaluate": {"predicted": str(place / "boxes.json"), "truth": str(place / "truth.json")},
@@ -183,7 +191,7 @@ def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytes
     before = everything_in(place)
     wrong = []
     for number, value in enumerate(VALUES if not option.flag else ["", "1", "é"]):
-        if option.argument and value in NO_SOURCES:
+        if (option.argument or option.name == "--source") and value in NO_SOURCES:
             continue
         positional = arguments_of(option.command, place)
         given = usual(option.command, place, f"out{number}")

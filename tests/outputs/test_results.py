@@ -386,7 +386,8 @@ APART = [
 
 @pytest.fixture(scope="module")
 def earlier(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stn_cli.jobs.localise import LocaliseOptions, localise_source
+    from stn_cli.jobs.localise import localise_source
+    from stn_cli.jobs.localise_options import LocaliseOptions
 
     folder = tmp_path_factory.mktemp("apart")
     make_folder(folder, 3)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stn_cli.errors import Interrupted
-from stn_cli.jobs.localise import LocaliseOptions, localise_source
+from stn_cli.jobs.localise import localise_source
+from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.report import sheet
 from stn_cli.runtime.progress import Silent
 from tests.conftest import Trained
@@ -52,6 +53,7 @@ def test_the_page_shows_what_boxes_json_has(trained: Trained, tmp_path: Path, cl
     typed = [shlex.split(html.unescape(text)) for text in re.findall(r"<dd><code>(.*?)</code>", page)]
     assert typed == [
         ["stn-coloc", "review", str(out)],
+        ["stn-coloc", "export", str(out / "boxes.json"), "--format", "yolo", "--min-score", "0.5", "--out", "dataset"],
         ["stn-coloc", "evaluate", str(out / "boxes.json"), "truth.json"],
     ]
 

@@ -62,7 +62,7 @@ def test_all_images_are_ranked_by_the_scores_that_localise_gives(trained: Traine
 def test_the_commands_of_the_page_are_commands_with_these_options(trained: Trained, cli: Callable[..., Any]) -> None:
     page = (trained.run / "report.html").read_text()
     typed = [shlex.split(html.unescape(text)) for text in re.findall(r"<dd><code>(.*?)</code>", page)]
-    assert [words[1] for words in typed] == ["localise", "localise", "review", "evaluate"]
+    assert [words[1] for words in typed] == ["localise", "localise", "review", "export", "evaluate"]
     for program, command, *words in typed:
         assert program == "stn-coloc"
         helped = cli(command, "--help")[1]

@@ -30,8 +30,8 @@ def records_of(letterboxes: Sequence[Letterbox], found: Sequence[tuple[Crops, Te
         B records; of objects that lie on each other the best one is kept.
     """
     objects: list[list[Localisation]] = [[] for _ in letterboxes]
-    for crops, scores in found:
-        for mine, more in zip(objects, _localisations(letterboxes, crops, scores), strict=True):
+    for kind, (crops, scores) in enumerate(found):
+        for mine, more in zip(objects, _localisations(letterboxes, crops, scores, kind), strict=True):
             mine += more
     return [
         ImageRecord(c.file.name, c.frame.width, c.frame.height, best_apart(mine))
@@ -39,7 +39,7 @@ def records_of(letterboxes: Sequence[Letterbox], found: Sequence[tuple[Crops, Te
     ]
 
 
-def _localisations(letterboxes: Sequence[Letterbox], crops: Crops, scores: Tensor) -> list[list[Localisation]]:
+def _localisations(letterboxes: Sequence[Letterbox], crops: Crops, scores: Tensor, kind: int) -> list[list[Localisation]]:
     """R crops (B, R, d, k) and scores (B, R) as records of each letterbox; all at once, because small tensors cost more than they compute."""
     frames = [letterbox.frame for letterbox in letterboxes]
     sizes = torch.tensor([[f.height, f.width] for f in frames], dtype=torch.float64)[:, None]  # (B, 1, 2)
@@ -58,6 +58,7 @@ def _localisations(letterboxes: Sequence[Letterbox], crops: Crops, scores: Tenso
                 cast(tuple[Point, Point, Point, Point], tuple((x, y) for x, y in quad)),
                 tuple(theta),
                 score,
+                kind=kind,
             )
             for box, quad, theta, score in zip(*rows, strict=True)
             if score >= 0

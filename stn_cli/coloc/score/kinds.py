@@ -170,8 +170,8 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[],
         proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(Proposer().to(seen.device))
         chosen = replace(chosen, boxes=boxes)
         scorer = _scorer_of(seen, chosen)  # what the objects are like, in place of what the windows were like
-    if not isinstance(chosen.evidence, RigidResult | WordsResult):
-        common = chosen.evidence.common()
+    if place is None and not isinstance(chosen.evidence, RigidResult | WordsResult):
+        common = chosen.evidence.common()  # before a background it would be about the place
     there = torch.ones_like(chosen.angles, dtype=torch.bool)
     curve, objective = (chosen.rigid.curve, chosen.rigid.objective) if chosen.rigid else ([], None)
     kind = Kind(

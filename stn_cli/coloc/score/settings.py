@@ -84,7 +84,7 @@ class Evidence:
 
 UNTAUGHT = Evidence()
 """For a proposer of whole objects of any kind."""
-TAUGHT = Evidence(contrast=0.0, likeness=1.0, agreement=0.0, offset=0.5)
+TAUGHT = Evidence(contrast=0.5, likeness=0.5, agreement=0.0, offset=0.0)
 """For one that has learnt the set's objects; "After the proposer has learnt" in docs/experiments.md."""
 
 

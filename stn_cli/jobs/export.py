@@ -1,0 +1,272 @@
+"""From a file of boxes to a data set: what `stn-coloc export` does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from stn_cli.data_sets.alike import near_duplicates
+from stn_cli.data_sets.entry import Entry
+from stn_cli.data_sets.layouts import LabelFiles, Making
+from stn_cli.data_sets.look import LookedAt, look_at, within
+from stn_cli.data_sets.names import plain_label, stems
+from stn_cli.data_sets.options import ExportOptions, ExportSummary
+from stn_cli.data_sets.pictures import crop, encoded, plan, put_picture, write_file
+from stn_cli.data_sets.sources import find_images
+from stn_cli.data_sets.split import SPLITS, splits_of
+from stn_cli.errors import ColocError, InputError, UsageError, counted
+from stn_cli.formats.csv import TableWriter
+from stn_cli.formats.given import Given, read_given
+from stn_cli.formats.writer import about
+from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.decode import MAX_PIXELS, Unusable, decoded
+from stn_cli.outputs.results import Results
+from stn_cli.records import Skipped, reasons
+from stn_cli.runs.folder import SKIPPED, write_skipped
+from stn_cli.runtime.progress import Reporter, Silent
+from stn_cli.runtime.stopping import StopRequest
+
+LISTING = "images.csv"
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
+
+
+def export_boxes(
+    boxes: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: ExportOptions,
+    *,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> ExportSummary:
+    """Make a data set of a file of boxes.
+
+    Args:
+        boxes: boxes.json, COCO of another tool, or what `evaluate` takes for truth; see `stn_cli.formats.given`.
+        out: the data set's folder.
+        options: what is wanted.
+        overwrite: an earlier data set there may be replaced.
+        reporter: is told of progress.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        InputError: no boxes, none of their images is there, or no image is left.
+        UsageError: names do not fit the kinds.
+        OutputError: the data set cannot be written.
+        Interrupted: a signal came; nothing is left behind.
+    """
+    begun, path, folder = time.monotonic(), Path(boxes), Path(out)
+    reporter = reporter or Silent()
+    with StopRequest() as stop:
+        given = _named(read_given(path), options)
+        for note in given.notes:
+            reporter.warn(note)
+        found = find_images([r.file for r in given.records], path, given.source, options.source)
+        parents = sorted({os.path.dirname(image) for image in found.values()})
+        results = Results(folder, "export", (*options.form.names, LISTING, SKIPPED), parents, [path], overwrite=overwrite)
+        job = _Exporting(given, found, options, ExportSummary(folder), reporter, stop)
+        seen = job.look(path)
+        entries = job.entries(seen)
+        results.check_names(job.names(entries))
+        with results.open() as work:
+            job.write(
+                seen, entries, Making(work, os.path.realpath(folder), given.names, _parts(options), about(None, "exif-applied"))
+            )
+    job.summary.seconds = time.monotonic() - begun
+    return job.summary
+
+
+def _parts(options: ExportOptions) -> Sequence[str]:
+    return [name for name, share in zip(SPLITS, options.shares, strict=False) if share > 0] or ("",)
+
+
+def _named(given: Given, options: ExportOptions) -> Given:
+    """The boxes with the names that were asked for.
+
+    Raises:
+        UsageError: there are more or fewer names than kinds.
+        InputError: the format needs masks, and there are none.
+    """
+    objects = [found for record in given.records for found in record.objects]
+    if options.form.masks and objects and not any(found.mask for found in objects):
+        todo = "Make them with localise --masks, or use --format yolo or yolo-obb"
+        raise InputError("no object has a mask, which this format is made of", options.format, None, todo)
+    if len(options.labels) == 1:
+        records = [replace(r, objects=tuple(replace(found, kind=0) for found in r.objects)) for r in given.records]
+        return replace(given, records=records, names=options.labels)
+    if options.labels and len(options.labels) != len(given.names):
+        has = f"the file of boxes has {counted(len(given.names), 'kind')}: {', '.join(given.names[:5])}"
+        raise UsageError("there must be a name for each kind", ",".join(options.labels), has)
+    return replace(given, names=options.labels or given.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exporting:
+    """One call: a look at each image, the parts, and then the files."""
+
+    given: Given
+    found: dict[str, str]
+    options: ExportOptions
+    summary: ExportSummary
+    reporter: Reporter
+    stop: StopRequest
+
+    def look(self, boxes: Path) -> list[LookedAt]:
+        """The images that can be used, with what is left of their boxes.
+
+        Raises:
+            InputError: there are none.
+        """
+        options, records = self.options, self.given.records
+        if not self._needs_files():
+            seen: list[LookedAt | Skipped] = [LookedAt(record) for record in records]
+        else:
+            if not self.found:
+                todo = "Name their folder with --source"
+                example = f"{counted(len(records), 'image')}, such as {records[0].file}"
+                raise InputError("none of the images is there", boxes, example, todo)
+            alike = bool(options.shares) and options.group_by == "alike"
+            seen = list(self._each("look", records, lambda r: look_at(r, self.found.get(r.file), self._most, pixels=alike)))
+        kept = [left for item in seen if (left := self._cleaned(item)) is not None]
+        if not kept:
+            raise InputError("no image is left for a data set", boxes, reasons(self.summary.skipped))
+        return kept
+
+    @property
+    def _most(self) -> int:
+        return self.options.max_pixels or MAX_PIXELS
+
+    def _needs_files(self) -> bool:
+        options = self.options
+        parted = bool(options.shares) and options.group_by == "alike"
+        unsized = any(not (record.width and record.height) for record in self.given.records)
+        return options.form.trains or options.way != "none" or parted or unsized
+
+    def _each(self, stage: str, items: Sequence[_Item], work: Callable[[_Item], _Done]) -> Iterator[_Done]:
+        self.reporter.stage(stage, len(items))
+        for done in ordered_map(work, items, self.options.workers or default_workers()):
+            self.stop.check()
+            self.reporter.advance(1)
+            yield done
+
+    def _cleaned(self, item: LookedAt | Skipped) -> LookedAt | None:
+        """An image with the boxes that can be used; None where it is left out."""
+        if isinstance(item, Skipped):
+            self.summary.skipped.append(item)
+            return None
+        record, skipped, cut = within(item.record)
+        self.summary.skipped += skipped
+        self.summary.cut += cut
+        least = self.options.min_score
+        if least is None or not record.objects:
+            return replace(item, record=record)
+        good = tuple(found for found in record.objects if found.score >= least)
+        self.summary.below += len(record.objects) - len(good)
+        self.summary.doubtful += not good
+        return replace(item, record=replace(record, objects=good)) if good else None
+
+    def names(self, entries: Iterable[Entry]) -> Iterator[str]:
+        """Of the files of each image: trainers leave files of their own between them."""
+        for entry in entries:
+            yield from filter(None, [entry.picture, self.options.form.labels.format(split=entry.split, stem=entry.stem)])
+
+    def write(self, seen: Sequence[LookedAt], entries: Sequence[Entry], making: Making) -> None:
+        """Write the data set."""
+        layout = self.options.form.make(making)
+        try:
+            self._fill(list(zip(seen, entries, strict=True)), layout, making)
+            layout.close()
+        except BaseException:
+            with suppress(OSError, ColocError):
+                layout.abandon()
+            raise
+        write_skipped(making.folder, self.summary.skipped)
+        self._remark()
+
+    def entries(self, seen: Sequence[LookedAt]) -> list[Entry]:
+        """What each image is called, and the part that it belongs to."""
+        options, form = self.options, self.options.form
+        names = [item.record.file for item in seen]
+        parts = [""] * len(seen)
+        if options.shares:
+            first = _groups(seen, options.group_by)
+            self.summary.groups = len(set(first))
+            parts = splits_of(names, first, options.shares)
+        entries = []
+        for item, stem, part in zip(seen, stems(names), parts, strict=True):
+            picture = None
+            if options.way != "none" and item.header is not None:
+                extension = plan(item.header, item.record.file, jpeg=form.jpeg).extension
+                picture = "/".join(filter(None, [*form.pictures.format(part).split("/"), f"{stem}{extension}"]))
+            entries.append(Entry(item.record, stem, picture, part))
+        return entries
+
+    def _fill(self, pairs: Sequence[tuple[LookedAt, Entry]], layout: LabelFiles, making: Making) -> None:
+        listing = TableWriter(making.folder / LISTING, ("file", "split", "picture", "objects"))
+        try:
+            for done in self._each("write", pairs, lambda pair: self._pictures(*pair, making)):
+                if isinstance(done, Skipped):
+                    self.summary.skipped.append(done)
+                    continue
+                layout.add(done)
+                listing.add([done.record.file, done.split, done.picture or "", str(len(done.record.objects))])
+                self.summary.images[done.split] += 1
+                self.summary.objects += len(done.record.objects)
+            listing.close()
+        except BaseException:
+            listing.abandon()
+            raise
+
+    def _pictures(self, seen: LookedAt, entry: Entry, making: Making) -> Entry | Skipped:
+        """The pictures of one image, or why they cannot be made any more."""
+        try:
+            if self.options.format == "crops":
+                self._crops(seen, entry, making)
+            elif seen.path is not None and seen.header is not None and entry.picture is not None:
+                planned = plan(seen.header, entry.record.file, jpeg=self.options.form.jpeg)
+                put_picture(seen.path, making.folder / entry.picture, planned, self.options.way, self._most)
+                self.summary.rewritten += not planned.as_it_is
+        except Unusable as reason:
+            return Skipped(entry.record.file, str(reason))
+        return entry
+
+    def _crops(self, seen: LookedAt, entry: Entry, making: Making) -> None:
+        if not entry.record.objects or seen.path is None:
+            return
+        with decoded(seen.path, max_pixels=self._most) as image:
+            for number, found in enumerate(entry.record.objects, 1):
+                name = f"{entry.stem}.png" if number == 1 else f"{entry.stem}.{number}.png"
+                folder = making.folder / entry.split / plain_label(making.names[found.kind])
+                write_file(folder / name, encoded(crop(image.pixels, found, self.options.crop_size), ".png"))
+
+    def _remark(self) -> None:
+        """What a person should know before training on it."""
+        summary, warn = self.summary, self.reporter.warn
+        if summary.doubtful:
+            warn(f"{counted(summary.doubtful, 'image')} left out: all of their objects are below --min-score")
+        if summary.cut:
+            warn(f"{counted(summary.cut, 'box')} reached out of the image, cut to it")
+        if summary.rewritten:
+            what = "turned by EXIF, or of a kind that readers differ on"
+            warn(f"{counted(summary.rewritten, 'picture')} written anew with upright pixels ({what})")
+        for part in _parts(self.options) if self.options.shares else ():
+            if not summary.images[part]:
+                todo = "use more images, another --split, or --group-by file"
+                warn(f"{part} has no image: {counted(summary.groups, 'group')} of images that are kept together; {todo}")
+
+
+def _groups(seen: Sequence[LookedAt], by: str) -> list[int]:
+    """For each image a number that those of its group share."""
+    if by == "file":
+        return list(range(len(seen)))
+    if by == "folder":
+        places = dict[str, int]()
+        return [places.setdefault(item.record.file.rpartition("/")[0], len(places)) for item in seen]
+    return near_duplicates([item.look for item in seen if item.look is not None])
