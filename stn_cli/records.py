@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NOTEBOOK_SIDE = 320
+"""Longer side of an image's outline in a notebook, pixels of the screen."""
 PixelBox = tuple[float, float, float, float]
 Point = tuple[float, float]
 
@@ -50,6 +53,10 @@ class Localisation:
     mask: str | None = None
     kind: int = 0
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: where in its image the object is."""
+        return ImageRecord(self.file, self.width, self.height, (self,))._repr_html_()
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
@@ -59,6 +66,25 @@ class ImageRecord:
     width: int
     height: int
     objects: tuple[Localisation, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the image's outline with its objects in it, the best one thick; a record has no pixels."""
+        pen = max(self.width, self.height) / NOTEBOOK_SIDE  # one pixel of the screen
+        parts = []
+        for found in reversed(self.objects):  # the best one on top
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in found.quad)
+            weight = pen * (2 if found is self.objects[0] else 1)
+            parts.append(f'<polygon points="{points}" fill="none" stroke="currentColor" stroke-width="{weight:.2f}"/>')
+            x, y = found.box[0] + 3 * pen, found.box[1] + 13 * pen
+            parts.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" font-size="{12 * pen:.1f}" fill="currentColor">{found.score:.2f}</text>'
+            )
+        said = f"{html.escape(self.file)} ({self.width} x {self.height}): {len(self.objects) or 'no'} object"
+        return (
+            f'<figure style="margin:0"><svg viewBox="0 0 {self.width} {self.height}" width="{self.width / pen:.0f}" '
+            f'height="{self.height / pen:.0f}" style="background:#8883">{"".join(parts)}</svg>'
+            f"<figcaption>{said}{'' if len(self.objects) == 1 else 's'}</figcaption></figure>"
+        )
 
 
 @dataclass(frozen=True, slots=True)

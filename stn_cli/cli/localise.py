@@ -47,6 +47,9 @@ ImageCrops = Annotated[
 CropSize = Annotated[int, typer.Option(help="Longer side of a crop, pixels.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Write the images with boxes drawn.")]
 Masks = Annotated[bool, typer.Option("--masks", help="Also say which pixels are the object's, in boxes.json and as pictures.")]
+Report = Annotated[
+    bool, typer.Option("--report", help="Write report.html, too: the images with their boxes, most doubtful first.")
+]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
 
 
@@ -62,6 +65,7 @@ def localise(
     crop_size: CropSize = 256,
     overlay: Overlay = False,
     masks: Masks = False,
+    report: Report = False,
     label: Label = None,
     labels: Labels = None,
     device: Device = None,
@@ -76,7 +80,7 @@ def localise(
 ) -> None:
     """Find the object in images: boxes and scores.
 
-    It writes boxes.json (COCO), with --crops a picture of each object, and with --masks its outline, too.
+    It writes boxes.json (COCO), with --crops a picture of each object, with --masks its outline, and with --report a page that shows all.
     """
     check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
@@ -87,18 +91,17 @@ def localise(
     from stn_cli.jobs.localise import localise_source
     from stn_cli.jobs.localise_options import LocaliseOptions
 
-    called = parse_labels(label, labels)
+    called, formats = parse_labels(label, labels), names_in(format)
     progress = Progress(quiet=quiet, verbose=verbose)
-    options = LocaliseOptions(min_score, names_in(format), crops, crop_size, overlay, batch, workers, max_pixels, masks, called)
-    folder, images = out or Path(BOXES), one_or_all(source)
+    options = LocaliseOptions(min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report)
+    folder, images, device = out or Path(BOXES), one_or_all(source), device or "auto"
     try:
-        summary = localise_source(
-            images, model, folder, options, overwrite=overwrite, resume=resume, device=device or "auto", reporter=progress
-        )
+        how = {"overwrite": overwrite, "resume": resume}
+        summary = localise_source(images, model, folder, options, **how, device=device, reporter=progress)
     finally:
         progress.close()
     progress.skipped(summary.skipped)
-    progress.say(_in_words(summary))
+    progress.say(_in_words(summary) + (f". Look at {folder / 'report.html'}" if report else ""))
     conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
 
 

@@ -40,7 +40,8 @@ def review(
         raise UsageError("--port must be from 0 to 65535", port)
 
     from stn_cli.cli.console import Progress
-    from stn_cli.jobs.review import boxes_folder, boxes_of, review_boxes
+    from stn_cli.jobs.review import boxes_of, review_boxes
+    from stn_cli.runs.folder import boxes_folder
 
     progress = Progress(quiet=quiet)
     try:

@@ -27,6 +27,8 @@ from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, root_
 from stn_cli.outputs.moving import JOURNAL
 from stn_cli.outputs.results import Results
 from stn_cli.records import ImageRecord, Skipped, reasons
+from stn_cli.report.localised import BoxesPage
+from stn_cli.report.page import REPORT
 from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
@@ -34,7 +36,7 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
 BOXES_FILE = "boxes.json"
-LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", "masks", SKIPPED)
+LOCALISE_NAMES = (BOXES_FILE, *(name for name, _ in FORMATS.values()), "crops", "overlay", "masks", REPORT, SKIPPED)
 MOST_PARTIAL_IMAGES = 20_000
 """Images up to which a call that is stopped writes the formats, which takes less than a second; `--resume` writes them of any number."""
 
@@ -173,6 +175,10 @@ class _Localising:
             if not summary.images:
                 results.keep = False
                 raise InputError("no image could be used", todo=reasons(summary.skipped))
+            if self.options.report:
+                most_pixels = self.options.max_pixels or MAX_PIXELS
+                page = BoxesPage(results.folder, self.localiser, self.found.images, journal.items, most_pixels)
+                page.write(self.work / REPORT, summary.skipped, self.reporter, lambda: self.stop.check(self.stop.todo))
             return summary
         except BaseException as error:
             if results.keep and len(journal.names) <= MOST_PARTIAL_IMAGES:
@@ -199,7 +205,7 @@ class _Localising:
             journal.close()
             what = "the images are not those of the unfinished results"
             raise CheckpointError(what, out, None, "Name the same SOURCE, or use --overwrite")
-        for name in (BOXES_FILE, *(name for name, _ in FORMATS.values()), SKIPPED):
+        for name in (BOXES_FILE, *(name for name, _ in FORMATS.values()), REPORT, SKIPPED):
             (self.work / name).unlink(missing_ok=True)  # of what was found so far, and perhaps not asked for any more
         return journal
 

@@ -28,6 +28,7 @@ class LocaliseOptions:
         max_pixels: images with more are skipped.
         masks: also find out which pixels are the objects', and write them as pictures, too.
         labels: what the objects are called, a name for each kind that the run looks for.
+        report: also write a page that shows what was found, most doubtful first.
     """
 
     min_score: float | None = None
@@ -40,6 +41,7 @@ class LocaliseOptions:
     max_pixels: int | None = None
     masks: bool = False
     labels: tuple[str, ...] = ()
+    report: bool = False
 
     def __post_init__(self) -> None:
         check_shared(

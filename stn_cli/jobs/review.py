@@ -19,7 +19,7 @@ from stn_cli.review.pictures import ReviewPictures, upright_size
 from stn_cli.review.places import BOXES_NAME, ReviewFiles, place_images, shown_name
 from stn_cli.review.result import check_result
 from stn_cli.review.session import ReviewSession
-from stn_cli.runs.folder import IMAGES
+from stn_cli.runs.folder import IMAGES, boxes_folder
 from stn_cli.runtime.progress import Reporter, Silent
 
 PORT = 8765
@@ -63,19 +63,6 @@ def boxes_of(given: Path) -> Path | None:
         return beside if beside.is_file() else None
     why = "neither a run nor boxes" if given.exists() else "not there"
     raise InputError("nothing to review", given, why, "Make one: stn-coloc train ./images && stn-coloc localise")
-
-
-def boxes_folder(run: Path) -> Path:
-    """The folder in which a run's boxes are found for a review.
-
-    Args:
-        run: the run folder.
-
-    Returns:
-        `x-boxes` for `x-run` and for `x`.
-    """
-    named = Path(run.absolute().name)
-    return run.absolute().parent / f"{named.name.removesuffix('-run') or named.name}-boxes"
 
 
 def open_review(boxes: Path, source: Path | None, labels: list[str]) -> tuple[ReviewSession, ReviewPictures]:

@@ -23,6 +23,10 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 240, 48, 28, 12, 34
 """Of a chart without its legend, and its margins, pixels: the last number under the axis needs the one on the right."""
 LEGEND = 15
 """Height of a line of the legend, which stands above the curves, pixels."""
+KEY = 18
+"""Length of the stroke beside a name in the legend, pixels."""
+BAR, BARS_HEIGHT = 24, 120
+"""Width of a bar of a histogram, its margin included, and height of the highest one, pixels."""
 SLENDER = 4
 """Lines and letters grow with the longer side up to so many times the shorter one: in a panorama they would hide the picture."""
 GREEN, AMBER, RED = (46, 160, 67), (219, 140, 20), (207, 34, 46)
@@ -31,7 +35,7 @@ GREEN, AMBER, RED = (46, 160, 67), (219, 140, 20), (207, 34, 46)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line of a chart: points (x, y), a name and a colour."""
+    """A line of a chart: points (x, y), a name, and a colour of CSS."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -99,12 +103,49 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
     parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{height - 3}" text-anchor="middle">{x_label}</text>')
     for i, s in enumerate(clean):
         path = " ".join(f"{u},{v}" for u, v in (at(*p) for p in s.points))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{s.colour}" stroke-width="2"/>')
-        # as a style: the page's own style of text would win over an attribute
+        # as styles: the page's own style of text would win over an attribute, and only a style knows the page's variables
+        parts.append(f'<polyline points="{path}" fill="none" style="stroke:{s.colour}" stroke-width="2"/>')
+        v = LEGEND * (i + 1)
         parts.append(
-            f'<text x="{WIDTH - RIGHT}" y="{LEGEND * (i + 1)}" text-anchor="end" style="fill:{s.colour}">{s.name}</text>'
+            f'<line x1="{WIDTH - RIGHT - KEY}" x2="{WIDTH - RIGHT}" y1="{v - 4}" y2="{v - 4}" style="stroke:{s.colour}" stroke-width="3"/>'
         )
+        parts.append(f'<text x="{WIDTH - RIGHT - KEY - 6}" y="{v}" text-anchor="end" style="fill:{s.colour}">{s.name}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def histogram(counts: Sequence[int], bands: Sequence[str], label: str) -> str:
+    """An SVG of how many images have scores in equal parts of [0, 1].
+
+    Args:
+        counts: images in each part.
+        bands: a class of the page's style for each bar.
+        label: of the axis.
+
+    Returns:
+        The SVG's text.
+    """
+    top, highest, width = 18, max(1, *counts), BAR * len(counts)
+    base = top + BARS_HEIGHT
+    parts = [f'<svg viewBox="-4 0 {width + 8} {base + 36}" role="img" aria-label="Histogram: {label}">']
+    for i, (count, band) in enumerate(zip(counts, bands, strict=True)):
+        low, high = i / len(counts), (i + 1) / len(counts)
+        if count:
+            height = max(2.0, BARS_HEIGHT * count / highest)  # one image of thousands is still seen
+            x, y = i * BAR + 2, base - height
+            said = f"{low:.2f} to {high:.2f}: {count}"
+            parts.append(
+                f'<rect x="{x}" y="{y:.1f}" width="{BAR - 4}" height="{height:.1f}" class="bar {band}"><title>{said}</title></rect>'
+            )
+            parts.append(f'<text x="{x + BAR / 2 - 2}" y="{y - 4:.1f}" text-anchor="middle">{_short(count)}</text>')
+    parts.append(f'<line x1="0" x2="{width}" y1="{base}" y2="{base}" class="axis"/>')
+    parts += [f'<text x="{width * tick / 5:g}" y="{base + 15}" text-anchor="middle">{tick / 5:g}</text>' for tick in range(6)]
+    parts.append(f'<text x="{width / 2:g}" y="{base + 31}" text-anchor="middle">{label}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _short(count: int) -> str:
+    """A number no wider than a bar: 1.3k for 1340."""
+    return str(count) if count < 1000 else f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
 def data_url(picture: Pixels, quality: int = 82) -> str:
@@ -178,19 +219,25 @@ def _outline(found: Localisation, size: tuple[int, int]) -> Sequence[npt.NDArray
     return cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]  # type: ignore[return-value]
 
 
-def mean_picture(pictures: Sequence[Pixels]) -> Pixels:
-    """The mean of pictures of one size.
+class MeanPicture:
+    """The mean of pictures of one size, as they come: none is kept.
 
     Args:
-        pictures: (H, W, 3) uint8 RGB each.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+        side: of the square pictures, pixels.
     """
-    total = np.zeros(pictures[0].shape, np.float64)
-    for picture in pictures:
-        total += picture
-    return np.asarray((total / len(pictures)).round(), np.uint8)
+
+    def __init__(self, side: int) -> None:
+        self._total = np.zeros((side, side, 3), np.float64)
+        self.count = 0
+
+    def add(self, picture: Pixels) -> None:
+        """Take in a picture (side, side, 3), uint8 RGB."""
+        self._total += picture
+        self.count += 1
+
+    def picture(self) -> Pixels:
+        """The mean so far, (side, side, 3) uint8; black where none came."""
+        return np.asarray((self._total / max(1, self.count)).round(), np.uint8)
 
 
 def contrast(picture: Pixels) -> float:

@@ -3,58 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from dataclasses import dataclass
-from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import cv2
-import jinja2
+import numpy as np
 
-from stn_cli.coloc.model.architecture import in_words
 from stn_cli.coloc.model.localiser import Localiser
-from stn_cli.errors import InputError, OutputError, printable
+from stn_cli.errors import InputError, OutputError
 from stn_cli.files import write_text
-from stn_cli.media.cache import default_workers, load_letterbox, ordered_map
-from stn_cli.media.decode import Pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.outputs.manifest import note_written, written_by_tool
 from stn_cli.outputs.places import Place
 from stn_cli.outputs.targets import TargetKind, check_target
-from stn_cli.records import Localisation, Skipped
-from stn_cli.report import figures
-from stn_cli.report.figures import Series
+from stn_cli.records import ImageRecord, Skipped
+from stn_cli.report.content import LearntDetails, PageContent, command, commands_for_boxes, render
+from stn_cli.report.figures import MeanPicture, contrast, data_url
+from stn_cli.report.learning import charts
+from stn_cli.report.sheet import CROP, Pictured, SheetPicture, choose, make_sheet, square
+from stn_cli.report.verdict import Tally
 from stn_cli.runs.config import TrainConfig
-from stn_cli.runs.folder import read_images, read_skipped
+from stn_cli.runs.folder import boxes_folder, read_images, read_skipped
 from stn_cli.runs.metrics import NAME as METRICS
 from stn_cli.runs.metrics import read_metrics
 from stn_cli.runtime.progress import Reporter, Silent
 
 REPORT = "report.html"
 BEGINNING, TITLE = b"<!doctype html>", b"<title>stn-coloc report</title>"
-THUMB = 224
-"""Longer side of an image on the page, pixels."""
-CROP = 112
-"""Side of a crop on the page, pixels."""
-MOST_IMAGES = 240
-"""Images on the page; of more, every second or third."""
+MOST_LOOKED_AT = 2000
+"""Images of a run that are localised for its page, and ranked; of more, so many at even distances."""
+MOST_CROPS = 120
+"""On the page."""
+MEAN = 224
+"""Side of the mean pictures, pixels."""
 MOST_LINES = 500_000
 """Of a run's log."""
-MOST_LINES_DRAWN = 64
-"""Of a chart."""
 PAGE = TargetKind("a page of stn-coloc report", "--out", lambda head: head.startswith(BEGINNING) and TITLE in head)
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """An image of the page: what was found in it; the whole picture small and square, with the box, and the crop."""
-
-    found: Localisation
-    plain: Pixels
-    thumb: Pixels
-    crop: Pixels
 
 
 def write_report(
@@ -81,21 +64,8 @@ def write_report(
     localiser = Localiser.load(run, device)
     files = read_images(run)
     own = _check_page(target, run, files, overwrite)
-    reporter = reporter or Silent()
-    chosen = files[:: max(1, -(-len(files) // MOST_IMAGES))]
-    reporter.stage("report", len(chosen))
-    shown: list[Panel] = []
-    lost: list[Skipped] = []
-    for item in ordered_map(lambda f: _show(localiser, f), chosen, default_workers()):
-        reporter.advance(1)
-        if isinstance(item, Skipped):
-            lost.append(item)
-        else:
-            shown.append(item)
-    if not shown:
-        raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
-    skipped = read_skipped(run) + lost
-    write_text(target, _render(run, localiser, shown, skipped, len(files)))
+    content = _content(run, localiser, files, reporter or Silent())
+    write_text(target, render(content))
     if own:
         note_written(run, REPORT)
     return target
@@ -117,87 +87,90 @@ def _check_page(target: Path, run: Path, files: list[ImageFile], overwrite: bool
     return own
 
 
-def _show(localiser: Localiser, file: ImageFile) -> Panel | Skipped:
-    small = load_letterbox(file, localiser.letterbox)
-    large = load_letterbox(file, THUMB)
-    if isinstance(small, Skipped):
-        return small
-    if isinstance(large, Skipped):
-        return large
-    record = localiser.record(small)
-    found = record.objects[0]
-    left, top, w, h = large.frame.content
-    thumb = large.pixels[top : top + h, left : left + w]
-    crop = localiser.crop(thumb, found, CROP)
-    drawn = thumb
-    for other in reversed(record.objects):
-        drawn = figures.draw(drawn, other)
-    return Panel(found, square(thumb, CROP), drawn, square(crop, CROP))
-
-
-def square(picture: Pixels, side: int) -> Pixels:
-    """A picture squeezed to a square.
-
-    Args:
-        picture: (H, W, 3) uint8 RGB.
-        side: of the result, pixels.
-
-    Returns:
-        (side, side, 3).
-    """
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-
-def _render(run: Path, localiser: Localiser, shown: list[Panel], skipped: list[Skipped], total: int) -> str:
-    metrics = list(islice(read_metrics(run / METRICS), MOST_LINES))
-    ranked = sorted(shown, key=lambda s: -s.found.score)
-    mean_crop = figures.mean_picture([s.crop for s in shown])
-    mean_whole = figures.mean_picture([s.plain for s in shown])
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(resources.files("stn_cli.report").joinpath("page.html.j2").read_text("utf-8"))
-    return template.render(
-        facts=localiser.facts,
-        in_words=in_words,
-        config=TrainConfig.of_run(run).toml(),
-        run=printable(str(run)),
-        total=total,
-        shown=len(shown),
-        warnings=localiser.facts.get("warnings", []),
-        curves=_charts(metrics, any(k["kind"] == "rigid" for k in localiser.facts["kinds"])),
-        mean_crop=figures.data_url(square(mean_crop, THUMB)),
-        mean_whole=figures.data_url(square(mean_whole, THUMB)),
-        contrast_crop=figures.contrast(mean_crop),
-        contrast_whole=figures.contrast(mean_whole),
-        crops=[(printable(s.found.file), s.found.score, figures.data_url(s.crop, 75)) for s in ranked],
-        images=[(printable(s.found.file), s.found.score, figures.data_url(s.thumb, 75)) for s in reversed(ranked)],
-        reasons=Counter(s.reason.split(":")[0] for s in skipped).most_common(),
-        skipped=[(printable(s.file), s.reason) for s in skipped[:500]],
+def _content(run: Path, localiser: Localiser, files: list[ImageFile], reporter: Reporter) -> PageContent:
+    looked_at = _evenly(files)
+    reporter.stage("report", len(looked_at))
+    tally, seen, lost = Tally(), list[tuple[ImageFile, ImageRecord]](), list[Skipped]()
+    for file, item in zip(looked_at, localiser.localise_files(looked_at, min_score=localiser.least), strict=True):
+        reporter.advance(1)
+        if isinstance(item, Skipped):
+            lost.append(item)
+        else:
+            tally.add(item)
+            seen.append((file, item))
+    if not seen:
+        raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
+    verdict = tally.verdict()
+    ranking = verdict.ranking()
+    shown = [(int(place), *seen[ranking[place]]) for place in choose(ranking)]
+    pictures, means, crops = list[SheetPicture](), (MeanPicture(CROP), MeanPicture(CROP)), list[tuple[float, str]]()
+    wanted = set(np.linspace(0, len(shown) - 1, min(len(shown), MOST_CROPS)).round().astype(int).tolist())
+    reporter.stage("page", len(shown))
+    for number, made in enumerate(make_sheet(shown, cut=localiser.crop)):
+        reporter.advance(1)
+        if isinstance(made, Skipped):
+            lost.append(made)
+            continue
+        pictures.append(made.picture)
+        _take_crop(made, means, crops if number in wanted else [])
+    mean_crop, mean_whole = (mean.picture() for mean in means)
+    learnt = LearntDetails(
+        localiser.facts,
+        TrainConfig.of_run(run).toml(),
+        data_url(square(mean_crop, MEAN)),
+        data_url(square(mean_whole, MEAN)),
+        contrast(mean_crop),
+        contrast(mean_whole),
+        crops[::-1],
+        charts(list(islice(read_metrics(run / METRICS), MOST_LINES)), _any_rigid(localiser)),
+    )
+    return PageContent(
+        f"What {len(files)} images have in common",
+        verdict,
+        len(files),
+        pictures,
+        next_commands(run),
+        read_skipped(run) + lost,
+        localiser.facts.get("warnings", []),
+        learnt,
     )
 
 
-COLOURS = ("#0969da", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#57606a")
+def _evenly(files: list[ImageFile]) -> list[ImageFile]:
+    if len(files) <= MOST_LOOKED_AT:
+        return files
+    return [files[i] for i in np.linspace(0, len(files) - 1, MOST_LOOKED_AT).round().astype(int)]
 
 
-def _charts(metrics: list[dict[str, Any]], rigid: bool) -> list[tuple[str, str]]:
-    """The charts of a run, with their titles; `rigid` says whether the rigid search's answer was taken for any kind of object."""
+def _take_crop(made: Pictured, means: tuple[MeanPicture, MeanPicture], crops: list[tuple[float, str]]) -> None:
+    if made.whole is None or made.crop is None or made.picture.score is None:
+        return
+    means[0].add(made.crop)
+    means[1].add(made.whole)
+    crops.append((made.picture.score, data_url(made.crop, 75)))
 
-    def series(stage: str, x: str, y: str, name: str) -> list[Series]:
-        """One line, or one for each kind of object and level of a cascade."""
-        rows = [m for m in metrics if m.get("stage") == stage and all(type(m.get(name)) in (int, float) for name in (x, y))]
-        parts = sorted({(m.get("object", 0), m.get("level", 0)) for m in rows})[:MOST_LINES_DRAWN]
-        out = []
-        for i, (number, level) in enumerate(parts):
-            points = [(m[x], m[y]) for m in rows if (m.get("object", 0), m.get("level", 0)) == (number, level)]
-            label = name if len(parts) == 1 else f"{name}, kind {number + 1}, level {level + 1}"
-            out.append(Series(label, points, COLOURS[(i + (name != "loss")) % len(COLOURS)]))
-        return out
 
-    regression = series("regression", "step", "loss", "loss") + series("regression", "step", "agreement", "IoU with the search")
-    search = "Search: loss of rigid crops by size" + ("" if rigid else " (the hypothesis that was not taken)")
-    charts = [
-        (search, series("search", "side", "loss", "loss"), "side, share of the image"),
-        ("Regression: the transformer learns what the search found", regression, "step"),
-        ("Fine-tuning: loss of the transformer's own crops", series("finetune", "step", "loss", "loss"), "step"),
+def _any_rigid(localiser: Localiser) -> bool:
+    return any(kind["kind"] == "rigid" for kind in localiser.facts["kinds"])
+
+
+def next_commands(run: Path) -> list[tuple[str, str]]:
+    """What to do with a run, and what to type for it.
+
+    Args:
+        run: the run folder, as it was named.
+
+    Returns:
+        (what for, command) of each.
+    """
+    boxes = boxes_folder(run)
+    boxes = run.with_name(boxes.name) if run.name else boxes  # beside it, and named as it was
+    return [
+        (
+            "Boxes of all these images as a COCO file, and the images with their boxes drawn",
+            command("localise", "--model", run, "--overlay", "--out", boxes),
+        ),
+        ("The same of other images", command("localise", "./new", "--model", run, "--overlay", "--out", "new-boxes")),
+        ("Accept or correct the boxes in the browser, most doubtful first", command("review", run)),
+        *commands_for_boxes(boxes / "boxes.json"),
     ]
-    drawn = [(title, figures.line_chart(lines, x_label, "loss")) for title, lines, x_label in charts]
-    return [(title, svg) for title, svg in drawn if svg]

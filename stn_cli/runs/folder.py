@@ -22,6 +22,19 @@ MOST_BYTES = 1 << 30
 """Of each of them: a million images and more."""
 
 
+def boxes_folder(run: Path) -> Path:
+    """The folder in which a run's boxes are found unless another is named.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        `x-boxes` for `x-run` and for `x`.
+    """
+    named = Path(run.absolute().name)
+    return run.absolute().parent / f"{named.name.removesuffix('-run') or named.name}-boxes"
+
+
 def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
     """`images.txt`: the folder that names are relative to, then a path per line, percent-escaped where a line cannot hold it.
 

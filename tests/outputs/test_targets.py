@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.outputs.manifest import MANIFEST, Facts, write_manifest
-from stn_cli.report import page
 from tests.conftest import Trained, write_image
 from tests.conftest import make_image as made
 
@@ -48,7 +48,7 @@ def test_a_page_takes_the_place_of_nothing_but_a_page(
     (run / "unfinished").mkdir()
     (run / "unfinished" / "state.pt").write_bytes(b"hours of work")
     before = content(tmp_path)
-    monkeypatch.setattr(page, "load_letterbox", lambda *_, **__: pytest.fail("an image was decoded"))
+    monkeypatch.setattr(Localiser, "localise_files", lambda *_, **__: pytest.fail("an image was decoded"))
     targets = [
         "images/000.png",  # a picture of the run
         "same.html",  # the same, by another name

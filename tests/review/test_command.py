@@ -20,6 +20,7 @@ import pytest
 
 from stn_cli.jobs import review as job
 from stn_cli.review import server
+from stn_cli.runs.folder import boxes_folder
 from tests.conftest import Trained
 from tests.review.running import running
 from tests.review.sets import reviewed, write_boxes, write_set
@@ -229,7 +230,7 @@ def test_a_run_is_reviewed_through_its_boxes(trained: Trained, tmp_path: Path) -
     run = tmp_path / "cups-run"
     shutil.copytree(trained.run, run)
     assert job.boxes_of(run) is None
-    assert job.boxes_folder(run) == tmp_path / "cups-boxes"
+    assert boxes_folder(run) == tmp_path / "cups-boxes"
     with running(run, "--port", 0) as review:  # the boxes are found first, beside the run
         assert len(ask(review.address, "state")[1]["images"]) == 20
         assert review.end()[0] == 0
