@@ -18,7 +18,7 @@ from stn_cli.coloc.model.architecture import in_words
 from stn_cli.errors import printable
 from stn_cli.records import Skipped
 from stn_cli.report import sheet
-from stn_cli.report.figures import histogram
+from stn_cli.report.figures import bar_chart
 from stn_cli.report.sheet import SheetPicture
 from stn_cli.report.verdict import BINS, LOOK_FIRST, Verdict, band_of
 
@@ -128,7 +128,7 @@ def render(content: PageContent) -> str:
         script=script,
         script_hash=f"sha256-{digest}",
         first=content.pictures[:LOOK_FIRST],
-        bars=histogram(content.verdict.histogram(), bands, "score of an image's best box"),
+        bars=bar_chart(content.verdict.histogram(), bands, "score of an image's best box"),
         most_doubtful=sheet.MOST_DOUBTFUL if content.looked_at > sheet.MOST_PICTURES else None,
         reasons=Counter(s.reason.split(":")[0] for s in content.skipped).most_common(),
         skipped=[(printable(s.file), s.reason) for s in content.skipped[:MOST_SKIPPED]],

@@ -113,7 +113,7 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def histogram(counts: Sequence[int], bands: Sequence[str], label: str) -> str:
+def bar_chart(counts: Sequence[int], bands: Sequence[str], label: str) -> str:
     """An SVG of how many images have scores in equal parts of [0, 1].
 
     Args:

@@ -12,7 +12,7 @@ from stn_cli.files import write_text
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Skipped
 from stn_cli.report.content import PageContent, command, commands_for_boxes, render
-from stn_cli.report.sheet import SheetPicture, choose, make_sheet
+from stn_cli.report.sheet import SheetPicture, make_sheet, places_shown
 from stn_cli.report.verdict import Tally, Verdict
 from stn_cli.runtime.progress import Reporter
 
@@ -75,7 +75,7 @@ class BoxesPage:
                 numbers.append(number)
         verdict = tally.verdict()
         ranking = verdict.ranking()
-        places = {numbers[ranking[place]]: int(place) for place in choose(ranking)}
+        places = {numbers[ranking[place]]: int(place) for place in places_shown(ranking)}
         numbered = ((n, item) for n, item in enumerate(self.items()) if n in places)
         shown = [(places[n], self.files[n], item) for n, item in numbered if isinstance(item, ImageRecord)]
         return verdict, sorted(shown, key=lambda one: one[0])

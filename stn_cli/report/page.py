@@ -19,7 +19,7 @@ from stn_cli.records import ImageRecord, Skipped
 from stn_cli.report.content import LearntDetails, PageContent, command, commands_for_boxes, render
 from stn_cli.report.figures import MeanPicture, contrast, data_url
 from stn_cli.report.learning import charts
-from stn_cli.report.sheet import CROP, Pictured, SheetPicture, choose, make_sheet, square
+from stn_cli.report.sheet import CROP, Pictured, SheetPicture, make_sheet, places_shown, square
 from stn_cli.report.verdict import Tally
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import boxes_folder, read_images, read_skipped
@@ -102,7 +102,7 @@ def _content(run: Path, localiser: Localiser, files: list[ImageFile], reporter: 
         raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
     verdict = tally.verdict()
     ranking = verdict.ranking()
-    shown = [(int(place), *seen[ranking[place]]) for place in choose(ranking)]
+    shown = [(int(place), *seen[ranking[place]]) for place in places_shown(ranking)]
     pictures, means, crops = list[SheetPicture](), (MeanPicture(CROP), MeanPicture(CROP)), list[tuple[float, str]]()
     wanted = set(np.linspace(0, len(shown) - 1, min(len(shown), MOST_CROPS)).round().astype(int).tolist())
     reporter.stage("page", len(shown))

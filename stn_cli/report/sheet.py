@@ -76,7 +76,7 @@ class Pictured:
     crop: Pixels | None = None
 
 
-def choose(ranking: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def places_shown(ranking: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """Places in a ranking that are shown: all where they fit, else the most doubtful ones, and evenly of the others.
 
     Args:
@@ -116,7 +116,7 @@ def _picture(item: tuple[int, ImageFile, ImageRecord], side: int, max_pixels: in
     place, file, record = item
     try:
         with decoded(file.path, max_pixels=max_pixels, long_side=side) as image:
-            small = reduced(image.pixels, side)
+            small = shrunk(image.pixels, side)
     except Unusable as reason:
         return Skipped(file.name, str(reason))
     score = record.objects[0].score if record.objects else None
@@ -154,7 +154,7 @@ def shapes_of(record: ImageRecord) -> tuple[Shape, ...]:
     return tuple(reversed(shapes))
 
 
-def reduced(pixels: Pixels, side: int) -> Pixels:
+def shrunk(pixels: Pixels, side: int) -> Pixels:
     """A picture whose longer side is at most so long.
 
     Args:

@@ -19,10 +19,10 @@ from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.records import ImageRecord, Localisation, Skipped, corners
 from stn_cli.report import page as module
 from stn_cli.report import sheet
-from stn_cli.report.figures import MeanPicture, Series, contrast, draw, histogram, line_chart
+from stn_cli.report.figures import MeanPicture, Series, bar_chart, contrast, draw, line_chart
 from stn_cli.report.learning import charts
 from stn_cli.report.page import write_report
-from stn_cli.report.sheet import choose, shapes_of
+from stn_cli.report.sheet import places_shown, shapes_of
 from stn_cli.report.verdict import BINS, Tally
 from stn_cli.runs.folder import boxes_folder, read_images
 from tests.conftest import ROOT, Trained
@@ -171,19 +171,19 @@ def test_the_verdict_counts_images_by_their_best_box() -> None:
     assert [(name, count) for name, _, count in verdict.bands()] == [("good", 2), ("doubtful", 1), ("bad", 1), ("nothing", 1)]
     counts = verdict.histogram()
     assert [(i, n) for i, n in enumerate(counts) if n] == [(0, 1), (4, 1), (9, 1), (14, 1), (BINS - 1, 1)]
-    svg = histogram(counts, ["good"] * BINS, "score")
+    svg = bar_chart(counts, ["good"] * BINS, "score")
     assert svg.count("<rect") == 5
     heights = [float(h) for h in re.findall(r'height="([\d.]+)" class', svg)]
     assert len(set(heights)) == 1
-    uneven = histogram([1000, 1], ["bad", "good"], "score")
+    uneven = bar_chart([1000, 1], ["bad", "good"], "score")
     assert [float(h) for h in re.findall(r'height="([\d.]+)" class', uneven)] == [120, 2]
-    over = histogram([999, 1000, 9949, 9950, 22_665], ["bad"] * 5, "score")  # numbers stand over bars of 24 pixels
+    over = bar_chart([999, 1000, 9949, 9950, 22_665], ["bad"] * 5, "score")  # numbers stand over bars of 24 pixels
     assert re.findall(r'middle">([\d.k]+)<', over)[:5] == ["999", "1.0k", "9.9k", "10k", "23k"]
 
 
 def test_of_many_images_the_most_doubtful_are_shown_and_an_even_sample_of_the_others() -> None:
-    assert choose(np.arange(960)).tolist() == list(range(960))
-    shown = choose(np.arange(100_000))
+    assert places_shown(np.arange(960)).tolist() == list(range(960))
+    shown = places_shown(np.arange(100_000))
     assert len(shown) == len(set(shown.tolist())) == 960
     assert shown[:721].tolist() == list(range(721))
     assert shown[-1] == 99_999
