@@ -86,18 +86,19 @@ def main() -> None:
     given = options.parse_args()
     need(PHOTOS)
     begin()
-    rows = earlier("finetuning")
+    rows, measured = earlier("finetuning"), list[str]()
     print(f"{'set':24}{'CorLoc':>14}{'mean IoU':>16}{'objective':>18}  kept")
     for name in given.sets:
         for seed in given.seeds:
             key = f"{name} {seed}"
             r = rows[key] = measure(name, seed)
+            measured.append(key)
             print(
                 f"{key:24}{r['corloc_before']:6.1f} -> {r['corloc_after']:4.1f}{r['iou_before']:8.3f} -> {r['iou_after']:.3f}"
                 f"{r['objective_before']:9.3f} -> {r['objective_after']:.3f}  {r['kept']}",
                 flush=True,
             )
-            save("finetuning", {"sets": rows}, MEASURES, rows=[key], seeds=given.seeds)
+            save("finetuning", {"sets": rows}, MEASURES, rows=measured, seeds=given.seeds)
     for title, names in HALVES.items():
         kept = [r for key, r in rows.items() if key.rpartition(" ")[0] in names]
         if kept:
