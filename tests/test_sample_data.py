@@ -75,7 +75,7 @@ def test_photographs_are_small_enough_for_a_clone() -> None:
 def test_a_short_training_finds_pelicans(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
     """From photographs to a score: well above what a box in the middle has by luck."""
     source, run, boxes = SAMPLES / "pelicans", tmp_path / "run", tmp_path / "boxes"
-    flags = ("--steps", 40, "--finetune", 2, "--imgsz", 64, "--batch", 8, "--no-report")
+    flags = ("--steps", 160, "--finetune", 4, "--imgsz", 64, "--batch", 8, "--no-report")
     assert cli("train", source / "images", "-o", run, *flags)[0] == 0
     assert cli("localise", "-m", run, "-o", boxes)[0] == 0
     code, out, _ = cli("evaluate", boxes / "boxes.json", source / "boxes.json", "--json")

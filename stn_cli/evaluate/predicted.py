@@ -94,7 +94,7 @@ def _listed_by_the_truth(coco: CocoFile, path: Path, truth: Truth) -> CocoFile:
 def _of_the_category(coco: CocoFile, truth: Truth) -> tuple[Sequence[CocoBox], tuple[str, ...]]:
     """The boxes of the truth's category where the predictions tell categories apart; all boxes otherwise, also of kinds that nobody named."""
     used = {box.category for box in coco.boxes}
-    unnamed = list(coco.categories.values()) == list(names_of_kinds((), len(coco.categories)))
+    unnamed = bool(coco.categories) and list(coco.categories.values()) == list(names_of_kinds((), len(coco.categories)))
     if len(used) < 2 or not truth.category or unnamed:
         return coco.boxes, ()
     kept = [

@@ -74,7 +74,7 @@ def searched_discs(discs: tuple[Path, Cache, torch.Tensor]) -> tuple[Kind, torch
 
     def spy(seen, found, index):  # type: ignore[no-untyped-def]
         if not own:
-            own.append(box_iou(real(seen, found, seen.chosen), found.boxes()))
+            own.append(box_iou(real(seen, found, seen.chosen), found.boxes))
         return real(seen, found, index)
 
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
