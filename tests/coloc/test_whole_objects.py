@@ -80,19 +80,20 @@ def test_the_window_and_likeness_are_evidence_but_not_of_what_stands_before_a_ba
     assert odds(off, 0.6, elsewhere) == pytest.approx(plain)
 
 
-def test_of_a_proposer_that_has_learnt_map_and_likeness_are_asked_less_and_the_window_not() -> None:
-    """They are in what it learnt."""
-    whole = boxes(at(3, 8, 11, 16))
-    proposed, scene = Proposed(whole[None], torch.zeros(1, 1)), Scene(WHOLE, RECTANGLE)
+def test_of_a_proposer_that_has_learnt_the_map_is_asked_less_and_the_window_not() -> None:
+    """They are in what it learnt; the likeness still tells the object from other whole ones."""
+    whole, gap = boxes(at(3, 8, 11, 16)), boxes(at(11, 8, 13, 16))
+    scene = Scene(WHOLE, RECTANGLE)
     off = boxes((0.9, 0.9, 1.0, 1.0))
 
-    def odds(evidence: Evidence, alike: float, window: Tensor = off) -> float:
+    def odds(evidence: Evidence, box: Tensor, alike: float = 0.6, window: Tensor = off) -> float:
+        proposed = Proposed(box[None], torch.zeros(1, 1))
         return float(object_odds(proposed, scorer_of(two_things(), alike), scene, window, None, evidence))
 
-    assert odds(TAUGHT, 0.6, whole) == odds(TAUGHT, 0.6)
-    gained = [odds(evidence, 0.6) - odds(evidence, 0.3) for evidence in (TAUGHT, UNTAUGHT)]
-    assert 0 < gained[0] < gained[1]
-    assert 0 < TAUGHT.contrast < UNTAUGHT.contrast
+    assert odds(TAUGHT, whole, window=whole) == odds(TAUGHT, whole)
+    by_map = [odds(evidence, whole) - odds(evidence, gap) for evidence in (TAUGHT, UNTAUGHT)]
+    assert 0 < by_map[0] < by_map[1] / 2
+    assert odds(TAUGHT, whole) - odds(TAUGHT, whole, 0.3) >= TAUGHT.likeness * math.log(2) - 1e-4
 
 
 def test_the_window_and_what_changed_are_proposals_too() -> None:

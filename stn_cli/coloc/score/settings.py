@@ -82,7 +82,7 @@ class Evidence:
         return self.contrast * contrast + self.likeness * log_likeness + self.agreement * agreement + self.offset
 
 
-UNTAUGHT = Evidence(contrast=0.5, likeness=2.0, agreement=0.0, offset=1.0)
+UNTAUGHT = Evidence()
 """For a proposer of whole objects of any kind."""
 TAUGHT = Evidence(contrast=0.5, likeness=1.5, agreement=0.0, offset=0.5)
 """For one that has learnt the set's objects; "After the proposer has learnt" in docs/experiments.md."""

@@ -151,7 +151,7 @@ def test_a_thing_of_fixed_size_is_found_in_all_when_a_third_was_searched(
     """Boxes of zeros for the rest made the one scale that all crops share a tenth of what it is, and the agreement not a number."""
     folder, _, truth = discs
     monkeypatch.setattr(start, "find_kinds", lambda *_: [replace(searched_discs[0])])
-    config = TrainConfig(**{**QUICK, "imgsz": 128, "steps": 25}, transform=transform, search_images=SEARCHED)
+    config = TrainConfig(**{**QUICK, "imgsz": 128, "steps": 100}, transform=transform, search_images=SEARCHED)
     result = train(folder / "images", tmp_path / "run", config)
     assert math.isfinite(result.agreement)
     assert result.agreement > 0.3
