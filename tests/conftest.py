@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import hypothesis
@@ -17,6 +19,8 @@ from stn_cli.runs.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium")
 QUICK = {"steps": 40, "finetune": 5, "imgsz": 48, "batch": 8}
 
 hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is not a fault
@@ -98,3 +102,14 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 
 QUICK_FLAGS = [part for key, value in QUICK.items() for part in (f"--{key}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the pages that are made."""
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # containers run as root
+        yield found
+        found.close()

@@ -58,8 +58,12 @@ Imgsz = Annotated[
     int | None, typer.Option(help="Images are reduced to this many pixels on their longer side.", show_default="128")
 ]
 Margin = Annotated[float | None, typer.Option(help="Margin of the triplet loss.", show_default="1.0")]
-Steps = Annotated[int | None, typer.Option(help="Regression steps at most.", show_default="400")]
-Finetune = Annotated[int | None, typer.Option(help="Steps of the last stage; 0 leaves it out.", show_default="40")]
+Steps = Annotated[
+    int | None, typer.Option(help="Regression steps at most; a quarter of them where objects are proposed.", show_default="400")
+]
+Finetune = Annotated[
+    int | None, typer.Option(help="Steps of the last stage, a quarter likewise; 0 leaves it out.", show_default="40")
+]
 SearchImages = Annotated[
     int | None,
     typer.Option(

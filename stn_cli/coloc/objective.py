@@ -39,7 +39,7 @@ def triplet_margin_loss(positive: Tensor, random: Tensor, alpha: float = ALPHA) 
 
 
 def sized_loss(positive: Tensor, random: Tensor, log_area: Tensor, alpha: float = ALPHA) -> Tensor:
-    """The triplet margin loss less the reward for size: what sizes, and trainings, are compared by.
+    """The triplet margin loss less the reward for size: what sizes are compared by.
 
     Args:
         positive, random, alpha: as for `triplet_margin_loss`.

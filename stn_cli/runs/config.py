@@ -43,8 +43,8 @@ class TrainConfig:
         size: smallest and largest side of the object as shares of the image's longer side; (0, 0) finds it.
         imgsz: longer side at which images are looked at, pixels.
         margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
-        steps: optimiser steps of the regression at most; it ends by itself when it has converged.
-        finetune: optimiser steps that lower the loss of the transformer's own crops.
+        steps: optimiser steps of the regression at most; it ends by itself when it has converged. A quarter where objects are proposed.
+        finetune: optimiser steps that lower the loss of the transformer's own crops. A quarter where objects are proposed.
         search_images: images that the search looks at, drawn at random; the others are labelled with what it found, and all are learnt from.
         batch: images per step.
         lr: base learning rate.

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright import sync_api
 
 from stn_cli.records import ImageRecord, Localisation, corners
 from stn_cli.report.content import PageContent, render
 from stn_cli.report.figures import data_url
 from stn_cli.report.sheet import SheetPicture, shapes_of
 from stn_cli.report.verdict import Tally, band_of
+from tests.conftest import NEEDS_CHROMIUM
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COUNT = 100
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # containers run as root
-        yield found
-        found.close()
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")

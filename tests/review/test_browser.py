@@ -5,34 +5,23 @@ from __future__ import annotations
 import os
 import re
 import resource
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright import sync_api
 
-from tests.conftest import make_image, write_image
+from tests.conftest import NEEDS_CHROMIUM, make_image, write_image
 from tests.review.running import Running, running
 from tests.review.sets import reviewed, write_boxes, write_set
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MANY = 5000
 DIFFERENT = 25
 PATIENCE = 20
 """Seconds until something that must happen counts as not happening, on a busy machine."""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # containers run as root
-        yield found
-        found.close()
+pytestmark = NEEDS_CHROMIUM
 
 
 class Window:

@@ -163,13 +163,14 @@ def _background(seen: SearchedSet) -> Background | None:
 def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[], Background | None]) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
-    scorer, common = _scorer_of(seen, chosen), None
+    appearance = cache_result(partial(_appearance, seen))  # scorers of other kinds have no use for it
+    scorer, common = _scorer_of(seen, chosen, appearance), None
     proposer = place = None
     if isinstance(scorer, DenseScorer):
         place = background()
         proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(Proposer().to(seen.device))
         chosen = replace(chosen, boxes=boxes)
-        scorer = _scorer_of(seen, chosen)  # what the objects are like, in place of what the windows were like
+        scorer = _scorer_of(seen, chosen, appearance)  # what the objects are like, in place of what the windows were like
     if place is None and not isinstance(chosen.evidence, RigidResult | WordsResult):
         common = chosen.evidence.common()  # before a background it would be about the place
     there = torch.ones_like(chosen.angles, dtype=torch.bool)
@@ -194,7 +195,7 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[],
     return _Found(kind, chosen.place, float(random.median() + first.median()) / 2)
 
 
-def _scorer_of(seen: SearchedSet, chosen: Hypothesis) -> Scorer:
+def _scorer_of(seen: SearchedSet, chosen: Hypothesis, appearance: Callable[[], Appearance]) -> Scorer:
     """The scorer of what a search found."""
     evidence, encoder = chosen.evidence, seen.encoder
     if isinstance(evidence, RigidResult):
@@ -204,8 +205,13 @@ def _scorer_of(seen: SearchedSet, chosen: Hypothesis) -> Scorer:
         return scorer
     if isinstance(evidence, WordsResult):
         return WordsScorer.of(evidence, encoder)
-    parts = [Scene.of(seen.cache, i, seen.device).appearance(encoder) for i in seen.chosen.split(CHOICE.images_at_once)]
-    return DenseScorer.of(encoder, Appearance.join(parts), seen.scene.rectangles, chosen.boxes[seen.chosen])
+    return DenseScorer.of(encoder, appearance(), seen.scene.rectangles, chosen.boxes[seen.chosen])
+
+
+def _appearance(seen: SearchedSet) -> Appearance:
+    """What the encoder sees of the images that the search looks at, at the size that the transformer looks at."""
+    parts = seen.chosen.split(CHOICE.images_at_once)
+    return Appearance.join([Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in parts])
 
 
 def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:

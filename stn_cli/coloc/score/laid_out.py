@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops
+from stn_cli.coloc.score.maps import read_under
 from stn_cli.coloc.score.settings import LAYOUT
-from stn_cli.stn import sample
 
 
 def lay_out_crops(cells: Tensor, crops: Crops) -> Tensor:
@@ -25,6 +25,4 @@ def lay_out_crops(cells: Tensor, crops: Crops) -> Tensor:
     Returns:
         (B, R, D) of length 1; gradients reach the crops' matrices.
     """
-    points = crops.points((LAYOUT.cells, LAYOUT.cells))  # (B, R, k, k, 2)
-    read = sample(cells, points.flatten(1, 2), padding="border").unflatten(2, points.shape[1:3])  # (B, C, R, k, k)
-    return F.normalize(read, dim=1).movedim(2, 1).flatten(2) / LAYOUT.cells
+    return F.normalize(read_under(cells, crops, LAYOUT.cells), dim=1).movedim(2, 1).flatten(2) / LAYOUT.cells

@@ -54,6 +54,21 @@ def mean_inside(maps: Tensor, crops: Crops, probes: int, zoom: float = 1.0) -> T
     Returns:
         (B, R, C).
     """
+    return read_under(maps, crops, probes, zoom).mean((-2, -1)).movedim(1, -1)
+
+
+def read_under(maps: Tensor, crops: Crops, probes: int, zoom: float = 1.0) -> Tensor:
+    """Read maps at T_theta(G), the points of crops.
+
+    Args:
+        maps: (B, C, h, w).
+        crops: R of each image.
+        probes: points along a side that a crop reads.
+        zoom: how many times as large the crops are taken, about their middles.
+
+    Returns:
+        (B, C, R, probes, probes); gradients reach the crops' matrices.
+    """
     points = crops.points((probes, probes), zoom)  # (B, R, probes, probes, 2)
     values = sample(maps, points.flatten(1, 2), padding="border")  # (B, C, R probes, probes)
-    return values.unflatten(2, points.shape[1:3]).mean((-2, -1)).movedim(1, -1)
+    return values.unflatten(2, points.shape[1:3])

@@ -151,10 +151,8 @@ def _patches(scene: Scene, crops: Crops, g: torch.Generator) -> Crops:
     side = box[:, 2:] - box[:, :2]
     random = random_boxes(scene.rectangles, FINETUNING.random_patches, side, g)
     angle = torch.rand((len(box), 1), generator=g).to(box) * (2 * math.pi)
-    off = torch.stack([angle.cos(), angle.sin()], -1) * side[:, None] / 2
-    return Crops.of_boxes(
-        torch.cat([random, box[:, None] + torch.cat([off, off], -1), box[:, None] - torch.cat([off, off], -1)], 1)
-    )
+    off = torch.stack([angle.cos(), angle.sin()], -1).repeat(1, 1, 2) * side.repeat(1, 2)[:, None] / 2
+    return Crops.of_boxes(torch.cat([random, box[:, None] + off, box[:, None] - off], 1))
 
 
 def hold_out(context: Context, kind: Kind) -> tuple[Tensor, Tensor]:
