@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stn_cli.media.cache import default_workers
+from stn_cli.runtime.threads import default_workers
 
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
 

@@ -15,6 +15,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_pixels": (100, 10**12),
     "min_score": (0, 1),
     "seed": (0, MOST_SEED),
+    "threads": (1, 1024),
     "workers": (0, 1024),
 }
 """Least and most value; 0 workers are one per core."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stn_cli.errors import ResourceError
 
 NOTEBOOK_SIDE = 320
 """Longer side of an image's outline in a notebook, pixels of the screen."""
+EVEN = 0.5
+"""Score at which an object and a random patch are as likely: what has less is no object for the calibration."""
+NOTEBOOK_IMAGES = 60
+"""Images of a list that a notebook shows."""
 PixelBox = tuple[float, float, float, float]
 Point = tuple[float, float]
 
@@ -41,6 +48,7 @@ class Localisation:
         mask: which pixels of the upright image are the object's, as COCO's compressed run lengths (`stn_cli.decode_mask` turns them into
             an array); None where it was not asked for. It may reach less far than the box.
         kind: which of the kinds of objects that were looked for it is, from 0.
+        believed: whether it is taken for an object; what is not is kept for who looks for more, and for who evaluates.
     """
 
     file: str
@@ -52,6 +60,7 @@ class Localisation:
     score: float
     mask: str | None = None
     kind: int = 0
+    believed: bool = True
 
     def _repr_html_(self) -> str:
         """What a notebook shows: where in its image the object is."""
@@ -66,6 +75,34 @@ class ImageRecord:
     width: int
     height: int
     objects: tuple[Localisation, ...]
+
+    def doubted(self) -> ImageRecord:
+        """The same image: of each kind its best object is believed, and beside it those that the calibration calls objects."""
+        best = {found.kind: found for found in reversed(self.objects)}
+        doubted = tuple(replace(o, believed=o.score >= EVEN or o is best[o.kind]) for o in self.objects)
+        return replace(self, objects=doubted)
+
+    def with_believed(self) -> ImageRecord:
+        """The same image with those of its objects that are believed."""
+        return replace(self, objects=tuple(found for found in self.objects if found.believed))
+
+    def to_supervision(self) -> Any:
+        """The objects as `supervision.Detections`, for its annotators and its metrics.
+
+        Returns:
+            Detections with `xyxy`, `confidence`, `class_id` (the kind), `mask` where every object has one, and `data["quad"]` (N, 4, 2).
+
+        Raises:
+            ResourceError: supervision is not installed.
+        """
+        masks = None
+        if self.objects and all(found.mask is not None for found in self.objects):
+            import numpy as np
+
+            from stn_cli.run_lengths import decode_mask  # brings numpy: `import stn_cli` does not wait for it
+
+            masks = np.stack([decode_mask(found.mask or "", (self.height, self.width)) for found in self.objects])  # (N, H, W)
+        return _detections(self.objects, "class_id", [found.kind for found in self.objects], masks)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the image's outline with its objects in it, the best one thick; a record has no pixels."""
@@ -85,6 +122,34 @@ class ImageRecord:
             f'height="{self.height / pen:.0f}" style="background:#8883">{"".join(parts)}</svg>'
             f"<figcaption>{said}{'' if len(self.objects) == 1 else 's'}</figcaption></figure>"
         )
+
+
+class ImageRecords(list[ImageRecord]):
+    """Records of several images, one after the other; a notebook shows them side by side."""
+
+    def _repr_html_(self) -> str:
+        """The first images, and how many more there are."""
+        shown = "".join(record._repr_html_() for record in self[:NOTEBOOK_IMAGES])
+        more = f"<p>and {len(self) - NOTEBOOK_IMAGES:,} more</p>" if len(self) > NOTEBOOK_IMAGES else ""
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div>{more}'
+
+
+def sureness(scores: Iterable[float]) -> float:
+    """How sure the boxes of an image are, as one number: the lowest first is the order in which a person looks at images.
+
+    It is the score of the worst box that is believed, and of the best one where none is ("The order of doubt" in docs/experiments.md).
+
+    Args:
+        scores: of the image's boxes, in any order.
+
+    Returns:
+        From 0 to 1; 0 where there is no box.
+
+    >>> sureness([0.9, 0.6, 0.1]), sureness([0.2, 0.4]), sureness([])
+    (0.6, 0.4, 0.0)
+    """
+    known = list(scores)
+    return min((score for score in known if score >= EVEN), default=max(known, default=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +202,17 @@ class TrackedFrame:
     time: float
     objects: tuple[TrackedObject, ...]
 
+    def to_supervision(self) -> Any:
+        """The objects as `supervision.Detections`, their tracks in `tracker_id`.
+
+        Returns:
+            Detections with `xyxy`, `confidence`, `tracker_id` and `data["quad"]` (N, 4, 2).
+
+        Raises:
+            ResourceError: supervision is not installed.
+        """
+        return _detections(self.objects, "tracker_id", [found.id for found in self.objects], None)
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -157,3 +233,22 @@ def reasons(rows: Sequence[Skipped]) -> str:
     """
     counts = Counter(row.reason.split(":")[0] for row in rows)
     return f"{len(rows)} skipped: " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
+
+
+def _detections(objects: Sequence[Localisation | TrackedObject], name: str, numbers: list[int], masks: Any) -> Any:
+    """N objects as `supervision.Detections`, with a whole number for each under a name of its own."""
+    try:
+        import supervision
+    except ModuleNotFoundError as error:
+        todo = "pip install supervision"
+        raise ResourceError("records become Detections by a package that is not installed", error.name, None, todo) from error
+    import numpy as np
+
+    numbered: dict[str, Any] = {name: np.array(numbers, int)}
+    return supervision.Detections(
+        xyxy=np.array([found.box for found in objects], np.float32).reshape(-1, 4),
+        confidence=np.array([found.score for found in objects], np.float32),
+        mask=masks,
+        data={"quad": np.array([found.quad for found in objects], np.float32).reshape(-1, 4, 2)},
+        **numbered,
+    )

@@ -1,13 +1,18 @@
-"""What a notebook shows of a record."""
+"""What a notebook shows of a record, and what supervision makes of it."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
+import numpy as np
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from stn_cli.records import ImageRecord, Localisation, corners
+from stn_cli.errors import ResourceError
+from stn_cli.records import ImageRecord, ImageRecords, Localisation, TrackedFrame, TrackedObject, corners
+from stn_cli.run_lengths import encode_mask
 
 
 def found(score: float, *box: float, file: str = "a.jpg") -> Localisation:
@@ -15,8 +20,8 @@ def found(score: float, *box: float, file: str = "a.jpg") -> Localisation:
     return Localisation(file, 640, 480, (x1, y1, x2, y2), corners((x1, y1, x2, y2)), (), score)
 
 
-def shown(record: ImageRecord | Localisation) -> Element:
-    page: Element = fromstring(record._repr_html_())  # well-formed, or this fails
+def shown(record: ImageRecord | ImageRecords | Localisation) -> Element:
+    page: Element = fromstring(f"<body>{record._repr_html_()}</body>")  # well-formed, or this fails
     return page
 
 
@@ -42,3 +47,34 @@ def test_boxes_are_drawn_where_they_are_the_best_one_last_and_thick() -> None:
 )
 def test_what_is_said_below(record: ImageRecord | Localisation, said: str) -> None:
     assert [caption.text for caption in shown(record).iter("figcaption")] == [said]
+
+
+@pytest.mark.parametrize(("count", "drawn", "said"), [(0, 0, []), (3, 3, []), (63, 60, ["and 3 more"])])
+def test_records_of_several_images_stand_side_by_side(count: int, drawn: int, said: list[str]) -> None:
+    page = shown(ImageRecords(ImageRecord(f"{n}.jpg", 640, 480, (found(0.9, 0, 0, 9, 9),)) for n in range(count)))
+    assert len(list(page.iter("svg"))) == drawn
+    assert [text.text for text in page.iter("p")] == said
+
+
+def test_detections_of_supervision() -> None:
+    pixels = np.zeros((480, 640), bool)
+    pixels[20:200, 10:100] = True
+    mask = encode_mask(pixels, (0, 0), (480, 640))
+    both = replace(found(0.9, 10, 20, 110, 220), mask=mask), replace(found(0.25, 300, 0, 640, 480), kind=2, mask=mask)
+    detections = ImageRecord("a.jpg", 640, 480, both).to_supervision()
+    assert detections.xyxy.tolist() == [[10, 20, 110, 220], [300, 0, 640, 480]]
+    assert detections.confidence == pytest.approx([0.9, 0.25])
+    assert detections.class_id.tolist() == [0, 2]
+    assert detections.data["quad"][0].tolist() == [[10, 20], [110, 20], [110, 220], [10, 220]]
+    assert detections.mask.shape == (2, 480, 640)
+    assert (detections.mask[1] == pixels).all()
+    assert ImageRecord("a.jpg", 640, 480, (found(0.9, 0, 0, 9, 9), both[1])).to_supervision().mask is None  # not of all
+    assert len(ImageRecord("a.jpg", 640, 480, ()).to_supervision()) == 0
+    tracked = TrackedObject(7, (1.0, 2.0, 3.0, 4.0), 0.5, corners((1.0, 2.0, 3.0, 4.0)))
+    assert TrackedFrame(0, 0.0, (tracked,)).to_supervision().tracker_id.tolist() == [7]
+
+
+def test_without_supervision_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ResourceError, match=r"'supervision'. pip install supervision"):
+        ImageRecord("a.jpg", 640, 480, ()).to_supervision()

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from stn_cli.bounds import shown
+from stn_cli.cli.completion import asks_for_completion, no_such_shell, not_installed
 from stn_cli.cli.doctor import doctor
 from stn_cli.cli.evaluate import evaluate
 from stn_cli.cli.export import export
@@ -38,7 +39,6 @@ app = typer.Typer(
     name="stn-coloc",
     help="Find the common object of a folder of images, without labels.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -87,7 +87,11 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         if code == STOPPED:
             _complain("stopped (interrupted)")
+        if code == 1 and asks_for_completion(given):
+            raise no_such_shell()
         return code if isinstance(code, int) else 0
+    except SystemExit as left:  # so Typer ends what it does for completion
+        return left.code if isinstance(left.code, int) else 0
     except BrokenPipeError:
         # the reader of stdout has gone; what it did not want is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,6 +104,8 @@ def run(arguments: list[str] | None = None) -> int:
             context: Any = getattr(error, "ctx", None)
             print(context.get_help(), file=sys.stderr)
             return 2
+        if isinstance(error, OSError) and asks_for_completion(given):
+            error = not_installed(error)
         known = error if isinstance(error, ColocError) else _of_the_system(error)
         usage: Any = getattr(error, "format_message", None)  # the parser's own errors, whichever click typer brings
         if known is None and usage is not None:

@@ -27,19 +27,26 @@ class Progress:
         self.quiet, self.verbose = quiet, verbose
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: tqdm[Any] | None = None
+        self._unbounded: str | None = None
 
     def stage(self, name: str, total: int | None) -> None:
-        """Begin a bar."""
+        """Begin a bar; of work whose end is not known there is none, and what was done of it is counted."""
         self.close()
         if self.quiet:
             return
-        if sys.stderr.isatty():
+        if total is None:
+            self._unbounded = name
+            self.say(f"{name}...")
+        elif sys.stderr.isatty():
             self._bar = tqdm(total=total, desc=f"{name:<12}", unit="", leave=True, dynamic_ncols=True, file=sys.stderr)
         else:
-            self.say(f"{name}..." if total is None else f"{name}: {total}")
+            self.say(f"{name}: {total}")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Move the bar."""
+        if self._unbounded is not None and not self.quiet and sys.stderr.isatty():
+            form = f"{self._unbounded:<12} {{n_fmt}} [{{elapsed}}, {{rate_fmt}}{{postfix}}]"
+            self._bar, self._unbounded = tqdm(unit="", bar_format=form, leave=True, dynamic_ncols=True, file=sys.stderr), None
         if self._bar is not None:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
@@ -64,6 +71,7 @@ class Progress:
 
     def close(self) -> None:
         """End the bar that is open."""
+        self._unbounded = None
         if self._bar is not None:
             self._bar.close()
             self._bar = None

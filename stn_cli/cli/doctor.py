@@ -77,6 +77,7 @@ def _devices(missing: list[str], unloadable: list[ImportError]) -> list[tuple[st
     import os
 
     from stn_cli.errors import counted
+    from stn_cli.runtime.threads import available_cores
 
     try:
         import cv2
@@ -89,7 +90,9 @@ def _devices(missing: list[str], unloadable: list[ImportError]) -> list[tuple[st
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < LEAST_TORCH:
         missing.append("torch >= 2.10 (older ones load pickles unsafely)")
-    rows = [("cpu", f"{counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'torch thread')}")]
+    cores, free = os.cpu_count() or 1, available_cores()
+    fewer = f", {free} of them for this process" if free < cores else ""
+    rows = [("cpu", f"{counted(cores, 'core')}{fewer}, {counted(min(torch.get_num_threads(), free), 'torch thread')}")]
     for i in range(torch.cuda.device_count()):
         p = torch.cuda.get_device_properties(i)
         rows.append((f"cuda:{i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB"))

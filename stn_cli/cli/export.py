@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stn_cli.bounds import check_shared
+from stn_cli.cli.completion import offers
 from stn_cli.cli.options import (
     DATA_SET,
     Debug,
@@ -19,11 +20,13 @@ from stn_cli.cli.options import (
     Overwrite,
     Quiet,
     Strict,
+    Threads,
     Verbose,
     Workers,
     out_folder,
 )
 from stn_cli.errors import counted
+from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
     from stn_cli.data_sets.options import ExportSummary
@@ -39,6 +42,9 @@ SetFormat = Annotated[
     typer.Option(
         "--format",
         help="coco, coco-results, yolo, yolo-segment, yolo-obb, voc, label-studio, csv, parquet, or crops.",
+        autocompletion=offers(
+            "coco", "coco-results", "yolo", "yolo-segment", "yolo-obb", "voc", "label-studio", "csv", "parquet", "crops"
+        ),
     ),
 ]
 Split = Annotated[
@@ -79,6 +85,7 @@ def export(
     labels: Labels = None,
     group_by: GroupBy = "alike",
     crop_size: CropSide = 256,
+    threads: Threads = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
     strict: Strict = False,
@@ -92,7 +99,8 @@ def export(
     Images that look alike, as copies and frames of one clip do, are never on both sides of the split. Files that are added later move no
     others from one side to the other, but for those that they look alike to.
     """
-    check_shared(min_score=min_score, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
+    check_shared(min_score=min_score, crop_size=crop_size, threads=threads, workers=workers, max_pixels=max_pixels)
+    use_threads(threads)
     from stn_cli.data_sets.split import parse_split
     from stn_cli.formats.labels import parse_labels
 
@@ -119,7 +127,7 @@ def _in_words(summary: ExportSummary) -> str:
     total = sum(summary.images.values())
     parts = ", ".join(f"{name} {count}" for name, count in sorted(summary.images.items(), key=lambda part: -part[1]) if name)
     words = counted(total, "image") + (f" in {counted(summary.groups, 'group')} ({parts})" if parts else "")
-    below = f", {counted(summary.below, 'object')} below --min-score left out" if summary.below else ""
+    below = f", {counted(summary.below, 'object')} {summary.doubt} left out" if summary.below else ""
     return f"{words}, {counted(summary.objects, 'object')}{below}"
 
 

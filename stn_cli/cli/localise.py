@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stn_cli.bounds import check_shared
+from stn_cli.cli.completion import offers_list
 from stn_cli.cli.options import (
     BOXES,
     RUN,
@@ -21,6 +22,7 @@ from stn_cli.cli.options import (
     Overwrite,
     Quiet,
     Strict,
+    Threads,
     Verbose,
     Workers,
     names_in,
@@ -28,6 +30,7 @@ from stn_cli.cli.options import (
     out_folder,
 )
 from stn_cli.errors import UsageError, counted
+from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
     from stn_cli.jobs.localise import LocaliseSummary
@@ -38,8 +41,15 @@ ImageSource = Annotated[
     typer.Argument(help="As for train; the run's own images when left out.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped: the same command, with this flag.")]
+FORMAT_NAMES = ("csv", "coco-results", "label-studio", "parquet")
+"""Names of `stn_cli.formats.writer.FORMATS`, written out because help must not wait for them; a test holds them together."""
 BoxFormats = Annotated[
-    str, typer.Option("--format", help="Formats besides COCO, with commas: csv, coco-results, label-studio, parquet.")
+    str,
+    typer.Option(
+        "--format",
+        help=f"Formats besides COCO, with commas: {', '.join(FORMAT_NAMES)}.",
+        autocompletion=offers_list(*FORMAT_NAMES),
+    ),
 ]
 ImageCrops = Annotated[
     bool, typer.Option("--crops", help="Save each object as a picture, turned upright where --transform allows.")
@@ -70,6 +80,7 @@ def localise(
     labels: Labels = None,
     device: Device = None,
     batch: Batch = 64,
+    threads: Threads = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
     strict: Strict = False,
@@ -82,10 +93,11 @@ def localise(
 
     It writes boxes.json (COCO), with --crops a picture of each object, with --masks its outline, and with --report a page that shows all.
     """
-    check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
+    check_shared(min_score=min_score, batch=batch, crop_size=crop_size, threads=threads, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
 
+    use_threads(threads)
     from stn_cli.cli.console import Progress, conclude
     from stn_cli.formats.labels import parse_labels
     from stn_cli.jobs.localise import localise_source
@@ -108,6 +120,8 @@ def localise(
 def _in_words(summary: LocaliseSummary) -> str:
     speed = summary.images / max(summary.seconds, 1e-9)
     found = f"{counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5"
+    if summary.left_out:
+        found += f", {counted(summary.left_out, 'less likely box')} left out (they are in boxes.json, marked)"
     return f"{counted(summary.images, 'image')}, {found}, {speed:.0f} images/s"
 
 
@@ -118,6 +132,7 @@ def _facts(summary: LocaliseSummary, folder: Path) -> dict[str, Any]:
         "images": summary.images,
         "objects": summary.objects,
         "doubtful": summary.doubtful,
+        "left_out": summary.left_out,
         "skipped": len(summary.skipped),
         "seconds": round(summary.seconds, 2),
     }

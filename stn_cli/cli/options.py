@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from stn_cli.cli.completion import DEVICES, offers
 from stn_cli.errors import OutputError, UsageError
 
 FILE_SUFFIXES = frozenset((
@@ -113,14 +114,27 @@ OutFile = Annotated[
     typer.Option("--out", "-o", metavar="<path>", parser=parse_page, help="The page.", show_default="report.html in the run"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote there, and nothing else.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
-Workers = Annotated[int | None, typer.Option(help="Decoding threads.", show_default="one per core")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto", autocompletion=offers(*DEVICES)),
+]
+Workers = Annotated[int | None, typer.Option(help="Decoding threads.", show_default="one per core, or as --threads says")]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads that compute, and that decode.", show_default="one per core that may be used")
+]
 MaxPixels = Annotated[int | None, typer.Option(help="Skip images with more pixels.", show_default="250000000")]
 MinScore = Annotated[float, typer.Option(help="Leave out objects below this score.")]
 LeastScore = Annotated[
-    float | None, typer.Option(help="Leave out objects below this score.", show_default="what the model takes for none")
+    float | None,
+    typer.Option(
+        help="Leave out objects below this score.",
+        show_default="0.5, but for the best one of each image; boxes.json marks the rest",
+    ),
 ]
-KeptScore = Annotated[float | None, typer.Option(help="Leave out objects below this score.", show_default="none is left out")]
+KeptScore = Annotated[
+    float | None,
+    typer.Option(help="Leave out objects below this score.", show_default="those that localise marked as not believed"),
+]
 Label = Annotated[str | None, typer.Option(help="What the object is called in results.", show_default="object")]
 Labels = Annotated[
     str | None, typer.Option(help="The same for several kinds, in their order, with commas.", show_default=False)

@@ -17,12 +17,14 @@ from stn_cli.cli.options import (
     Overwrite,
     Quiet,
     Strict,
+    Threads,
     Verbose,
     Workers,
     one_or_all,
     out_folder,
 )
 from stn_cli.errors import UsageError, counted
+from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
@@ -52,6 +54,7 @@ def pretrain(
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers: the same seed, the same results.")] = 0,
     device: Device = None,
+    threads: Threads = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
     strict: Strict = False,
@@ -66,9 +69,10 @@ def pretrain(
     """
     if start not in ("small", "scratch"):
         raise UsageError("unknown --from", start, "known: small, scratch")
-    check_shared(workers=workers, max_pixels=max_pixels)
+    check_shared(threads=threads, workers=workers, max_pixels=max_pixels)
     check_within("--steps", steps, 10, 10_000_000, whole=True)
     check_within("--imgsz", imgsz, 32, 2048, whole=True)
+    use_threads(threads)
 
     from stn_cli.cli.console import Progress
     from stn_cli.pretrain.folder import PretrainOptions

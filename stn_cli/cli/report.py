@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.cli.options import RUN, Debug, Device, OutFile, Quiet
+from stn_cli.bounds import check_shared
+from stn_cli.cli.options import RUN, Debug, Device, OutFile, Quiet, Threads
+from stn_cli.runtime.threads import use_threads
 
 
 def report(
@@ -17,10 +19,13 @@ def report(
         bool, typer.Option("--overwrite", help="--out may replace an earlier page of this command, and nothing else.")
     ] = False,
     device: Device = None,
+    threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
+    check_shared(threads=threads)
+    use_threads(threads)
     from stn_cli.cli.console import Progress
     from stn_cli.report.page import write_report
 

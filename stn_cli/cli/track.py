@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stn_cli.bounds import check_shared
 from stn_cli.cli.options import (
     TRACKS,
     Debug,
@@ -17,11 +18,13 @@ from stn_cli.cli.options import (
     MinScore,
     Overwrite,
     Quiet,
+    Threads,
     Verbose,
     names_in,
     out_folder,
 )
 from stn_cli.errors import UsageError, counted
+from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
     from stn_cli.jobs.track import TrackSummary
@@ -75,6 +78,7 @@ def track(
     show: ShowFlag = False,
     seed: Seed = 0,
     device: Device = None,
+    threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -85,6 +89,8 @@ def track(
     It writes tracks.json, and tracks.txt as MOTChallenge text.
     """
     box, frame = parse_init(init) if init is not None else (None, None)
+    check_shared(threads=threads)
+    use_threads(threads)
 
     from stn_cli.cli.console import Progress, conclude
     from stn_cli.jobs.track import TrackOptions, track_source

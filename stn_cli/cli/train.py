@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stn_cli.bounds import check_shared
 from stn_cli.cli import train_flags as flags
 from stn_cli.cli.options import (
     RUN,
@@ -19,12 +20,14 @@ from stn_cli.cli.options import (
     Overwrite,
     Quiet,
     Strict,
+    Threads,
     Verbose,
     Workers,
     one_or_all,
     out_folder,
 )
 from stn_cli.errors import OutputError, UsageError, counted
+from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
     from stn_cli.coloc.train.run import TrainResult
@@ -55,6 +58,7 @@ def train(
     localisation_lr: flags.LocalisationRate = None,
     seed: flags.Seed = None,
     device: Device = None,
+    threads: Threads = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
     config: flags.Config = None,
@@ -71,6 +75,7 @@ def train(
     It writes a run folder: settings, weights, log and report.html.
     """
     settings, named = _settings(locals(), config)
+    check_shared(threads=threads)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
@@ -78,6 +83,7 @@ def train(
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
     folder = out or Path(RUN)
     _check_beginning(settings, named, folder, config, resume)
+    use_threads(threads)
     _train(one_or_all(source), folder, settings, overwrite, resume, report, json, strict, quiet, verbose)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stn_cli.cli.completion import ENCODERS, SEARCHES, offers
+
 TRANSFORMS = (
     "attention", "fixed_attention", "box", "euclidean", "similarity", "affine", "projective", "piecewise_affine",
     "thin_plate_spline", "structured",
@@ -21,7 +23,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that wa
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="small, gradient, a torchvision network, dino_vits16, or a folder of stn-coloc pretrain.", show_default="small"
+        help="small, gradient, a torchvision network, dino_vits16, or a folder of stn-coloc pretrain.",
+        show_default="small",
+        autocompletion=offers(*ENCODERS),
     ),
 ]
 Weights = Annotated[str | None, typer.Option(help="File with the encoder's weights.", show_default=False)]
@@ -31,7 +35,11 @@ Layer = Annotated[
 OTHERS = ", ".join(name for name in TRANSFORMS if name not in ("box", "similarity"))
 Transform = Annotated[
     str | None,
-    typer.Option(help=f"How a crop may be placed: box (upright), similarity (also turned), {OTHERS}.", show_default="box"),
+    typer.Option(
+        help=f"How a crop may be placed: box (upright), similarity (also turned), {OTHERS}.",
+        show_default="box",
+        autocompletion=offers(*TRANSFORMS),
+    ),
 ]
 Objects = Annotated[
     str | None,
@@ -49,7 +57,11 @@ Cascade = Annotated[
 ]
 Search = Annotated[
     str | None,
-    typer.Option(help="What the object is: rigid (keeps its form), deformable (does not), or auto.", show_default="auto"),
+    typer.Option(
+        help="What the object is: rigid (keeps its form), deformable (does not), or auto.",
+        show_default="auto",
+        autocompletion=offers(*SEARCHES),
+    ),
 ]
 Size = Annotated[
     str | None, typer.Option(help="LO-HI: side of the object as a share of the image's, e.g. 0.1-0.4.", show_default="auto")

@@ -25,7 +25,8 @@ class ExportOptions:
     Attributes:
         format: one of `FORMS`.
         split: shares of training, validation and test, see `parse_split`; None for the format's own: .8 and .2 for trainers, else no parts.
-        min_score: objects below it are left out, and images of which none is left; None keeps all.
+        min_score: objects below it are left out, and images of which none is left; None keeps all but those that are marked as not
+            believed.
         images: `copy`, `link` or `none`; None for the format's own: `copy` for trainers, else `none`.
         labels: what the objects are called: one name for all, or one for each kind.
         source: the folder of the images; None for the one that the file names, or its own.
@@ -86,8 +87,9 @@ class ExportSummary:
         out: the data set's folder.
         images: of each part by its name.
         objects: in all of them.
-        below: objects below `min_score`, left out.
-        doubtful: images that were left out because all of their objects are below it.
+        below: objects below `min_score`, or not believed, left out.
+        doubtful: images that were left out because all of their objects are.
+        doubt: why, in words.
         groups: of images that are never parted; 0 where nothing was parted.
         rewritten: pictures whose upright pixels were written, because the file as it is would be read in different ways.
         cut: boxes that reached out of their image by more than a pixel, and were cut to it.
@@ -100,6 +102,7 @@ class ExportSummary:
     objects: int = 0
     below: int = 0
     doubtful: int = 0
+    doubt: str = "below --min-score"
     groups: int = 0
     rewritten: int = 0
     cut: int = 0

@@ -140,7 +140,7 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
     """One object as a COCO annotation, with `score`, `quad` and `theta` as extra keys.
 
     `segmentation` has the object's mask, and `area` its pixels. Without a mask it is empty, not left out: readers ask for the key, and the
-    box's outline would make annotation tools import polygons.
+    box's outline would make annotation tools import polygons. What is not believed says so.
 
     Args:
         found: the object.
@@ -164,6 +164,7 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
         "score": found.score,
         "quad": [list(point) for point in found.quad],
         "theta": list(found.theta),
+        **({} if found.believed else {"believed": False}),
     }
 
 
@@ -217,7 +218,8 @@ def localisation(found: CocoBox, image: CocoImage, kind: int) -> Localisation:
         theta = ((x2 - x1) / w, 0, (x1 + x2) / w - 1, 0, (y2 - y1) / h, (y1 + y2) / h - 1)
     score = 1.0 if found.score is None else found.score
     mask = _mask(found.row.get("segmentation"), (h, w))
-    return Localisation(image.file, w, h, found.box, _quad(found.row.get("quad"), found.box), theta, score, mask, kind)
+    quad, believed = _quad(found.row.get("quad"), found.box), found.row.get("believed") is not False
+    return Localisation(image.file, w, h, found.box, quad, theta, score, mask, kind, believed)
 
 
 def _mask(value: Any, size: tuple[int, int]) -> str | None:

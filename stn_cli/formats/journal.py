@@ -136,7 +136,8 @@ def _as_json(item: ImageRecord | Skipped) -> dict[str, Any]:
 
 def _object_as_json(found: Localisation) -> dict[str, Any]:
     row = {"box": found.box, "quad": found.quad, "theta": found.theta, "score": found.score}
-    return {**row, **({} if found.mask is None else {"mask": found.mask}), **({"kind": found.kind} if found.kind else {})}
+    doubt = {} if found.believed else {"believed": False}
+    return row | ({} if found.mask is None else {"mask": found.mask}) | ({"kind": found.kind} if found.kind else {}) | doubt
 
 
 def _from_json(value: dict[str, Any]) -> ImageRecord | Skipped:
@@ -152,5 +153,6 @@ def _from_json(value: dict[str, Any]) -> ImageRecord | Skipped:
         quad: tuple[Point, Point, Point, Point] = a, b, c, d
         theta, score = tuple(float(v) for v in o["theta"]), float(o["score"])
         mask = checked_mask(o["mask"], (height, width)) if "mask" in o else None
-        objects.append(Localisation(file, width, height, box, quad, theta, score, mask, int(o.get("kind", 0))))
+        kind, believed = int(o.get("kind", 0)), o.get("believed") is not False
+        objects.append(Localisation(file, width, height, box, quad, theta, score, mask, kind, believed))
     return ImageRecord(file, width, height, tuple(objects))

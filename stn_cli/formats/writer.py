@@ -90,3 +90,28 @@ FORMATS: dict[str, tuple[str, Maker]] = {
     "parquet": ("boxes.parquet", ParquetWriter),
 }
 """By the name of `--format`: the file's name and what writes it."""
+COMPLETE = "coco-results"
+"""The format that also holds what is not believed: precision is averaged over all that was found."""
+
+
+class Believed:
+    """A format that holds the objects that are believed, and no others.
+
+    Args:
+        make: opens the format.
+    """
+
+    def __init__(self, make: Callable[[], Writer[ImageRecord]]) -> None:
+        self._writer = make()
+
+    def add(self, record: ImageRecord) -> None:
+        """Write one image and those of its objects."""
+        self._writer.add(record.with_believed())
+
+    def close(self) -> None:
+        """Finish the format."""
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Leave no trace of it."""
+        self._writer.abandon()

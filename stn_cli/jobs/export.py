@@ -23,13 +23,14 @@ from stn_cli.errors import ColocError, InputError, UsageError, counted
 from stn_cli.formats.csv import TableWriter
 from stn_cli.formats.given import Given, read_given
 from stn_cli.formats.writer import about
-from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Unusable, decoded
 from stn_cli.outputs.results import Results
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.folder import SKIPPED, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.runtime.threads import default_workers
 
 LISTING = "images.csv"
 _Item = TypeVar("_Item")
@@ -71,7 +72,8 @@ def export_boxes(
         found = find_images([r.file for r in given.records], path, given.source, options.source)
         parents = sorted({os.path.dirname(image) for image in found.values()})
         results = Results(folder, "export", (*options.form.names, LISTING, SKIPPED), parents, [path], overwrite=overwrite)
-        job = _Exporting(given, found, options, ExportSummary(folder), reporter, stop)
+        summary = ExportSummary(folder, doubt="not believed" if options.min_score is None else "below --min-score")
+        job = _Exporting(given, found, options, summary, reporter, stop)
         seen = job.look(path)
         entries = job.entries(seen)
         results.check_names(job.names(entries))
@@ -165,9 +167,9 @@ class _Exporting:
         self.summary.skipped += skipped
         self.summary.cut += cut
         least = self.options.min_score
-        if least is None or not record.objects:
+        if not record.objects:
             return replace(item, record=record)
-        good = tuple(found for found in record.objects if found.score >= least)
+        good = tuple(found for found in record.objects if (found.believed if least is None else found.score >= least))
         self.summary.below += len(record.objects) - len(good)
         self.summary.doubtful += not good
         return replace(item, record=replace(record, objects=good)) if good else None
@@ -250,7 +252,7 @@ class _Exporting:
         """What a person should know before training on it."""
         summary, warn = self.summary, self.reporter.warn
         if summary.doubtful:
-            warn(f"{counted(summary.doubtful, 'image')} left out: all of their objects are below --min-score")
+            warn(f"{counted(summary.doubtful, 'image')} left out: all of their objects are {summary.doubt}")
         if summary.cut:
             warn(f"{counted(summary.cut, 'box')} reached out of the image, cut to it")
         if summary.rewritten:

@@ -18,21 +18,22 @@ from stn_cli.files import PictureNames
 from stn_cli.formats.coco import CocoWriter, read_coco
 from stn_cli.formats.journal import Journal
 from stn_cli.formats.labels import names_of_kinds
-from stn_cli.formats.writer import FORMATS, Writer, about, write_all
+from stn_cli.formats.writer import COMPLETE, FORMATS, Believed, Writer, about, write_all
 from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.jobs.object_pictures import ObjectPictures
-from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, root_of, scan
 from stn_cli.outputs.moving import JOURNAL
 from stn_cli.outputs.results import Results
-from stn_cli.records import ImageRecord, Skipped, reasons
+from stn_cli.records import EVEN, ImageRecord, Skipped, reasons
 from stn_cli.report.localised import BoxesPage
 from stn_cli.report.page import REPORT
 from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.runtime.threads import default_workers
 from stn_cli.version import __version__
 
 BOXES_FILE = "boxes.json"
@@ -49,8 +50,9 @@ class LocaliseSummary:
         out: the results' folder.
         skipped: files that could not be used.
         images: that were localised.
-        objects: that were found.
+        objects: that were found, and are believed.
         doubtful: those of them with a score below 0.5.
+        left_out: boxes that are in boxes.json only, because they are not believed.
         resumed: images that an earlier call had done.
         seconds: of the whole call.
     """
@@ -60,8 +62,17 @@ class LocaliseSummary:
     images: int = 0
     objects: int = 0
     doubtful: int = 0
+    left_out: int = 0
     resumed: int = 0
     seconds: float = 0.0
+
+    def count(self, record: ImageRecord) -> None:
+        """Take in an image."""
+        believed = [found.score for found in record.objects if found.believed]
+        self.images += 1
+        self.objects += len(believed)
+        self.doubtful += sum(score < EVEN for score in believed)
+        self.left_out += len(record.objects) - len(believed)
 
 
 def localise_source(
@@ -124,17 +135,11 @@ def _nothing_left(results: Results, begun: float) -> LocaliseSummary:
     if not results.finished:
         why = "its results are whole" if results.replaces else "nothing was begun"
         raise CheckpointError("nothing to resume", results.folder, why, "Start without --resume")
-    records = read_coco(results.folder / BOXES_FILE)
-    scores = [found.score for record in records for found in record.objects]
-    return LocaliseSummary(
-        results.folder,
-        read_skipped(results.folder),
-        len(records),
-        len(scores),
-        sum(score < 0.5 for score in scores),
-        len(records),
-        time.monotonic() - begun,
-    )
+    summary = LocaliseSummary(results.folder, read_skipped(results.folder))
+    for record in read_coco(results.folder / BOXES_FILE):
+        summary.count(record)
+    summary.resumed, summary.seconds = summary.images, time.monotonic() - begun
+    return summary
 
 
 def _head(run: Path, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
@@ -212,10 +217,12 @@ class _Localising:
     def _write(self, journal: Journal, resumed: int) -> LocaliseSummary:
         """The formats, from the journal."""
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
-        formats = [FORMATS[name] for name in self.options.formats if name != "coco"]
         info = about(self.localiser.run, "exif-applied", root_of(self.found.images))
         makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info, self.names)]
-        makers += [partial(kind, self.work / name, self.names) for name, kind in formats]
+        for form in (form for form in self.options.formats if form != "coco"):
+            name, kind = FORMATS[form]
+            make = partial(kind, self.work / name, self.names)
+            makers.append(make if form == COMPLETE else partial(Believed, make))
         write_all(makers, _counted(journal, summary))
         write_skipped(self.work, summary.skipped)
         return summary
@@ -225,7 +232,7 @@ class _Localising:
         workers = options.workers or default_workers()
         records = self.localiser.localise_files(
             files,
-            min_score=self.localiser.least if options.min_score is None else options.min_score,
+            min_score=options.min_score,
             batch=options.batch,
             workers=workers,
             max_pixels=options.max_pixels or MAX_PIXELS,
@@ -252,7 +259,5 @@ def _counted(journal: Journal, summary: LocaliseSummary) -> Iterator[ImageRecord
         if isinstance(item, Skipped):
             summary.skipped.append(item)
             continue
-        summary.images += 1
-        summary.objects += len(item.objects)
-        summary.doubtful += sum(found.score < 0.5 for found in item.objects)
+        summary.count(item)
         yield item

@@ -19,7 +19,8 @@ class LocaliseOptions:
     """What is wanted.
 
     Attributes:
-        min_score: objects below it are left out; the model's own least score where none is given.
+        min_score: objects below it are left out of all files. Where none is given, of each kind the best object of an image stays and
+            beside it those that score at least 0.5; the others are in boxes.json alone, marked there as not believed.
         formats: formats beside COCO.
         crops, overlay: also write pictures.
         crop_size: longer side of a crop, pixels.

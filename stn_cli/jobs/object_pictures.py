@@ -65,14 +65,15 @@ class ObjectPictures:
 
     def _draw(self, file: ImageFile, item: ImageRecord, image: Pixels) -> None:
         if self.masks:
-            instances = instance_map([found.mask for found in item.objects if found.mask is not None], image.shape[:2])
+            masks = [found.mask for found in item.with_believed().objects if found.mask is not None]
+            instances = instance_map(masks, image.shape[:2])
             write_picture(self.folder / "masks" / self.names.of(file.name, ".png"), instances)
         if self.overlay:
             drawn = image
-            for found in reversed(item.objects):
+            for found in reversed(item.with_believed().objects):
                 drawn = draw(drawn, found)
             write_picture(self.folder / "overlay" / self.names.of(file.name, ".jpg"), drawn)
         if self.crop_size is not None:
-            for number, found in enumerate(item.objects, 1):
+            for number, found in enumerate(item.with_believed().objects, 1):
                 crop = self.localiser.crop(image, found, self.crop_size)
                 write_picture(self.folder / "crops" / self.names.of(file.name, ".png", number), crop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decoded, 
 from stn_cli.media.rows import Rows, make_rows
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Skipped
+from stn_cli.runtime.threads import default_workers
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -54,16 +54,6 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
         finally:
             for future in pending:
                 future.cancel()
-
-
-def default_workers() -> int:
-    """Decoding threads: one per core that this process may use, at most 16.
-
-    Returns:
-        At least 1.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(16, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)

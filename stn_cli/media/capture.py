@@ -21,6 +21,7 @@ from PIL import Image
 
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.media.scan import VIDEO_EXTENSIONS, looks_like_image
+from stn_cli.runtime.threads import default_workers
 
 PLAIN = re.compile(r"([A-Za-z]:)?[A-Za-z0-9_./\\ -]+")
 """Absolute paths in which FFmpeg finds neither a protocol nor a pattern."""
@@ -55,7 +56,7 @@ def open_capture(source: str | int) -> Iterator[Any]:
     _refuse_others(source)
     with _plainly_named(source) as path:
         # decoding runs beside whoever reads the frames, and more threads than are free cost more than they give
-        threads = max(1, (os.cpu_count() or 1) // 2)
+        threads = max(1, default_workers() // 2)
         capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
         try:
             if not capture.isOpened():

@@ -12,7 +12,7 @@ from pathlib import Path
 from stn_cli.bounds import check_shared, check_within
 from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
 from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_memory
-from stn_cli.media.cache import Cache, build_cache, default_workers, letterbox_side
+from stn_cli.media.cache import Cache, build_cache, letterbox_side
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.outputs.results import Results
@@ -23,6 +23,7 @@ from stn_cli.runs.folder import SKIPPED, write_skipped
 from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.runtime.threads import default_workers
 from stn_cli.version import __version__
 
 LEAST = 16

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from stn_cli.errors import InputError
 from stn_cli.geometry import box_to_matrix
-from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.cache import ordered_map
+from stn_cli.runtime.threads import default_workers
 
 SMALLEST, LARGEST = 0.2, 1.0
 """Area of a view as a share of its picture's."""

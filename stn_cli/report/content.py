@@ -128,7 +128,7 @@ def render(content: PageContent) -> str:
         script=script,
         script_hash=f"sha256-{digest}",
         first=content.pictures[:LOOK_FIRST],
-        bars=bar_chart(content.verdict.histogram(), bands, "score of an image's best box"),
+        bars=bar_chart(content.verdict.histogram(), bands, "score of an image's worst box"),
         most_doubtful=sheet.MOST_DOUBTFUL if content.looked_at > sheet.MOST_PICTURES else None,
         reasons=Counter(s.reason.split(":")[0] for s in content.skipped).most_common(),
         skipped=[(printable(s.file), s.reason) for s in content.skipped[:MOST_SKIPPED]],

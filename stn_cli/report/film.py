@@ -20,6 +20,7 @@ import numpy as np
 
 from stn_cli.errors import OutputError
 from stn_cli.media.decode import Pixels
+from stn_cli.runtime.threads import default_workers
 
 MOST_SIDE = 8192
 """Pixels along the longer side of a video: encoders and players end above it, and larger frames are reduced."""
@@ -141,9 +142,13 @@ class _Stream:
         encoding: how.
         size: (height, width) of the frames that are given; odd ones are padded by their last row or column, which the encoders want.
         fps: frames per second.
+        again: opens what was written so far for reading, where that can be done: then what players need first is moved to the front of
+            the file at the end, and a browser plays it while it is still being loaded.
     """
 
-    def __init__(self, file: Any, encoding: Encoding, size: tuple[int, int], fps: float) -> None:
+    def __init__(
+        self, file: Any, encoding: Encoding, size: tuple[int, int], fps: float, again: Callable[[], Any] | None = None
+    ) -> None:
         import av
 
         self._sink = _Sink(file)
@@ -153,11 +158,14 @@ class _Stream:
         self._size = h, w
         rate = min(RATES[1], max(RATES[0], Fraction(fps).limit_denominator(FINEST)))
         with _as_os_errors():
-            self._container = av.open(cast(Any, self._sink), "w", format=encoding.container)
+            front: dict[str, Any] = {}
+            if again is not None and encoding.container == "mp4":
+                front = {"container_options": {"movflags": "+faststart"}, "io_open": lambda *_: again()}
+            self._container = av.open(cast(Any, self._sink), "w", format=encoding.container, **front)
             self._stream = cast(Any, self._container.add_stream(encoding.codec, rate=rate, options=encoding.options))
         self._stream.width, self._stream.height = w + w % 2, h + h % 2
         self._stream.pix_fmt = "yuv420p"
-        self._stream.thread_count = max(1, (os.cpu_count() or 1) // 2)  # frames are decoded and drawn beside it
+        self._stream.thread_count = max(1, default_workers() // 2)  # frames are decoded and drawn beside it
 
     def add(self, pixels: Pixels) -> None:
         """Encode one RGB frame (H, W, 3)."""
@@ -201,7 +209,7 @@ class Film:
         except OSError as error:
             raise self._failed(error) from error
         try:
-            self._stream = _Stream(self._file, encoding, size, fps)
+            self._stream = _Stream(self._file, encoding, size, fps, self._written)
         except BaseException as error:
             self._file.close()
             self.path.unlink(missing_ok=True)
@@ -254,6 +262,10 @@ class Film:
             self._stream.add(pixels)
         except OSError as error:
             raise self._failed(error) from error
+
+    def _written(self) -> Any:
+        self._file.flush()
+        return open(self.path, "rb")
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError("cannot write", self.path, error.strerror or error, "Free some space or choose another --out")

@@ -71,13 +71,13 @@ class BoxesPage:
         tally, numbers = Tally(), list[int]()
         for number, item in enumerate(self.items()):
             if isinstance(item, ImageRecord):
-                tally.add(item)
+                tally.add(item.with_believed())
                 numbers.append(number)
         verdict = tally.verdict()
         ranking = verdict.ranking()
         places = {numbers[ranking[place]]: int(place) for place in places_shown(ranking)}
         numbered = ((n, item) for n, item in enumerate(self.items()) if n in places)
-        shown = [(places[n], self.files[n], item) for n, item in numbered if isinstance(item, ImageRecord)]
+        shown = [(places[n], self.files[n], item.with_believed()) for n, item in numbered if isinstance(item, ImageRecord)]
         return verdict, sorted(shown, key=lambda one: one[0])
 
     def _commands(self) -> Iterator[tuple[str, str]]:

@@ -91,13 +91,14 @@ def _content(run: Path, localiser: Localiser, files: list[ImageFile], reporter: 
     looked_at = _evenly(files)
     reporter.stage("report", len(looked_at))
     tally, seen, lost = Tally(), list[tuple[ImageFile, ImageRecord]](), list[Skipped]()
-    for file, item in zip(looked_at, localiser.localise_files(looked_at, min_score=localiser.least), strict=True):
+    for file, item in zip(looked_at, localiser.localise_files(looked_at), strict=True):
         reporter.advance(1)
         if isinstance(item, Skipped):
             lost.append(item)
         else:
-            tally.add(item)
-            seen.append((file, item))
+            believed = item.with_believed()
+            tally.add(believed)
+            seen.append((file, believed))
     if not seen:
         raise InputError("none of the run's images can be read", run, f"{len(lost)} tried")
     verdict = tally.verdict()
@@ -121,7 +122,7 @@ def _content(run: Path, localiser: Localiser, files: list[ImageFile], reporter: 
         data_url(square(mean_whole, MEAN)),
         contrast(mean_crop),
         contrast(mean_whole),
-        crops[::-1],
+        sorted(crops, key=lambda crop: -crop[0]),
         charts(list(islice(read_metrics(run / METRICS), MOST_LINES)), _any_rigid(localiser)),
     )
     return PageContent(
@@ -143,11 +144,11 @@ def _evenly(files: list[ImageFile]) -> list[ImageFile]:
 
 
 def _take_crop(made: Pictured, means: tuple[MeanPicture, MeanPicture], crops: list[tuple[float, str]]) -> None:
-    if made.whole is None or made.crop is None or made.picture.score is None:
+    if made.whole is None or made.crop is None:
         return
     means[0].add(made.crop)
     means[1].add(made.whole)
-    crops.append((made.picture.score, data_url(made.crop, 75)))
+    crops.append((made.best, data_url(made.crop, 75)))
 
 
 def _any_rigid(localiser: Localiser) -> bool:

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.errors import printable
-from stn_cli.media.cache import default_workers, ordered_map
+from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Pixels, Unusable, decoded
 from stn_cli.media.scan import ImageFile
-from stn_cli.records import ImageRecord, Localisation, Skipped
+from stn_cli.records import ImageRecord, Localisation, Skipped, sureness
 from stn_cli.report.figures import data_url
 from stn_cli.report.verdict import band_of
+from stn_cli.runtime.threads import default_workers
 
 MOST_PICTURES = 960
 """Images that a page shows: some 20 MB."""
@@ -50,7 +51,7 @@ class SheetPicture:
     Attributes:
         name: of the file, printable.
         width, height: of the whole image, pixels; the shapes are in these.
-        score: of its best box; None where nothing was found.
+        score: how sure its boxes are, see `sureness`: that of the worst one; None where nothing was found.
         band: name of the score's colour.
         url: the small picture.
         shapes: of its objects, the best one last, which lies on top.
@@ -69,11 +70,18 @@ class SheetPicture:
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """What is made of an image's pixels: its place on the page, and small squares of the whole and of its best crop, where they are wanted."""
+    """What is made of an image's pixels.
+
+    Attributes:
+        picture: its place on the page.
+        whole, crop: small squares of the whole and of its best crop, where they are wanted.
+        best: the score of that crop.
+    """
 
     picture: SheetPicture
     whole: Pixels | None = None
     crop: Pixels | None = None
+    best: float = 0.0
 
 
 def places_shown(ranking: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -119,7 +127,7 @@ def _picture(item: tuple[int, ImageFile, ImageRecord], side: int, max_pixels: in
             small = shrunk(image.pixels, side)
     except Unusable as reason:
         return Skipped(file.name, str(reason))
-    score = record.objects[0].score if record.objects else None
+    score = sureness(found.score for found in record.objects) if record.objects else None
     picture = SheetPicture(
         printable(file.name),
         record.width,
@@ -132,7 +140,8 @@ def _picture(item: tuple[int, ImageFile, ImageRecord], side: int, max_pixels: in
     )
     if cut is None or not record.objects:
         return Pictured(picture)
-    return Pictured(picture, square(small, CROP), square(cut(small, record.objects[0], CROP), CROP))
+    best = record.objects[0]
+    return Pictured(picture, square(small, CROP), square(cut(small, best, CROP), CROP), best.score)
 
 
 def shapes_of(record: ImageRecord) -> tuple[Shape, ...]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stn_cli.records import ImageRecord
+from stn_cli.records import EVEN, ImageRecord, sureness
 
 BINS = 20
 """Of the histogram."""
 LOOK_FIRST = 6
 """Images that the page begins with."""
-LIKELY, UNLIKELY, EVEN = 0.6, 0.4, 0.5
-"""Scores from which a box is drawn green and below which it is drawn red, and the one at which the object and a random patch are as likely."""
+LIKELY, UNLIKELY = 0.6, 0.4
+"""Scores from which a box is drawn green and below which it is drawn red."""
 BANDS = ("good", "doubtful", "bad")
 """Names of the colours of boxes by their scores: green, amber, red."""
 
@@ -37,7 +37,7 @@ class Verdict:
     """The scores of a set.
 
     Attributes:
-        scores: (N,) of each image's best box, in [0, 1]; 0 where nothing was found.
+        scores: (N,) of each image's worst box that is believed, or of its best one, see `sureness`; 0 where nothing was found.
         found: (N,) whether anything was found.
         boxes: that were found in all images.
         doubtful: those of them with a score below 0.5.
@@ -90,7 +90,7 @@ class Tally:
     def add(self, record: ImageRecord) -> None:
         """Take in what was found in an image."""
         self._found.append(bool(record.objects))
-        self._scores.append(max((found.score for found in record.objects), default=0.0))
+        self._scores.append(sureness(found.score for found in record.objects))
         self._boxes += len(record.objects)
         self._doubtful += sum(found.score < EVEN for found in record.objects)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from stn_cli.formats.coco_file import CocoBox, CocoFile, Id
 from stn_cli.formats.json_file import as_id, corner_box, number
-from stn_cli.records import PixelBox
+from stn_cli.records import PixelBox, sureness
 from stn_cli.review.journal import Line
 
 UNREVIEWED, ACCEPTED, CORRECTED, NONE = "unreviewed", "accepted", "corrected", "none"
@@ -76,8 +76,8 @@ class ReviewImage:
 
     @property
     def doubt_score(self) -> float:
-        """The lowest score of the model's boxes, 0 where it found none: lowest first is most doubtful first."""
-        return min((1.0 if o.score is None else o.score for o in self.model), default=0.0)
+        """How sure the model's boxes are: lowest first is most doubtful first."""
+        return sureness(1.0 if o.score is None else o.score for o in self.model)
 
 
 @dataclass(slots=True)
@@ -108,6 +108,8 @@ class ReviewState:
         first = next(iter(self.categories))
         boxes: dict[Id, list[ReviewObject]] = {key: [] for key in coco.images}
         for box in coco.boxes:
+            if box.row.get("believed") is False:  # to take these away from every image would be most of the work
+                continue
             boxes[box.image].append(_of_the_model(box, first))
         self.images: list[ReviewImage] = []
         for key, image in coco.images.items():

@@ -70,9 +70,11 @@ class Bar:
         self._bar: tqdm[Any] | None = None
 
     def stage(self, name: str, total: int | None) -> None:
-        """Begin a bar."""
+        """Begin a bar; of work whose end is not known a line that counts."""
         self.close()
-        self._bar = tqdm(total=total, desc=f"{name:<12}", unit="", disable=None)
+        form = None if total is not None else f"{name:<12} {{n_fmt}} [{{elapsed}}{{postfix}}]"
+        notebook = "ipykernel" in sys.modules  # its streams are no terminals, and show bars all the same
+        self._bar = tqdm(total=total, desc=f"{name:<12}", unit="", disable=False if notebook else None, bar_format=form)
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Move it."""

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from stn_cli.cli.console import Progress
 from stn_cli.cli.doctor import NEEDED, OPTIONAL
 from stn_cli.cli.train import parse_size
 from stn_cli.errors import UsageError, counted
@@ -290,6 +291,23 @@ def test_no_bars_and_no_colours_in_a_pipe(trained: Trained, tmp_path: Path) -> N
     assert "\x1b" not in done.stderr + done.stdout
     assert "\r" not in done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / "o/boxes.json")]
+
+
+def test_work_without_a_known_end_has_no_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress = Progress()
+    progress.stage("search", 4)
+    progress.advance(1, "crops")
+    progress.stage("calibration", None)
+    progress.stage("learn", None)
+    progress.advance(12, "looked")
+    progress.close()
+    search, rest = capsys.readouterr().err.split("calibration...")
+    assert "1/4" in search
+    assert "25%" in search
+    assert "learn..." in rest
+    assert "12 [" in rest
+    assert not re.search(r"%|\d/\d|\|", rest)  # a number that grows, and nothing that seems to fill up
 
 
 def test_doctor(cli: Call) -> None:

@@ -11,6 +11,7 @@ import pytest
 from stn_cli.records import ImageRecord, Localisation, corners
 from stn_cli.report.content import PageContent, render
 from stn_cli.report.figures import data_url
+from stn_cli.report.film import Film, pick_encoding
 from stn_cli.report.sheet import SheetPicture, shapes_of
 from stn_cli.report.verdict import Tally, band_of
 from tests.conftest import NEEDS_CHROMIUM
@@ -108,3 +109,19 @@ def test_without_scripts_everything_is_shown(browser: Any, page_file: Path) -> N
     assert page.locator("#sheet figure:visible").count() == COUNT
     assert not page.locator("#pager").is_visible()
     assert not page.locator("#large").is_visible()
+
+
+def test_the_film_plays(browser: Any, tmp_path: Path) -> None:
+    size = (60, 80)
+    with Film(tmp_path / "video", pick_encoding(size, 25), size, 25) as film:
+        for shade in range(50):
+            film.add(np.full((*size, 3), 4 * shade, np.uint8))
+    (tmp_path / "page.html").write_text(f'<video src="{film.path.name}" muted></video>')
+    page = opened(browser, tmp_path / "page.html", [])
+    if not page.evaluate("document.createElement('video').canPlayType('video/mp4; codecs=\"avc1.42E01E\"')"):
+        pytest.skip("this Chromium was built without H.264")
+    played = page.evaluate(
+        "async () => { const v = document.querySelector('video'); const end = new Promise((done) => v.addEventListener('ended', done));"
+        " await v.play(); await end; return [v.videoWidth, v.videoHeight, v.duration, v.error]; }"
+    )
+    assert played == [80, 60, 2, None]

@@ -53,6 +53,8 @@ def test_case_Y_browsers_play_it(
         assert (stream.height, stream.width) == wanted
         assert float(stream.average_rate or 0) == pytest.approx(rate, rel=1e-4)
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # it begins to play before all of it is there
     assert len(frames) == 8
     assert np.abs(frames[5][-1, :].astype(int) - RED).max() < 12
     read = cv2.VideoCapture(str(path))

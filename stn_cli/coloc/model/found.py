@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -27,14 +28,14 @@ def records_of(letterboxes: Sequence[Letterbox], found: Sequence[tuple[Crops, Te
         found: for each kind of object its crops, R of each image, and their scores (B, R), below 0 for what is none.
 
     Returns:
-        B records; of objects that lie on each other the best one is kept.
+        B records; of objects that lie on each other the best one is kept, and those that the calibration calls none are not believed.
     """
     objects: list[list[Localisation]] = [[] for _ in letterboxes]
     for kind, (crops, scores) in enumerate(found):
         for mine, more in zip(objects, _localisations(letterboxes, crops, scores, kind), strict=True):
             mine += more
     return [
-        ImageRecord(c.file.name, c.frame.width, c.frame.height, best_apart(mine))
+        ImageRecord(c.file.name, c.frame.width, c.frame.height, best_apart(mine)).doubted()
         for c, mine in zip(letterboxes, objects, strict=True)
     ]
 
@@ -93,8 +94,20 @@ def scored_at_least(record: ImageRecord, least: float) -> ImageRecord:
     Returns:
         The record with what is left, perhaps nothing.
     """
-    kept = tuple(found for found in record.objects if found.score >= least)
-    return ImageRecord(record.file, record.width, record.height, kept)
+    return replace(record, objects=tuple(found for found in record.objects if found.score >= least))
+
+
+def believed_from(record: ImageRecord, least: float) -> ImageRecord:
+    """The same, where a person named the score: whoever does believes what has it.
+
+    Args:
+        record: an image.
+        least: score that an object must have.
+
+    Returns:
+        The record with what is left, all of it believed.
+    """
+    return replace(record, objects=tuple(replace(found, believed=True) for found in record.objects if found.score >= least))
 
 
 def cut_full(image: Pixels, crop: Crops, side: int) -> Pixels:

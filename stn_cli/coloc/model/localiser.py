@@ -17,21 +17,22 @@ from torch import Tensor
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.model.architecture import read_architecture
-from stn_cli.coloc.model.found import cut_full, records_of, scored_at_least
+from stn_cli.coloc.model.found import believed_from, cut_full, records_of, scored_at_least
 from stn_cli.coloc.model.kind_model import KindModel, find, tensors_of
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import make_encoder
 from stn_cli.errors import CheckpointError, ResourceError, UsageError, out_of_memory
 from stn_cli.geometry import Frame
-from stn_cli.media.cache import Letterbox, default_workers, load_letterbox, ordered_map, place
+from stn_cli.media.cache import Letterbox, load_letterbox, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.given import Picture, as_pixels
 from stn_cli.media.scan import ImageFile
-from stn_cli.records import ImageRecord, Localisation, Skipped
+from stn_cli.records import ImageRecord, ImageRecords, Localisation, Skipped
 from stn_cli.runs import checkpoint
 from stn_cli.runtime.device import pick_device, survive_forks
 from stn_cli.runtime.progress import Remarks
+from stn_cli.runtime.threads import default_workers
 from stn_cli.stn import Transformation
 
 IMAGES_PER_CALL = 64
@@ -183,11 +184,10 @@ class Localiser:
             InputError: the file cannot be used.
             UsageError: something else than a picture was given.
         """
-        if not file and isinstance(image, str | os.PathLike):
-            file = os.path.basename(os.fspath(image))
-        return self._records([self._letterbox(image, file)])[0]
+        named = file or (os.path.basename(os.fspath(image)) if isinstance(image, str | os.PathLike) else "")
+        return self._records([self._letterbox(image, named)])[0]
 
-    def localise_batch(self, images: Sequence[Picture]) -> list[ImageRecord]:
+    def localise_batch(self, images: Sequence[Picture]) -> ImageRecords:
         """Find every object in several images at once, for instance in frames of a video.
 
         Args:
@@ -197,10 +197,9 @@ class Localiser:
             B records without a file's name, their objects best first.
 
         Raises:
-            InputError: a file cannot be used.
-            UsageError: something else than a picture was given.
+            InputError, UsageError: as `localise`.
         """
-        return self._records([self._letterbox(image, "") for image in images]) if len(images) else []
+        return ImageRecords(self._records([self._letterbox(image, "") for image in images]) if len(images) else [])
 
     def _letterbox(self, image: Picture, file: str) -> Letterbox:
         pixels = as_pixels(image)
@@ -215,7 +214,7 @@ class Localiser:
         self,
         files: Iterable[ImageFile],
         *,
-        min_score: float = 0.0,
+        min_score: float | None = None,
         batch: int = IMAGES_PER_CALL,
         workers: int | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -225,7 +224,7 @@ class Localiser:
 
         Args:
             files: from `stn_cli.media.scan.scan`.
-            min_score: objects below it are left out; the image stays.
+            min_score: objects below it are left out, and the others believed; by default those below `least` are left out.
             batch: images per call of the network; halved when the device runs out of memory.
             workers: decoding threads.
             max_pixels: images with more are skipped.
@@ -249,7 +248,8 @@ class Localiser:
                     continue
                 if item.note:
                     remarks.add(item.file.name, item.note)
-                yield scored_at_least(next(found), min_score)
+                record = next(found)
+                yield scored_at_least(record, self.least) if min_score is None else believed_from(record, min_score)
         remarks.close()
 
     def _records_that_fit(

@@ -74,17 +74,13 @@ class SearchedSet:
 
     @property
     def ladder(self) -> tuple[float, ...]:
-        """Sides of rigid crops that are tried: with a cascade also smaller ones, for the angles only every second."""
-        step = RIGID.side_step
-        count = round(math.log(2) / math.log(step)) * (self.config.cascade - 1)
-        smaller = tuple(RIGID.least_side / step**i for i in range(count, 0, -1))
-        whole = smaller + RIGID.ladder
-        return whole if self.angles == UPRIGHT else whole[::2]
+        """Sides of rigid crops that are tried, see `ladder_of`."""
+        return ladder_of(self.config)
 
     @property
     def angles(self) -> tuple[float, ...]:
         """Angles that are tried, radians: all around where the transformation turns."""
-        return UPRIGHT if by_name(self.config.transform).angle is None else RIGID.angles
+        return angles_of(self.config)
 
     def held(self, taken: Tensor | None) -> Tensor | None:
         """Of boxes (N, K, 4) in the whole set, those in the images that the search looks at (n, K, 4)."""
@@ -105,3 +101,31 @@ class SearchedSet:
             self.progress(f"labelled {number * CHOICE.images_at_once} of {len(self.cache)}")
             parts.append(place(i, None if taken is None else taken[i.to(taken.device)]))
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+def angles_of(config: TrainConfig) -> tuple[float, ...]:
+    """Angles that a search for a rigid thing tries.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        Radians: all around where the transformation turns.
+    """
+    return UPRIGHT if by_name(config.transform).angle is None else RIGID.angles
+
+
+def ladder_of(config: TrainConfig) -> tuple[float, ...]:
+    """Sides of rigid crops that a search tries: with a cascade also smaller ones, for the angles only every second.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        Shares of the letterbox's side, rising.
+    """
+    step = RIGID.side_step
+    count = round(math.log(2) / math.log(step)) * (config.cascade - 1)
+    smaller = tuple(RIGID.least_side / step**i for i in range(count, 0, -1))
+    whole = smaller + RIGID.ladder
+    return whole if angles_of(config) == UPRIGHT else whole[::2]

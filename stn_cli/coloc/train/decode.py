@@ -6,13 +6,14 @@ from pathlib import Path
 
 from stn_cli.coloc.search.settings import DENSE
 from stn_cli.errors import InputError
-from stn_cli.media.cache import Cache, build_cache, default_workers, letterbox_side
+from stn_cli.media.cache import Cache, build_cache, letterbox_side
 from stn_cli.media.scan import Scan
 from stn_cli.records import reasons
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import write_images, write_skipped
 from stn_cli.runtime.progress import Remarks, Reporter
 from stn_cli.runtime.stopping import StopRequest
+from stn_cli.runtime.threads import default_workers
 
 
 def decode_images(

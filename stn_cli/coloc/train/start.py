@@ -9,6 +9,7 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.kinds import find_kinds
 from stn_cli.coloc.train.augment import draw_generator
 from stn_cli.coloc.train.context import Context
+from stn_cli.coloc.train.outlook import Outlook, expected_work
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.coloc.train.state import RunState
 
@@ -23,14 +24,17 @@ def search(context: Context, state: RunState) -> None:
     Raises:
         Interrupted: a signal came; the search is begun anew when the run is gone on with.
     """
-    context.reporter.stage("search", None)
+    total = expected_work(context.config, len(context.cache), context.encoder.dense)
+    context.reporter.stage("search", total)
+    outlook = Outlook(total, context.reporter.advance)
 
     def heard(note: str) -> None:
-        context.reporter.advance(1, note)
+        outlook.hear(note)
         context.stop.check()
 
     with torch.no_grad():
         state.kinds = find_kinds(context.cache, context.encoder, context.config, context.device, heard, context.large)
+    outlook.finish()
     context.large = None  # nobody else has a use for it, and it takes memory
     _log(context, state)
     options = [options_for(context.config.transform, kind.placed()) for kind in state.kinds]

@@ -1,0 +1,143 @@
+"""How many threads work: on the cores that this process may use, in groups with a quota, and as a person asks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from stn_cli.runtime import threads
+from stn_cli.runtime.threads import available_cores, default_workers, sleep_while_waiting, use_threads
+from tests.conftest import ROOT
+
+# what the system says of control groups: its files, and the cores of 64 that are then to be had
+TWO, ONE = "0::/a/b\n", "4:memory:/x\n2:cpu,cpuacct:/docker/f00\n"
+GROUPS: list[tuple[dict[str, str], int]] = [
+    ({}, 64),
+    (
+        {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "100000 100000\n"},
+        1,
+    ),  # a container: its group is all that it sees
+    ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
+    ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "20000 100000\n"}, 1),  # a fifth of a core is still one thread
+    ({"proc/self/cgroup": TWO, "sys/fs/cgroup/a/b/cpu.max": "250000 100000\n"}, 2),
+    ({"proc/self/cgroup": TWO, "sys/fs/cgroup/a/b/cpu.max": "max 100000\n", "sys/fs/cgroup/a/cpu.max": "300000 100000\n"}, 3),
+    ({"proc/self/cgroup": "0::/../..\n", "sys/fs/cgroup/cpu.max": "400000 100000\n"}, 4),
+    ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "odd\n"}, 64),
+    ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "1 0\n"}, 64),
+    (
+        {
+            "proc/self/cgroup": ONE,
+            "sys/fs/cgroup/cpu/docker/f00/cpu.cfs_quota_us": "150000\n",
+            "sys/fs/cgroup/cpu/docker/f00/cpu.cfs_period_us": "50000\n",
+        },
+        3,
+    ),
+    # seen from inside, the group lies at the top
+    (
+        {
+            "proc/self/cgroup": ONE,
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "100000\n",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+        },
+        1,
+    ),
+    (
+        {
+            "proc/self/cgroup": ONE,
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+        },
+        64,
+    ),
+]
+
+
+def made(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture
+def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    yield
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+    threads._asked.clear()
+
+
+@pytest.mark.usefixtures("many_cores")
+@pytest.mark.parametrize(("files", "cores"), GROUPS)
+def test_cores_of_a_group(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+    assert available_cores(made(tmp_path, files)) == cores
+
+
+def test_a_group_may_have_more_than_the_process_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 5, 7}, raising=False)
+    assert available_cores(tmp_path) == 3
+
+
+@pytest.mark.usefixtures("many_cores", "as_before")
+def test_a_container_with_one_of_64_cores_starts_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = made(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "100000 100000\n"})
+    monkeypatch.setattr(available_cores, "__defaults__", (root,))
+    torch.set_num_threads(8)  # as many as torch would take there
+    use_threads()
+    assert (torch.get_num_threads(), cv2.getNumThreads(), default_workers()) == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("many_cores", "as_before")
+def test_a_person_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(available_cores, "__defaults__", (tmp_path,))
+    assert default_workers() == 16  # of 64 cores
+    use_threads(3)
+    assert (torch.get_num_threads(), cv2.getNumThreads(), default_workers()) == (3, 3, 3)
+    torch.set_num_threads(2)  # as OMP_NUM_THREADS has it
+    use_threads()
+    assert (torch.get_num_threads(), default_workers()) == (2, 16)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "passive"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_threads_sleep_unless_somebody_says_otherwise(
+    given: dict[str, str], said: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    sleep_while_waiting()
+    assert {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ} == said
+
+
+def test_the_program_says_so_before_torch_is_loaded_and_the_library_does_not() -> None:
+    code = (
+        "import os, sys, stn_cli, stn_cli.cli.app as app; from stn_cli.__main__ import main\n"
+        "before = os.environ.get('OMP_WAIT_POLICY')\n"
+        "app.main = lambda: print(before, os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
+        "main()"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
+    assert done.stdout == "None passive False\n"
