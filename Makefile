@@ -55,6 +55,8 @@ bench: setup
 	$(BIN)/python -m benchmarks.localise_speed
 	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.help_time
+	$(BIN)/python -m benchmarks.kept
+	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.review
 	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.sampler

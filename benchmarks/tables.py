@@ -313,6 +313,40 @@ def finetuning() -> str:
     return markdown(columns, rows) + source("finetuning")
 
 
+def kept() -> str:
+    sets = result("kept")["sets"]
+    rules = {"all": "all boxes", "from_half": "from 0.5 on", "kept": "and the best of each image"}
+    keys = {"corloc": 1, "ap50": 1, "f1": 1, "precision": 1, "recall": 1, "boxes": 2}
+    rows = [
+        [name, title, *(shown(r[rule][key], digits) for key, digits in keys.items())]
+        for name, r in sets.items()
+        for rule, title in rules.items()
+    ]
+    for rule, title in rules.items():
+        means = [sum(r[rule][key] for r in sets.values()) / len(sets) for key in keys]
+        rows.append(["mean", title, *(shown(mean, digits) for mean, digits in zip(means, keys.values(), strict=True))])
+    return markdown(["", "kept", "CorLoc", "AP50", "F1", "precision", "recall", "boxes an image"], rows) + source("kept")
+
+
+def doubt() -> str:
+    sets = result("kept")["sets"]
+    orders = {"best": "best box", "worst": "worst box of all", "sureness": "worst box that is kept"}
+    rows = [[name, shown(100 * r["wrong"]), *(shown(r["auroc"][order], 2) for order in orders)] for name, r in sets.items()]
+    known = [r["auroc"] for r in sets.values() if r["auroc"]["best"] is not None]
+    rows.append(["mean", None, *(shown(sum(a[order] for a in known) / len(known), 2) for order in orders)])
+    return markdown(["", "% of images with a mistake", *orders.values()], rows) + source("kept")
+
+
+def busy() -> str:
+    names = {"now": "as it is", "spinning": "threads that spin while they wait, as before", "one thread": "`--threads 1`"}
+    ways = result("busy")["ways"]
+    rows = [
+        [title, shown(ways[way]["alone"], 2), shown(ways[way]["ratios"][1], 2), shown(ways[way]["ratios"][2], 2)]
+        for way, title in names.items()
+    ]
+    return markdown(["", "alone, to the one that spins", "beside one loop", "beside two"], rows) + source("busy")
+
+
 def near_duplicates() -> str:
     columns = ["", "images", "groups", "largest", "val of 80,20", "moved when as many are added"]
     said = result("near_duplicates")
@@ -352,6 +386,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
+        *(kept, doubt, busy),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

@@ -9,9 +9,10 @@ import sys
 def main() -> None:
     """Load the program and run it; never returns."""
     try:
-        from stn_cli.runtime.threads import sleep_while_waiting
+        from stn_cli.runtime.threads import sleep_while_waiting, watch_cores
 
         sleep_while_waiting()
+        watch_cores()
         from stn_cli.cli.app import main as program
 
         program()

@@ -2,12 +2,16 @@
 
 A thread of OpenMP that waits for others spins for some milliseconds by default, in which nobody else has its core: beside other programs
 a training then takes many times as long. Its library looks at how to wait when it is loaded, so that `sleep_while_waiting` comes before torch.
+Threads that share a core with another program are waited for by all others: one thread on a core of its own is faster than two on one and a
+half. So `watch_cores` notes how idle the cores are, and after the seconds in which libraries are loaded it is known what others leave.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 MOST_WORKERS = 16
@@ -15,7 +19,59 @@ MOST_WORKERS = 16
 WAITING = {"OMP_WAIT_POLICY": "passive"}
 """How OpenMP's threads wait: GNU's library and LLVM's take it both."""
 
+LEAST_WATCHED = 0.3
+"""Seconds from which on what was seen of the cores is believed: the system counts in hundredths."""
+
 _asked: list[int] = []  # the number that was asked for, if any: of this process, as torch's and OpenCV's own numbers are
+_watched: list[Watch] = []  # the beginning, where the program noted it
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What was known of this process's cores at a time.
+
+    Attributes:
+        at: when, seconds.
+        idle: for how long they had been idle, seconds, in sum.
+        own: for how long this process had worked, seconds of all its threads.
+    """
+
+    at: float
+    idle: float
+    own: float
+
+    @classmethod
+    def now(cls, root: Path = Path("/")) -> Watch | None:
+        """What is known now; None where the system does not say it.
+
+        Args:
+            root: of the file system that says it.
+        """
+        affinity = getattr(os, "sched_getaffinity", None)
+        lines = [line.split() for line in _text(root / "proc/stat").splitlines() if line.startswith("cpu")]
+        mine = {f"cpu{core}" for core in affinity(0)} if affinity else set()
+        try:
+            ticks = sum(int(idle) + int(waits) for name, _, _, _, idle, waits, *_ in lines if name in mine)
+        except ValueError:
+            return None
+        own = os.times()
+        return cls(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), own.user + own.system) if ticks else None
+
+    def free_until(self, later: Watch) -> float:
+        """Cores that this process had or could have had, in the mean: what it worked, and what nobody did.
+
+        Args:
+            later: what was known at the end.
+
+        Returns:
+            Cores.
+        """
+        return (later.idle - self.idle + later.own - self.own) / max(later.at - self.at, 1e-9)
+
+
+def watch_cores() -> None:
+    """Note how idle the cores are, at the beginning of a program."""
+    _watched[:] = filter(None, [Watch.now()])
 
 
 def sleep_while_waiting() -> None:
@@ -87,18 +143,31 @@ def _text(path: Path) -> str:
         return ""
 
 
+def free_cores() -> int:
+    """Of the available cores those that other programs left since `watch_cores`; all of them where that is not known.
+
+    Returns:
+        At least 1.
+    """
+    cores, now = available_cores(), Watch.now() if _watched else None
+    if now is None or now.at - _watched[0].at < LEAST_WATCHED:
+        return cores
+    return max(1, min(cores, round(_watched[0].free_until(now))))
+
+
 def use_threads(count: int | None = None) -> None:
     """Set how many threads compute in torch and in OpenCV, and how many decode, in this process.
 
     Args:
-        count: threads; when left out or 0, one for each of the available cores, and no more than torch takes by itself, which minds
-            `OMP_NUM_THREADS`.
+        count: threads; when left out, one for each free core, and no more than torch takes by itself. Where `OMP_NUM_THREADS` says how
+            many, only the available cores are looked at.
     """
     import cv2
     import torch
 
     _asked[:] = [count] if count else []
-    threads = count or min(torch.get_num_threads(), available_cores())
+    cores = available_cores() if "OMP_NUM_THREADS" in os.environ else free_cores()
+    threads = count or min(torch.get_num_threads(), cores)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from stn_cli.runtime import threads
-from stn_cli.runtime.threads import available_cores, default_workers, sleep_while_waiting, use_threads
+from stn_cli.runtime.threads import Watch, available_cores, default_workers, sleep_while_waiting, use_threads
 from tests.conftest import ROOT
 
 # what the system says of control groups: its files, and the cores of 64 that are then to be had
@@ -78,6 +78,7 @@ def as_before() -> Iterator[None]:
     torch.set_num_threads(before[0])
     cv2.setNumThreads(before[1])
     threads._asked.clear()
+    threads._watched.clear()
 
 
 @pytest.mark.usefixtures("many_cores")
@@ -99,6 +100,48 @@ def test_a_container_with_one_of_64_cores_starts_one_thread(tmp_path: Path, monk
     torch.set_num_threads(8)  # as many as torch would take there
     use_threads()
     assert (torch.get_num_threads(), cv2.getNumThreads(), default_workers()) == (1, 1, 1)
+
+
+STAT = "cpu  9 0 9 {0} 0 0 0 0 0 0\ncpu0 1 0 1 {0} 0 0 0 0 0 0\ncpu1 1 0 1 {1} {2} 0 0 0 0 0\ncpu2 1 0 1 9999 0 0 0 0 0 0\nintr 5 0\n"
+"""Three cores, of which the process may use two; hundredths of seconds idle, and idle while a disk is waited for."""
+
+
+def test_what_others_leave_is_what_is_idle_and_what_this_process_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sysconf", lambda _: 100)
+    first = Watch.now(made(tmp_path, {"proc/stat": STAT.format(1000, 2000, 0)}))
+    assert first is not None
+    assert first.idle == 30
+    later = Watch.now(made(tmp_path, {"proc/stat": STAT.format(1050, 2010, 5)}))
+    assert later is not None
+    assert Watch(0, first.idle, 1.0).free_until(Watch(1.0, later.idle, 1.8)) == pytest.approx(0.65 + 0.8)
+    assert Watch.now(tmp_path / "nowhere") is None
+    assert Watch.now(made(tmp_path, {"proc/stat": "cpu0 odd 0 0 x y z\n"})) is None
+
+
+@pytest.mark.usefixtures("as_before")
+@pytest.mark.parametrize(("left", "count"), [(0.2, 1), (1.4, 1), (1.6, 2), (3.8, 4), (9.0, 4)])
+def test_threads_are_as_many_as_cores_are_left(
+    left: float, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    monkeypatch.setattr(available_cores, "__defaults__", (tmp_path,))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(8)
+    monkeypatch.setattr(Watch, "now", classmethod(lambda cls: cls(10.0, 5.0 + 2 * left, 3.0)))
+    threads._watched[:] = [Watch(8.0, 5.0, 3.0)]
+    use_threads()
+    assert torch.get_num_threads() == count
+    assert default_workers() == 4  # decoding threads wait for the disk, and for each other they do not
+    torch.set_num_threads(8)
+    threads._watched[:] = [Watch(9.9, 5.0, 3.0)]  # too short a time
+    use_threads()
+    assert torch.get_num_threads() == 4
+    torch.set_num_threads(3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # a person said it
+    threads._watched[:] = [Watch(8.0, 5.0, 3.0)]
+    use_threads()
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("many_cores", "as_before")

@@ -1,0 +1,96 @@
+"""A training beside other programs: how many times as long it takes as alone, beside one and beside two loops that never rest.
+
+    python -m benchmarks.busy [--rounds 3] [--images 20]
+
+The first images of sample_data/cups are trained on by the command line: as it is; as it was before its threads slept while they wait (GNU's
+library spins 300,000 times then); and with one thread. Each alone, beside one loop and beside two, in turn; the least of all rounds counts,
+as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, parser
+from benchmarks.provenance import LEARNING, ROOT, begin, save
+
+WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
+    "now": ({}, []),
+    "spinning": ({"GOMP_SPINCOUNT": "300000"}, []),
+    "one thread": ({}, ["--threads", "1"]),
+}
+"""Environment and flags of each way to train."""
+LOOPS = (0, 1, 2)
+OURS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many loops that never rest."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def seconds(images: Path, out: Path, way: str, loops: int) -> float:
+    """Of one training, the whole process."""
+    extra, flags = WAYS[way]
+    env = {name: value for name, value in os.environ.items() if name not in OURS} | extra
+    command = [*PROGRAM, "train", str(images), "-q", "--no-report", "-o", str(out), "--overwrite", *flags]
+    with busy(loops):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
+        return time.perf_counter() - begun
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--images", type=int, default=20)
+    given = options.parse_args()
+    begin()
+    times: dict[str, dict[int, list[float]]] = {way: {loops: [] for loops in LOOPS} for way in WAYS}
+    with tempfile.TemporaryDirectory() as temporary:
+        images, out = Path(temporary) / "images", Path(temporary) / "run"
+        images.mkdir()
+        for path in sorted((ROOT / "sample_data/cups/images").iterdir())[: given.images]:
+            shutil.copy(path, images)
+        for number in range(given.rounds):
+            for loops in LOOPS:
+                for way in WAYS:
+                    times[way][loops].append(seconds(images, out, way, loops))
+                    print(f"round {number + 1}, {way}, {loops} beside it: {times[way][loops][-1]:.1f} s", flush=True)
+    alone = min(times["spinning"][0])
+    rows: dict[str, Any] = {}
+    for way, of in times.items():
+        least = [min(of[loops]) for loops in LOOPS]
+        rows[way] = {
+            "seconds": [round(value, 2) for value in least],
+            "ratios": [round(value / least[0], 3) for value in least],
+            "alone": round(least[0] / alone, 3),
+        }
+        print(
+            f"{way}: alone {least[0]:.1f} s, {rows[way]['alone']:.2f} of the spinning one's; beside one {rows[way]['ratios'][1]:.2f}, ",
+            end="",
+        )
+        print(f"beside two {rows[way]['ratios'][2]:.2f} times that")
+    save("busy", {"images": given.images, "rounds": given.rounds, "ways": rows}, (*LEARNING, "stn_cli/runtime"))
+
+
+if __name__ == "__main__":
+    main()
