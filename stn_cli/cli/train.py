@@ -27,7 +27,7 @@ from stn_cli.cli.options import (
     out_folder,
 )
 from stn_cli.errors import OutputError, UsageError, counted
-from stn_cli.runtime.threads import use_threads
+from stn_cli.runtime.threads import available_cores, use_threads, working_threads
 
 if TYPE_CHECKING:
     from stn_cli.coloc.train.run import TrainResult
@@ -133,6 +133,8 @@ def _train(
     from stn_cli.jobs.train import train as learn
 
     progress = Progress(quiet=quiet, verbose=verbose)
+    if verbose:
+        progress.say(f"{counted(working_threads(), 'thread')} on {counted(available_cores(), 'core')}")
     try:
         result = learn(source, folder, settings, overwrite=overwrite, resume=resume, report=report, reporter=progress)
     finally:

@@ -172,6 +172,17 @@ def use_threads(count: int | None = None) -> None:
     cv2.setNumThreads(threads)
 
 
+def working_threads() -> int:
+    """Threads that compute, as `use_threads` set them.
+
+    Returns:
+        At least 1.
+    """
+    import torch
+
+    return torch.get_num_threads()
+
+
 def default_workers() -> int:
     """Threads that decode: the number that was asked for, or one for each available core, at most `MOST_WORKERS`.
 

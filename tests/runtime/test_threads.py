@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from stn_cli.runtime import threads
-from stn_cli.runtime.threads import Watch, available_cores, default_workers, sleep_while_waiting, use_threads
+from stn_cli.runtime.threads import Watch, available_cores, default_workers, sleep_while_waiting, use_threads, working_threads
 from tests.conftest import ROOT
 
 # what the system says of control groups: its files, and the cores of 64 that are then to be had
@@ -149,7 +149,7 @@ def test_a_person_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(available_cores, "__defaults__", (tmp_path,))
     assert default_workers() == 16  # of 64 cores
     use_threads(3)
-    assert (torch.get_num_threads(), cv2.getNumThreads(), default_workers()) == (3, 3, 3)
+    assert (working_threads(), cv2.getNumThreads(), default_workers()) == (3, 3, 3)
     torch.set_num_threads(2)  # as OMP_NUM_THREADS has it
     use_threads()
     assert (torch.get_num_threads(), default_workers()) == (2, 16)
