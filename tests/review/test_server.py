@@ -17,6 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from stn_cli.jobs.review import open_review
+from stn_cli.records import sureness
 from stn_cli.review.server import ReviewApplication
 from tests.conftest import make_image, write_image
 from tests.review.sets import HEIGHT, WIDTH, reviewed, write_boxes, write_set
@@ -135,7 +136,7 @@ def test_what_the_page_is_told(served: Served) -> None:
     assert [image["f"] for image in state["images"]] == [f"{n:03d}.png" for n in range(8)]
     image = served.application.session.state.images[3]
     assert state["images"][3]["o"] == [[*o.box, 1, o.score, 0] for o in image.model]
-    assert state["images"][3]["s"] == pytest.approx(min(o.score or 0 for o in image.model), abs=1e-4)
+    assert state["images"][3]["s"] == pytest.approx(sureness(o.score or 0 for o in image.model), abs=1e-4)
     assert state["images"][4]["s"] == 0  # nothing was found: as doubtful as can be
 
 
