@@ -9,6 +9,8 @@ best of all rounds counts. Beside the speed: by how much a channel differs from 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +19,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import simplejpeg
 import torch
 from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -44,12 +45,16 @@ def torchvision(data: bytes) -> Any:
     return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB).permute(1, 2, 0).numpy()
 
 
+def simple(data: bytes) -> Any:
+    return importlib.import_module("simplejpeg").decode_jpeg(data)
+
+
 def simple_eighth(data: bytes) -> Any:
-    return simplejpeg.decode_jpeg(data, min_height=SMALL[0], min_width=SMALL[1])
+    return importlib.import_module("simplejpeg").decode_jpeg(data, min_height=SMALL[0], min_width=SMALL[1])
 
 
 SETS: dict[str, dict[str, Decoder]] = {
-    "photographs": {"OpenCV": opencv, "simplejpeg": simplejpeg.decode_jpeg, "torchvision": torchvision},
+    "photographs": {"OpenCV": opencv, "simplejpeg": simple, "torchvision": torchvision},
     "12 megapixels at an eighth": {"OpenCV": opencv_eighth, "simplejpeg": simple_eighth},
 }
 
@@ -82,6 +87,8 @@ def speeds(files: Sequence[bytes], decoders: dict[str, Decoder]) -> dict[str, fl
 
 def main() -> None:
     parser(__doc__).parse_args()
+    if importlib.util.find_spec("simplejpeg") is None:
+        raise SystemExit("this benchmark needs simplejpeg: pip install simplejpeg")
     begin()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

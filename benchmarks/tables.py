@@ -347,6 +347,11 @@ def busy() -> str:
     return markdown(["", "alone, to the one that spins", "beside one loop", "beside two"], rows) + source("busy")
 
 
+def decoders() -> str:
+    rows = [[name, shown(r["ratio"], 2), shown(r["apart"])] for name, r in result("decoders")["rows"].items()]
+    return markdown(["", "to OpenCV", "levels apart at most"], rows) + source("decoders")
+
+
 def near_duplicates() -> str:
     columns = ["", "images", "groups", "largest", "val of 80,20", "moved when as many are added"]
     said = result("near_duplicates")
@@ -386,7 +391,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
-        *(kept, doubt, busy),
+        *(kept, doubt, busy, decoders),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }
