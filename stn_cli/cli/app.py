@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -85,11 +86,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=given, prog_name="stn-coloc", standalone_mode=False)
         sys.stdout.flush()
-        if code == STOPPED:
-            _complain("stopped (interrupted)")
-        if code == 1 and asks_for_completion(given):
-            raise no_such_shell()
-        return code if isinstance(code, int) else 0
+        return _code_of(code, given)
     except SystemExit as left:  # so Typer ends what it does for completion
         return left.code if isinstance(left.code, int) else 0
     except BrokenPipeError:
@@ -104,9 +101,7 @@ def run(arguments: list[str] | None = None) -> int:
             context: Any = getattr(error, "ctx", None)
             print(context.get_help(), file=sys.stderr)
             return 2
-        if isinstance(error, OSError) and asks_for_completion(given):
-            error = not_installed(error)
-        known = error if isinstance(error, ColocError) else _of_the_system(error)
+        known = _known(error, given)
         usage: Any = getattr(error, "format_message", None)  # the parser's own errors, whichever click typer brings
         if known is None and usage is not None:
             _complain(printable(" ".join(str(usage()).split())))
@@ -121,6 +116,24 @@ def run(arguments: list[str] | None = None) -> int:
             return known.exit_code
         _complain(f"bug: {type(error).__name__} ({printable(str(error))}). Run again with --debug and report what it prints")
         return 1
+
+
+def _code_of(code: object, given: Sequence[str]) -> int:
+    """What Typer gives back for a command line that it went through, as the exit code."""
+    if code == STOPPED:
+        _complain("stopped (interrupted)")
+    if code == 1 and asks_for_completion(given):
+        raise no_such_shell()
+    return code if isinstance(code, int) else 0
+
+
+def _known(error: Exception, given: Sequence[str]) -> ColocError | None:
+    """An error that a user can act on; None for all else."""
+    if isinstance(error, ColocError):
+        return error
+    if isinstance(error, OSError) and asks_for_completion(given):
+        return not_installed(error)
+    return _of_the_system(error)
 
 
 def print_anything() -> None:

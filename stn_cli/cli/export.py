@@ -99,7 +99,7 @@ def export(
     Images that look alike, as copies and frames of one clip do, are never on both sides of the split. Files that are added later move no
     others from one side to the other, but for those that they look alike to.
     """
-    check_shared(min_score=min_score, crop_size=crop_size, threads=threads, workers=workers, max_pixels=max_pixels)
+    check_shared(min_score=min_score, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     use_threads(threads)
     from stn_cli.data_sets.split import parse_split
     from stn_cli.formats.labels import parse_labels

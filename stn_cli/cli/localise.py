@@ -33,6 +33,7 @@ from stn_cli.errors import UsageError, counted
 from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
+    from stn_cli.cli.console import Progress
     from stn_cli.jobs.localise import LocaliseSummary
 
 
@@ -93,18 +94,17 @@ def localise(
 
     It writes boxes.json (COCO), with --crops a picture of each object, with --masks its outline, and with --report a page that shows all.
     """
-    check_shared(min_score=min_score, batch=batch, crop_size=crop_size, threads=threads, workers=workers, max_pixels=max_pixels)
+    check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
-
     use_threads(threads)
+
     from stn_cli.cli.console import Progress, conclude
     from stn_cli.formats.labels import parse_labels
     from stn_cli.jobs.localise import localise_source
     from stn_cli.jobs.localise_options import LocaliseOptions
 
-    called, formats = parse_labels(label, labels), names_in(format)
-    progress = Progress(quiet=quiet, verbose=verbose)
+    called, formats, progress = parse_labels(label, labels), names_in(format), Progress(quiet=quiet, verbose=verbose)
     options = LocaliseOptions(min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report)
     folder, images, device = out or Path(BOXES), one_or_all(source), device or "auto"
     try:
@@ -112,9 +112,14 @@ def localise(
         summary = localise_source(images, model, folder, options, **how, device=device, reporter=progress)
     finally:
         progress.close()
-    progress.skipped(summary.skipped)
-    progress.say(_in_words(summary) + (f". Look at {folder / 'report.html'}" if report else ""))
+    _tell(summary, progress, folder / "report.html" if report else None)
     conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
+
+
+def _tell(summary: LocaliseSummary, progress: Progress, page: Path | None) -> None:
+    """Say what came of it, and where to look."""
+    progress.skipped(summary.skipped)
+    progress.say(_in_words(summary) + (f". Look at {page}" if page else ""))
 
 
 def _in_words(summary: LocaliseSummary) -> str:

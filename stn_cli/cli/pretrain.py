@@ -69,7 +69,7 @@ def pretrain(
     """
     if start not in ("small", "scratch"):
         raise UsageError("unknown --from", start, "known: small, scratch")
-    check_shared(threads=threads, workers=workers, max_pixels=max_pixels)
+    check_shared(workers=workers, max_pixels=max_pixels)
     check_within("--steps", steps, 10, 10_000_000, whole=True)
     check_within("--imgsz", imgsz, 32, 2048, whole=True)
     use_threads(threads)

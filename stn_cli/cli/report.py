@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from stn_cli.bounds import check_shared
 from stn_cli.cli.options import RUN, Debug, Device, OutFile, Quiet, Threads
 from stn_cli.runtime.threads import use_threads
 
@@ -24,7 +23,6 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
-    check_shared(threads=threads)
     use_threads(threads)
     from stn_cli.cli.console import Progress
     from stn_cli.report.page import write_report

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stn_cli.bounds import check_shared
 from stn_cli.cli.options import (
     TRACKS,
     Debug,
@@ -89,9 +88,7 @@ def track(
     It writes tracks.json, and tracks.txt as MOTChallenge text.
     """
     box, frame = parse_init(init) if init is not None else (None, None)
-    check_shared(threads=threads)
     use_threads(threads)
-
     from stn_cli.cli.console import Progress, conclude
     from stn_cli.jobs.track import TrackOptions, track_source
 

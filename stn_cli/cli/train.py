@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stn_cli.bounds import check_shared
 from stn_cli.cli import train_flags as flags
 from stn_cli.cli.options import (
     RUN,
@@ -75,7 +74,6 @@ def train(
     It writes a run folder: settings, weights, log and report.html.
     """
     settings, named = _settings(locals(), config)
-    check_shared(threads=threads)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return

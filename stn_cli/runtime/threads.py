@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from stn_cli.bounds import check_shared
+
 MOST_WORKERS = 16
 """Decoding threads at most, unless a number is asked for."""
 WAITING = {"OMP_WAIT_POLICY": "passive"}
@@ -161,7 +163,11 @@ def use_threads(count: int | None = None) -> None:
     Args:
         count: threads; when left out, one for each free core, and no more than torch takes by itself. Where `OMP_NUM_THREADS` says how
             many, only the available cores are looked at.
+
+    Raises:
+        UsageError: not 1 to 1,024.
     """
+    check_shared(threads=count)
     import cv2
     import torch
 
