@@ -1,10 +1,13 @@
 """A training beside other programs: how many times as long it takes as alone, beside one and beside two loops that never rest.
 
-    python -m benchmarks.busy [--rounds 3] [--images 20]
+    python -m benchmarks.busy [--rounds 3] [--images 20] [--shared]
 
 The first images of sample_data/cups are trained on by the command line: as it is; as it was before its threads slept while they wait (GNU's
 library spins 300,000 times then); and with one thread. Each alone, beside one loop and beside two, in turn; the least of all rounds counts,
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
+
+With --shared other work of a lower priority runs on the machine, which the program cannot tell from equals (Linux: start it in a session of its
+own whose autogroup has the highest priority). What it would choose without that work is then asked for: one thread for each core, less the loops.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
 from benchmarks.common import PROGRAM, parser
-from benchmarks.provenance import LEARNING, ROOT, begin, save
+from benchmarks.provenance import LEARNING, ROOT, begin, cores, save
 
 WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
     "now": ({}, []),
@@ -49,9 +52,13 @@ def busy(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def seconds(images: Path, out: Path, way: str, loops: int) -> float:
+def seconds(images: Path, out: Path, way: str, loops: int, shared: bool) -> float:
     """Of one training, the whole process."""
     extra, flags = WAYS[way]
+    if shared and way == "now":
+        flags = ["--threads", str(max(1, cores() - loops))]
+    if shared and way == "spinning":
+        flags = ["--threads", str(cores())]
     env = {name: value for name, value in os.environ.items() if name not in OURS} | extra
     command = [*PROGRAM, "train", str(images), "-q", "--no-report", "-o", str(out), "--overwrite", *flags]
     with busy(loops):
@@ -64,6 +71,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--images", type=int, default=20)
+    options.add_argument("--shared", action="store_true", help="threads are asked for, see above")
     given = options.parse_args()
     begin()
     times: dict[str, dict[int, list[float]]] = {way: {loops: [] for loops in LOOPS} for way in WAYS}
@@ -77,7 +85,7 @@ def main() -> None:
                 for way in WAYS:
                     if (way, loops) == HOPELESS:
                         continue
-                    times[way][loops].append(seconds(images, out, way, loops))
+                    times[way][loops].append(seconds(images, out, way, loops, given.shared))
                     print(f"round {number + 1}, {way}, {loops} beside it: {times[way][loops][-1]:.1f} s", flush=True)
     alone = min(times["spinning"][0])
     rows: dict[str, Any] = {}
@@ -91,7 +99,11 @@ def main() -> None:
         print(
             f"{way}: alone {least[0]:.1f} s, {rows[way]['alone']:.2f} of the spinning one's; beside loops {rows[way]['ratios'][1:]} times that"
         )
-    save("busy", {"images": given.images, "rounds": given.rounds, "ways": rows}, (*LEARNING, "stn_cli/runtime"))
+    save(
+        "busy",
+        {"images": given.images, "rounds": given.rounds, "shared": given.shared, "ways": rows},
+        (*LEARNING, "stn_cli/runtime"),
+    )
 
 
 if __name__ == "__main__":
