@@ -7,7 +7,7 @@ library spins 300,000 times then); and with one thread. Each alone, beside one l
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
 With --shared other work of a lower priority runs on the machine, which the program cannot tell from equals (Linux: start it in a session of its
-own whose autogroup has the highest priority). What it would choose without that work is then asked for: one thread for each core, less the loops.
+own whose autogroup has the highest priority). What it would choose without that work is then asked for: a thread for each core, less the loops.
 """
 
 from __future__ import annotations

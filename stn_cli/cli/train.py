@@ -60,6 +60,7 @@ def train(
     threads: Threads = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
+    cache: flags.KeptImages = None,
     config: flags.Config = None,
     print_config: flags.PrintConfig = False,
     report: flags.Report = True,
@@ -77,20 +78,22 @@ def train(
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
-    if not source and not resume:
-        raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
     folder = out or Path(RUN)
-    _check_beginning(settings, named, folder, config, resume)
+    _check_beginning(bool(source), settings, named, folder, config, resume)
     use_threads(threads)
-    _train(one_or_all(source), folder, settings, overwrite, resume, report, json, strict, quiet, verbose)
+    _train(one_or_all(source), folder, settings, cache, overwrite, resume, report, json, strict, quiet, verbose)
 
 
-def _check_beginning(settings: TrainConfig, named: list[str], folder: Path, config: Path | None, resume: bool) -> None:
-    """See that a run that is gone on with has these settings, and that a new one does not replace their file.
+def _check_beginning(
+    given: bool, settings: TrainConfig, named: list[str], folder: Path, config: Path | None, resume: bool
+) -> None:
+    """See that a run that is gone on with has these settings, and that a new one is given images and does not replace its settings' file.
 
     Raises:
         UsageError, OutputError: it is not so.
     """
+    if not given and not resume:
+        raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
     if resume:
         _check_settings(settings, named, folder)
     elif config:
@@ -123,8 +126,8 @@ def _settings(given: dict[str, Any], config: Path | None) -> tuple[TrainConfig, 
 
 
 def _train(
-    source: str | list[str] | None, folder: Path, settings: TrainConfig, overwrite: bool, resume: bool, report: bool,
-    json: bool, strict: bool, quiet: bool, verbose: bool,
+    source: str | list[str] | None, folder: Path, settings: TrainConfig, cache: Path | None, overwrite: bool, resume: bool,
+    report: bool, json: bool, strict: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Train, write the report, and say what came of it."""
     from stn_cli.cli.console import Progress, conclude
@@ -134,7 +137,8 @@ def _train(
     if verbose:
         progress.say(f"{counted(working_threads(), 'thread')} on {counted(available_cores(), 'core')}")
     try:
-        result = learn(source, folder, settings, overwrite=overwrite, resume=resume, report=report, reporter=progress)
+        how = {"overwrite": overwrite, "resume": resume, "report": report}
+        result = learn(source, folder, settings, **how, reporter=progress, cache=cache)
     finally:
         progress.close()
     progress.skipped(result.skipped)

@@ -90,6 +90,15 @@ LocalisationRate = Annotated[
 Seed = Annotated[
     int | None, typer.Option(help="Seed of the random numbers: the same seed, the same results.", show_default="0")
 ]
+KeptImages = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="<path>",
+        help="Keep decoded images in this folder: a further training begins at once.",
+        show_default=False,
+    ),
+]
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", show_default=False)]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and exit.")]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")]

@@ -24,6 +24,7 @@ def train(
     report: bool = True,
     progress: bool = True,
     reporter: Reporter | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> TrainResult:
     """Learn from a folder of images where their common object is, as `stn-coloc train` does.
 
@@ -36,6 +37,7 @@ def train(
         report: write report.html at the end.
         progress: show bars, on a terminal or in a notebook.
         reporter: is told of progress instead.
+        cache: folder in which decoded images are kept for further trainings.
 
     Returns:
         A summary; everything else is in the run folder.
@@ -46,7 +48,7 @@ def train(
     bar = Bar()
     hears = reporter or (bar if progress else Silent())
     try:
-        result = run.train(source, out, config, overwrite=overwrite, resume=resume, reporter=hears)
+        result = run.train(source, out, config, overwrite=overwrite, resume=resume, reporter=hears, cache=cache)
         if report:
             with StopRequest(f"The run is whole; stn-coloc report {Path(out)} writes its page"):
                 page.write_report(Path(out), device=config.device if config else "auto", reporter=hears)

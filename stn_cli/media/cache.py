@@ -214,6 +214,7 @@ def build_cache(
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int], None] = lambda _: None,
+    load: Callable[[ImageFile, int, int], Letterbox | Skipped] = load_letterbox,
 ) -> Cache:
     """Decode a set once.
 
@@ -224,6 +225,7 @@ def build_cache(
         workers: decoding threads.
         max_pixels: images with more are skipped.
         progress: called with 1 after each file.
+        load: puts a file onto its letterbox, as `load_letterbox` does, in threads.
 
     Returns:
         The images that could be decoded, in the order of `files`.
@@ -233,7 +235,7 @@ def build_cache(
     """
     pixels = make_rows(scratch, (len(files), letterbox, letterbox, 3))
     cache = Cache(pixels, [], [], [], [], scratch)
-    for item in ordered_map(lambda f: load_letterbox(f, letterbox, max_pixels), files, workers or default_workers()):
+    for item in ordered_map(lambda f: load(f, letterbox, max_pixels), files, workers or default_workers()):
         progress(1)
         if isinstance(item, Skipped):
             cache.skipped.append(item)

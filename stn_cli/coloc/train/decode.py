@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stn_cli.coloc.search.settings import DENSE
 from stn_cli.errors import InputError
-from stn_cli.media.cache import Cache, build_cache, letterbox_side
-from stn_cli.media.scan import Scan
-from stn_cli.records import reasons
+from stn_cli.media.cache import Cache, Letterbox, build_cache, letterbox_side, load_letterbox
+from stn_cli.media.letterbox_store import LetterboxStore
+from stn_cli.media.scan import ImageFile, Scan
+from stn_cli.records import Skipped, reasons
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import write_images, write_skipped
 from stn_cli.runtime.progress import Remarks, Reporter
@@ -17,7 +21,13 @@ from stn_cli.runtime.threads import default_workers
 
 
 def decode_images(
-    found: Scan, config: TrainConfig, closely: bool, folder: Path, reporter: Reporter, stop: StopRequest
+    found: Scan,
+    config: TrainConfig,
+    closely: bool,
+    folder: Path,
+    reporter: Reporter,
+    stop: StopRequest,
+    kept: Path | None = None,
 ) -> tuple[Cache, Cache]:
     """Decode the images of a source; which they are is written to images.txt, what cannot be used to skipped.jsonl.
 
@@ -28,6 +38,7 @@ def decode_images(
         folder: that is worked in.
         reporter: is told of progress, and of remarks on single images.
         stop: looked at after every image.
+        kept: folder with letterboxes of earlier trainings, where this one's are put, too; None keeps none.
 
     Returns:
         The images at the size that the transformer looks at, and larger; both are the same where nothing looks closely.
@@ -46,18 +57,35 @@ def decode_images(
     looked_at = letterbox_side(found.images, config.imgsz * finest, multiple=4 * finest)
     closer = closely and config.cascade == 1
     side = letterbox_side(found.images, round(config.imgsz * max(DENSE.scales))) if closer else looked_at
-    workers = config.workers or default_workers()
-    large = build_cache(found.images, side, folder, workers=workers, max_pixels=config.max_pixels, progress=advance)
+    with _loader(kept, side, reporter) as load:
+        workers = config.workers or default_workers()
+        how: dict[str, Any] = {"workers": workers, "max_pixels": config.max_pixels, "progress": advance}
+        large = build_cache(found.images, side, folder, load=load, **how)
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)
-    kept = set(large.names)
-    write_images(folder, [file for file in found.images if file.name in kept])
+    used = set(large.names)
+    write_images(folder, [file for file in found.images if file.name in used])
+    _remark(large, reporter)
+    return large.reduced(looked_at), large
+
+
+@contextmanager
+def _loader(kept: Path | None, side: int, reporter: Reporter) -> Iterator[Callable[[ImageFile, int, int], Letterbox | Skipped]]:
+    """What puts a file onto its letterbox: from a folder where they are kept, if there is one."""
+    if kept is None:
+        yield load_letterbox
+        return
+    with LetterboxStore(kept, side, reporter.warn) as store:
+        yield store.load
+
+
+def _remark(cache: Cache, reporter: Reporter) -> None:
+    """Say what is remarkable about single images."""
     remarks = Remarks(reporter.warn)
-    for name, note in large.notes:
+    for name, note in cache.notes:
         remarks.add(name, note)
     remarks.close()
-    return large.reduced(looked_at), large
 
 
 def _check_images(cache: Cache) -> None:

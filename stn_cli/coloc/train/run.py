@@ -71,6 +71,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     reporter: Reporter | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> TrainResult:
     """Learn from a folder of images where their common object is.
 
@@ -81,6 +82,7 @@ def train(
         overwrite: a run that is there may be replaced.
         resume: go on where a run that was stopped stands.
         reporter: is told of progress.
+        cache: folder in which decoded images are kept for further trainings.
 
     Returns:
         A summary; everything else is in the run folder.
@@ -94,11 +96,12 @@ def train(
         ResourceError: no such device, or out of memory.
     """
     folder, reporter, config = Path(out), reporter or Silent(), config or TrainConfig()
+    kept = None if cache is None else Path(cache)
     try:
         with StopRequest() as stop:
             if resume:
-                return _go_on(folder, source, reporter, stop)
-            return _begin(folder, source, config, overwrite, reporter, stop)
+                return _go_on(folder, source, reporter, stop, kept)
+            return _begin(folder, source, config, overwrite, reporter, stop, kept)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
@@ -113,6 +116,7 @@ def _begin(
     overwrite: bool,
     reporter: Reporter,
     stop: StopRequest,
+    kept: Path | None,
 ) -> TrainResult:
     """A new training."""
     begun = time.monotonic()
@@ -127,7 +131,7 @@ def _begin(
     for note in found.notes:
         reporter.warn(note)
     with results.open() as work:
-        return _run(results, work, config, found, None, reporter, stop, begun)
+        return _run(results, work, config, found, None, reporter, stop, begun, kept)
 
 
 def _go_on(
@@ -135,6 +139,7 @@ def _go_on(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
     reporter: Reporter,
     stop: StopRequest,
+    kept: Path | None,
 ) -> TrainResult:
     """A training that was stopped, or that shall be finished once more."""
     begun = time.monotonic()
@@ -145,7 +150,7 @@ def _go_on(
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             check_same(scan(source), found, folder)
-        return _run(results, work, TrainConfig.of_run(work), found, saved, reporter, stop, begun)
+        return _run(results, work, TrainConfig.of_run(work), found, saved, reporter, stop, begun, kept)
 
 
 def _run(
@@ -157,6 +162,7 @@ def _run(
     reporter: Reporter,
     stop: StopRequest,
     begun: float,
+    kept: Path | None,
 ) -> TrainResult:
     """All stages, from where a saved state says."""
     device = pick_device(config.device)
@@ -164,7 +170,7 @@ def _run(
     encoder.to(device)
     if saved is not None:
         say_how_to_go_on(results, stop)
-    cache, large = decode_images(found, config, encoder.dense, work, reporter, stop)
+    cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept)
     cache.settle(device)
     context = Context(results, work, config, device, encoder, cache, large, large.letterbox, Metrics(work), reporter, stop)
     del large  # the search is the last that needs it
