@@ -57,6 +57,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.kept
 	$(BIN)/python -m benchmarks.busy
+	taskset -c 0 $(BIN)/python -m benchmarks.localise_rivals
 	$(BIN)/python -m benchmarks.review
 	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.sampler

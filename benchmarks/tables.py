@@ -347,6 +347,19 @@ def busy() -> str:
     return markdown(["", "alone, to the one that spins", "beside one loop", "beside two"], rows) + source("busy")
 
 
+def localise_rivals() -> str:
+    names = {
+        "decoding": "decoding alone, reduced by the decoder",
+        "localise": "`localise`, from files to records",
+        "ViT-S/16 at 224": "ViT-S/16 at 224 x 224",
+        "ViT-S/16 at full size": "ViT-S/16 at full size",
+        "ssdlite320": "`ssdlite320_mobilenet_v3_large`",
+    }
+    ways = result("localise_rivals")["ways"]
+    rows = [[title, shown(ways[way]["per_second"], 1), shown(ways[way]["to_ours"], 2)] for way, title in names.items()]
+    return markdown(["", "images/s", "to ours"], rows) + source("localise_rivals")
+
+
 def decoders() -> str:
     rows = [[name, shown(r["ratio"], 2), shown(r["apart"])] for name, r in result("decoders")["rows"].items()]
     return markdown(["", "to OpenCV", "levels apart at most"], rows) + source("decoders")
@@ -391,7 +404,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
-        *(kept, doubt, busy, decoders),
+        *(kept, doubt, busy, decoders, localise_rivals),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

@@ -18,8 +18,9 @@ from stn_cli.bounds import check_shared
 
 MOST_WORKERS = 16
 """Decoding threads at most, unless a number is asked for."""
-WAITING = {"OMP_WAIT_POLICY": "passive"}
-"""How OpenMP's threads wait: GNU's library and LLVM's take it both."""
+WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+"""How long OpenMP's threads spin before they sleep, in rounds of GNU's library (its default is 300,000) and in milliseconds of LLVM's (200). Not
+at all makes a training that has its cores to itself a tenth slower, see benchmarks/busy.py."""
 
 LEAST_WATCHED = 0.3
 """Seconds from which on what was seen of the cores is believed: the system counts in hundredths."""
@@ -77,8 +78,8 @@ def watch_cores() -> None:
 
 
 def sleep_while_waiting() -> None:
-    """Let OpenMP's threads sleep while they wait, unless the environment says how they shall; before torch is loaded, else it has no effect."""
-    if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
+    """Let OpenMP's threads soon sleep while they wait, unless the environment says how they shall; before torch is loaded, else without effect."""
+    if not any(name in os.environ for name in ("OMP_WAIT_POLICY", *WAITING)):
         os.environ.update(WAITING)
 
 

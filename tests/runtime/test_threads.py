@@ -158,7 +158,7 @@ def test_a_person_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, {"OMP_WAIT_POLICY": "passive"}),
+        ({}, {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}),
         ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
         ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
     ],
@@ -166,21 +166,22 @@ def test_a_person_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_threads_sleep_unless_somebody_says_otherwise(
     given: dict[str, str], said: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("OMP_WAIT_POLICY", *threads.WAITING):
+        monkeypatch.setenv(name, "")  # so that it is put back as it was
+        monkeypatch.delenv(name)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     sleep_while_waiting()
-    assert {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ} == said
+    assert {name: os.environ[name] for name in ("OMP_WAIT_POLICY", *threads.WAITING) if name in os.environ} == said
 
 
 def test_the_program_says_so_before_torch_is_loaded_and_the_library_does_not() -> None:
     code = (
         "import os, sys, stn_cli, stn_cli.cli.app as app; from stn_cli.__main__ import main\n"
-        "before = os.environ.get('OMP_WAIT_POLICY')\n"
-        "app.main = lambda: print(before, os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
+        "before = os.environ.get('GOMP_SPINCOUNT')\n"
+        "app.main = lambda: print(before, os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)\n"
         "main()"
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
-    assert done.stdout == "None passive False\n"
+    assert done.stdout == "None 10000 False\n"
