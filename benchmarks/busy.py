@@ -6,8 +6,8 @@ The first images of sample_data/cups are trained on by the command line: as it i
 library spins 300,000 times then); and with one thread. Each alone, beside one loop and beside two, in turn; the least of all rounds counts,
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
-With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked for:
-a thread for each core, less the loops. Alone it is run in real time (chrt, which needs the right to it), which nothing disturbs; beside loops in
+With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked
+for: a thread for each core, less the loops. Alone it is run in real time (chrt, which needs the right to it), which nothing disturbs; beside loops in
 whatever priority the script was given: start it in a session of its own whose autogroup has the highest.
 """
 

@@ -78,7 +78,7 @@ def watch_cores() -> None:
 
 
 def sleep_while_waiting() -> None:
-    """Let OpenMP's threads soon sleep while they wait, unless the environment says how they shall; before torch is loaded, else without effect."""
+    """Let OpenMP's threads soon sleep while they wait, unless the environment says how they shall; it has to come before torch is loaded."""
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", *WAITING)):
         os.environ.update(WAITING)
 
