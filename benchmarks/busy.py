@@ -7,8 +7,8 @@ library spins 300,000 times then); and with one thread. Each alone, beside one l
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
 With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked
-for: a thread for each core, less the loops. Alone it is run in real time (chrt, which needs the right to it), which nothing disturbs; beside loops in
-whatever priority the script was given: start it in a session of its own whose autogroup has the highest.
+for: a thread for each core, less the loops. Alone it is run in real time (chrt, which needs the right to it), which nothing disturbs; beside
+loops in whatever priority the script was given: start it in a session of its own whose autogroup has the highest.
 """
 
 from __future__ import annotations
