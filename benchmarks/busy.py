@@ -7,8 +7,8 @@ library spins 300,000 times then); and with one thread. Each alone, beside one l
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
 With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked
-for: a thread for each core, less the loops. Alone it is run in real time (chrt, which needs the right to it), which nothing disturbs; beside
-loops in whatever priority the script was given: start it in a session of its own whose autogroup has the highest.
+for: a thread for each core, less the loops. All is run in real time (chrt, which needs the right to it), which the other work does not disturb.
+Real-time programs take turns of a tenth of a second, for which a thread that spins waits: that way is measured alone only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,16 @@ WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
     "one thread": ({}, ["--threads", "1"]),
 }
 """Environment and flags of each way to train."""
-SHORT = ("--steps", "60", "--imgsz", "96")
+SHORT = ("--steps", "40", "--imgsz", "96", "--search", "deformable")
 LOOPS = (0, 1, 2)
-HOPELESS = ("spinning", 2)
-"""Not measured: it took 17 times as long as alone."""
+REAL_TIME = ("chrt", "--rr", "5")
 OURS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 @contextmanager
-def busy(count: int) -> Iterator[None]:
-    """So many loops that never rest."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+def busy(count: int, before: Sequence[str]) -> Iterator[None]:
+    """So many loops that never rest; what stands before their command says how they are run."""
+    loops = [subprocess.Popen([*before, sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
     finally:
@@ -63,11 +62,10 @@ def seconds(images: Path, out: Path, way: str, loops: int, shared: bool) -> floa
         flags = ["--threads", str(cores())]
     env = {name: value for name, value in os.environ.items() if name not in OURS} | extra
     command = [*PROGRAM, "train", str(images), "-q", "--no-report", "-o", str(out), "--overwrite", *SHORT, *flags]
-    if shared and not loops:
-        command = ["chrt", "--rr", "5", *command]
-    with busy(loops):
+    before = REAL_TIME if shared else ()
+    with busy(loops, before):
         begun = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
+        subprocess.run([*before, *command], check=True, stdout=subprocess.DEVNULL, env=env)
         return time.perf_counter() - begun
 
 
@@ -87,7 +85,7 @@ def main() -> None:
         for number in range(given.rounds):
             for loops in LOOPS:
                 for way in WAYS:
-                    if (way, loops) == HOPELESS:
+                    if given.shared and way == "spinning" and loops:
                         continue
                     times[way][loops].append(seconds(images, out, way, loops, given.shared))
                     print(f"round {number + 1}, {way}, {loops} beside it: {times[way][loops][-1]:.1f} s", flush=True)

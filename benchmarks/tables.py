@@ -341,7 +341,7 @@ def busy() -> str:
     names = {"now": "as it is", "spinning": "threads that spin while they wait, as before", "one thread": "`--threads 1`"}
     ways = result("busy")["ways"]
     rows = [
-        [title, shown(ways[way]["alone"], 2), *(shown(ratio, 2) for ratio in [*ways[way]["ratios"][1:], None][:2])]
+        [title, shown(ways[way]["alone"], 2), *(shown(ratio, 2) for ratio in [*ways[way]["ratios"][1:], None, None][:2])]
         for way, title in names.items()
     ]
     return markdown(["", "alone, to the one that spins", "beside one loop", "beside two"], rows) + source("busy")
