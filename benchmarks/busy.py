@@ -7,8 +7,9 @@ library spins 300,000 times then); and with one thread. Each alone, beside one l
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
 With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked
-for: a thread for each core, less the loops. All is run in real time (chrt, which needs the right to it), which the other work does not disturb.
-Real-time programs take turns of a tenth of a second, for which a thread that spins waits: that way is measured alone only.
+for: a thread for each core, less the loops. Where there are cores enough all is run in real time (chrt, which needs the right to it), which the
+other work does not disturb. Where there are not, real-time programs take turns of a tenth of a second, which no desk or server does: that is run
+in whatever priority the script was given (a session of its own whose autogroup has the highest), and the way that spins alone only.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def seconds(images: Path, out: Path, way: str, loops: int, shared: bool) -> floa
         flags = ["--threads", str(cores())]
     env = {name: value for name, value in os.environ.items() if name not in OURS} | extra
     command = [*PROGRAM, "train", str(images), "-q", "--no-report", "-o", str(out), "--overwrite", *SHORT, *flags]
-    before = REAL_TIME if shared else ()
+    before = REAL_TIME if shared and loops < cores() else ()
     with busy(loops, before):
         begun = time.perf_counter()
         subprocess.run([*before, *command], check=True, stdout=subprocess.DEVNULL, env=env)
