@@ -7,9 +7,9 @@ library spins 300,000 times then); and with one thread. Each alone, beside one l
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
 With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked
-for: a thread for each core, less the loops. Where there are cores enough all is run in real time (chrt, which needs the right to it), which the
-other work does not disturb. Where there are not, real-time programs take turns of a tenth of a second, which no desk or server does: that is run
-in whatever priority the script was given (a session of its own whose autogroup has the highest), and the way that spins alone only.
+for: a thread for each core, less the loops. All is run in real time (chrt, which needs the right to it), which the other work does not disturb.
+Real-time programs on one core take turns of a tenth of a second, which no desk or server does: as many loops as cores are not measured then, and
+the way that spins alone only.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def seconds(images: Path, out: Path, way: str, loops: int, shared: bool) -> floa
         flags = ["--threads", str(cores())]
     env = {name: value for name, value in os.environ.items() if name not in OURS} | extra
     command = [*PROGRAM, "train", str(images), "-q", "--no-report", "-o", str(out), "--overwrite", *SHORT, *flags]
-    before = REAL_TIME if shared and loops < cores() else ()
+    before = REAL_TIME if shared else ()
     with busy(loops, before):
         begun = time.perf_counter()
         subprocess.run([*before, *command], check=True, stdout=subprocess.DEVNULL, env=env)
@@ -86,7 +86,7 @@ def main() -> None:
         for number in range(given.rounds):
             for loops in LOOPS:
                 for way in WAYS:
-                    if given.shared and way == "spinning" and loops:
+                    if given.shared and (loops >= cores() or (loops and way == "spinning")):
                         continue
                     times[way][loops].append(seconds(images, out, way, loops, given.shared))
                     print(f"round {number + 1}, {way}, {loops} beside it: {times[way][loops][-1]:.1f} s", flush=True)
