@@ -23,22 +23,26 @@ from stn_cli.cli.options import (
     Workers,
     out_folder,
 )
-from stn_cli.errors import counted
+from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
+    from stn_cli.cli.console import Progress
     from stn_cli.data_sets.options import ExportSummary
 
+ONNX, ONNX_OUT = "onnx", "stn-coloc-finder.onnx"
+"""The format that takes a run, and where its file goes unless `--out` says otherwise."""
 Boxes = Annotated[
     Path,
     typer.Argument(
-        metavar="BOXES", help="boxes.json of localise, COCO of another tool, JSON {file: [[x1, y1, x2, y2]]}, or VOC XML."
+        metavar="BOXES|RUN",
+        help="boxes.json of localise, COCO of another tool, JSON {file: [[x1, y1, x2, y2]]}, or VOC XML; for onnx a run folder.",
     ),
 ]
 SetFormat = Annotated[
     str,
     typer.Option(
         "--format",
-        help="coco, coco-results, yolo, yolo-segment, yolo-obb, voc, label-studio, csv, parquet, or crops.",
+        help="coco, coco-results, yolo, yolo-segment, yolo-obb, voc, label-studio, csv, parquet, or crops; onnx for a run.",
     ),
 ]
 Split = Annotated[
@@ -87,23 +91,29 @@ def export(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Make a data set of boxes, for a trainer or an annotation tool.
+    """Make a data set of boxes, for a trainer or an annotation tool; or of a run, with --format onnx, a file that other programs can run.
 
     Images that look alike, as copies and frames of one clip do, are never on both sides of the split. Files that are added later move no
     others from one side to the other, but for those that they look alike to.
     """
     check_shared(min_score=min_score, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
-    from stn_cli.data_sets.split import parse_split
+    from stn_cli.cli.console import Progress, conclude
     from stn_cli.formats.labels import parse_labels
 
-    shares = None if split is None else parse_split(split)
     called = parse_labels(label, labels)
+    _check_fit(boxes, format, out)
+    progress = Progress(quiet=quiet, verbose=verbose)
+    if format == ONNX:
+        given = {"--split": split, "--images": images, "--source": source, "--workers": workers, "--max-pixels": max_pixels}
+        _refuse([name for name, value in given.items() if value is not None])
+        _export_run(boxes, out or Path(ONNX_OUT), min_score, called, overwrite, progress, json=json)
+        return
 
-    from stn_cli.cli.console import Progress, conclude
     from stn_cli.data_sets.options import ExportOptions
+    from stn_cli.data_sets.split import parse_split
     from stn_cli.jobs.export import export_boxes
 
-    progress = Progress(quiet=quiet, verbose=verbose)
+    shares = None if split is None else parse_split(split)
     options = ExportOptions(format, shares, min_score, images, called, source, group_by, crop_size, workers, max_pixels)
     folder = out or Path(DATA_SET)
     try:
@@ -113,6 +123,54 @@ def export(
     progress.skipped(summary.skipped)
     progress.say(_in_words(summary))
     conclude(folder, _facts(summary), summary.skipped, folder, json=json, strict=strict)
+
+
+def _check_fit(given: Path, format: str, out: Path | None) -> None:
+    """See that what is exported, the format and the target are of one kind: a run, or boxes.
+
+    Raises:
+        UsageError: they are not.
+    """
+    from stn_cli.runs.checkpoint import MODEL
+
+    is_run = (given / MODEL).is_file()
+    if format == ONNX and given.exists() and not given.is_dir():
+        raise UsageError(
+            "--format onnx is for a run folder, and this is a file", given, None, "Name the folder that train wrote"
+        )
+    if format != ONNX and is_run:
+        todo = "Use --format onnx, or first stn-coloc localise, which writes boxes.json"
+        raise UsageError("a run has no boxes to make a data set of", given, f"--format {format}", todo)
+    if format != ONNX and out is not None and out.suffix.lower() == ".onnx":
+        raise UsageError("an ONNX file is written with --format onnx", out, f"--format {format}")
+
+
+def _refuse(flags: list[str]) -> None:
+    """Refuse options that say how a data set is made.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if flags:
+        raise UsageError(f"{flags[0]} is for data sets, not for --format onnx", None, None, "Leave it out")
+
+
+def _export_run(
+    run: Path, out: Path, min_score: float | None, labels: tuple[str, ...], overwrite: bool, progress: Progress, *, json: bool
+) -> None:
+    """Write a run as an ONNX file."""
+    from stn_cli.cli.console import print_json
+    from stn_cli.jobs.export_onnx import export_run
+
+    try:
+        done = export_run(run, out, min_score=min_score, labels=labels, overwrite=overwrite, reporter=progress)
+    finally:
+        progress.close()
+    progress.say(f"{done.size / 1e6:.1f} MB, pictures in (B, H, W, 3), boxes and scores out")
+    if json:
+        print_json({"onnx": str(done.out), "bytes": done.size, "names": done.names, "seconds": round(done.seconds, 2)})
+    else:
+        print(done.out)
 
 
 def _in_words(summary: ExportSummary) -> str:
