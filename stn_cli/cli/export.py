@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ONNX, ONNX_OUT = "onnx", "stn-coloc-finder.onnx"
 """The format that takes a run, and where its file goes unless `--out` says otherwise."""
+CROP = 256
+"""Side of a crop unless `--crop-size` says otherwise, pixels."""
 Boxes = Annotated[
     Path,
     typer.Argument(
@@ -82,7 +84,7 @@ def export(
     label: Label = None,
     labels: Labels = None,
     group_by: GroupBy = "alike",
-    crop_size: CropSide = 256,
+    crop_size: CropSide = CROP,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
     strict: Strict = False,
@@ -105,7 +107,11 @@ def export(
     progress = Progress(quiet=quiet, verbose=verbose)
     if format == ONNX:
         given = {"--split": split, "--images": images, "--source": source, "--workers": workers, "--max-pixels": max_pixels}
-        _refuse([name for name, value in given.items() if value is not None])
+        given |= {
+            "--group-by": group_by if group_by != "alike" else None,
+            "--crop-size": crop_size if crop_size != CROP else None,
+        }
+        _refuse([name for name, value in given.items() if value is not None] + ["--strict"] * strict)
         _export_run(boxes, out or Path(ONNX_OUT), min_score, called, overwrite, progress, json=json)
         return
 

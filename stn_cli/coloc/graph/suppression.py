@@ -35,10 +35,10 @@ def _(boxes: Tensor, alike: float) -> Tensor:
 
 
 def in_onnx() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """What ONNX's exporter puts in place of `apart`.
+    """What ONNX's exporter puts in place of operators that it does not know: `apart`, and stable sorting.
 
     Returns:
-        The operator, and the function that writes it; onnxscript must be installed.
+        Operators, and the functions that write them; onnxscript must be installed.
     """
     from onnxscript import opset18
 
@@ -60,4 +60,8 @@ def in_onnx() -> dict[Callable[..., Any], Callable[..., Any]]:
         )
         return op.Greater(op.ScatterND(nothing, where, one), op.Constant(value_float=0.0))
 
-    return {torch.ops.stn_coloc.apart.default: written}
+    def in_order(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        del stable  # of equal values TopK gives the first one first
+        return op.TopK(x, op.Shape(x, start=dim, end=dim + 1), axis=dim, largest=int(descending))
+
+    return {torch.ops.stn_coloc.apart.default: written, torch.ops.aten.sort.stable: in_order}
