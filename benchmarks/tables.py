@@ -353,7 +353,7 @@ def onnx_runs() -> str:
             name,
             r["scorer"],
             r["images"],
-            *(f"{r[way]['pixels']:.0e} px" for way in ("from_letterbox", "from_image", "halves")),
+            *(f"{r[way]['pixels']:.1e} px" for way in ("from_letterbox", "from_image", "halves")),
             " / ".join(str(r[way]["counts"]) for way in ("from_letterbox", "from_image", "halves")),
             shown(r["ratio_single"], 2),
             shown(r["ratio_default"], 2),

@@ -27,7 +27,7 @@ from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
-    from stn_cli.data_sets.options import ExportSummary
+    from stn_cli.data_sets.options import ExportOptions, ExportSummary
 
 ONNX, ONNX_OUT = "onnx", "stn-coloc-finder.onnx"
 """The format that takes a run, and where its file goes unless `--out` says otherwise."""
@@ -99,29 +99,32 @@ def export(
     others from one side to the other, but for those that they look alike to.
     """
     check_shared(min_score=min_score, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
-    from stn_cli.cli.console import Progress, conclude
+    from stn_cli.cli.console import Progress
     from stn_cli.formats.labels import parse_labels
 
     called = parse_labels(label, labels)
     _check_fit(boxes, format, out)
     progress = Progress(quiet=quiet, verbose=verbose)
     if format == ONNX:
-        given = {"--split": split, "--images": images, "--source": source, "--workers": workers, "--max-pixels": max_pixels}
-        given |= {
-            "--group-by": group_by if group_by != "alike" else None,
-            "--crop-size": crop_size if crop_size != CROP else None,
-        }
-        _refuse([name for name, value in given.items() if value is not None] + ["--strict"] * strict)
+        own = {"split": split, "images": images, "source": source, "workers": workers, "max-pixels": max_pixels}
+        _refuse(own | {"group-by": group_by != "alike", "crop-size": crop_size != CROP, "strict": strict})
         _export_run(boxes, out or Path(ONNX_OUT), min_score, called, overwrite, progress, json=json)
         return
-
     from stn_cli.data_sets.options import ExportOptions
     from stn_cli.data_sets.split import parse_split
-    from stn_cli.jobs.export import export_boxes
 
     shares = None if split is None else parse_split(split)
     options = ExportOptions(format, shares, min_score, images, called, source, group_by, crop_size, workers, max_pixels)
-    folder = out or Path(DATA_SET)
+    _export_set(boxes, out or Path(DATA_SET), options, overwrite, progress, json=json, strict=strict)
+
+
+def _export_set(
+    boxes: Path, folder: Path, options: ExportOptions, overwrite: bool, progress: Progress, *, json: bool, strict: bool
+) -> None:
+    """Make a data set of boxes."""
+    from stn_cli.cli.console import conclude
+    from stn_cli.jobs.export import export_boxes
+
     try:
         summary = export_boxes(boxes, folder, options, overwrite=overwrite, reporter=progress)
     finally:
@@ -151,14 +154,15 @@ def _check_fit(given: Path, format: str, out: Path | None) -> None:
         raise UsageError("an ONNX file is written with --format onnx", out, f"--format {format}")
 
 
-def _refuse(flags: list[str]) -> None:
-    """Refuse options that say how a data set is made.
+def _refuse(given: dict[str, object]) -> None:
+    """Refuse options that say how a data set is made, by their names; None and False are those that were left out.
 
     Raises:
         UsageError: there are some.
     """
-    if flags:
-        raise UsageError(f"{flags[0]} is for data sets, not for --format onnx", None, None, "Leave it out")
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise UsageError(f"--{name} is for data sets, not for --format onnx", None, None, "Leave it out")
 
 
 def _export_run(
