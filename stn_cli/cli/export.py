@@ -106,7 +106,13 @@ def export(
     _check_fit(boxes, format, out)
     progress = Progress(quiet=quiet, verbose=verbose)
     if format == ONNX:
-        own = {"split": split, "images": images, "source": source, "workers": workers, "max-pixels": max_pixels}
+        own: dict[str, object] = {
+            "split": split,
+            "images": images,
+            "source": source,
+            "workers": workers,
+            "max-pixels": max_pixels,
+        }
         _refuse(own | {"group-by": group_by != "alike", "crop-size": crop_size != CROP, "strict": strict})
         _export_run(boxes, out or Path(ONNX_OUT), min_score, called, overwrite, progress, json=json)
         return
