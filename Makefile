@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench bench-check soak docs clean
+.PHONY: setup demo test test-slow lint bench bench-check soak docs clean
 
 setup: $(VENV)/.done
 
@@ -38,6 +38,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n auto -q
 
+# the whole of what `make test` has a slice of: every module of the transformer library compiled and exported, runs exported
+test-slow: setup
+	$(BIN)/python -m pytest -n auto -q -m slow
+
 lint: setup
 	$(BIN)/ruff check stn_cli tests benchmarks sample_data docs
 	$(BIN)/ruff format --check stn_cli tests benchmarks sample_data docs
@@ -53,6 +57,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.video
 	$(BIN)/python -m benchmarks.video_reading
 	$(BIN)/python -m benchmarks.localise_speed
+	$(BIN)/python -m benchmarks.onnx_runs
 	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.kept

@@ -398,6 +398,24 @@ def near_duplicates_found() -> str:
     return markdown(["", ""], rows)
 
 
+def onnx_runs() -> str:
+    columns = ["", "scorer", "images", "from the letterbox on", "from the image on", "halves", "images with other objects"]
+    rows = [
+        [
+            name,
+            r["scorer"],
+            r["images"],
+            *(f"{r[way]['pixels']:.1e} px" for way in ("from_letterbox", "from_image", "halves")),
+            " / ".join(str(r[way]["counts"]) for way in ("from_letterbox", "from_image", "halves")),
+            shown(r["ratio_single"], 2),
+            shown(r["ratio_default"], 2),
+            shown(r["megabytes"], 0, " MB"),
+        ]
+        for name, r in result("onnx_runs")["sets"].items()
+    ]
+    return markdown([*columns, "torch / file", "`localise` / file", "size"], rows) + source("onnx_runs")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
@@ -405,6 +423,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
         *(kept, doubt, busy, decoders, localise_rivals),
+        onnx_runs,
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

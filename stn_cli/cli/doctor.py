@@ -25,6 +25,8 @@ OPTIONAL = {
     "trackers": "several objects in a video: pip install 'stn-coloc[track]'",
     "scipy": "several objects in a video: pip install 'stn-coloc[track]'",
     "pyarrow": "Parquet: pip install 'stn-coloc[parquet]'",
+    "onnx": "runs as ONNX files: pip install 'stn-coloc[onnx]'",
+    "onnxscript": "runs as ONNX files: pip install 'stn-coloc[onnx]'",
     "pillow-heif": "HEIC of phones: pip install 'stn-coloc[heif]'",
     "starlette": "reviewing boxes in the browser: pip install 'stn-coloc[review]'",
     "uvicorn": "reviewing boxes in the browser: pip install 'stn-coloc[review]'",

@@ -71,6 +71,8 @@ class SmallEncoder(nn.Module):
 
     def _quick_parts(self) -> tuple[SmallNetwork, Objectness | None, torch.dtype]:
         """Network and head as they are used, and what they compute in: made anew whenever the network's weights were loaded or moved."""
+        if torch.compiler.is_compiling():  # a graph has no packed weights, and one precision on every machine
+            return self.network, self.head, torch.float32
         weight = next(self.network.parameters())
         now = (weight.device, weight.data_ptr(), weight._version)
         if self._quick is None or self._quick[0] != now:

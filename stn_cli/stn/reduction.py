@@ -137,7 +137,7 @@ def _source_pixels_per_step(grid: Tensor, size: tuple[int, int]) -> Tensor:
     for axis, n in ((3, w), (2, h)):
         if n > 1:
             dx, dy = (grid.select(axis, n - 1) - grid.select(axis, 0)).unbind(-1)  # (B, R, n') each
-            steps.append(torch.hypot(dx * size[1], dy * size[0]).mean(-1) / (2 * (n - 1)))
+            steps.append(((dx * size[1]).square() + (dy * size[0]).square()).sqrt().mean(-1) / (2 * (n - 1)))
     return torch.stack(steps).amax(0) if steps else grid.new_ones(grid.shape[:2])
 
 

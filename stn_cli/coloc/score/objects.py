@@ -7,6 +7,8 @@ what the set's crops hold; and that it agrees with the one window that the searc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.ops import nms
@@ -19,11 +21,11 @@ from stn_cli.coloc.score.maps import mean_inside
 from stn_cli.coloc.score.settings import OBJECTS, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.geometry import box_iou
-from stn_cli.instances.proposer import Proposed, Proposer
+from stn_cli.instances.proposer import Proposed
 
 
 def candidates(
-    proposer: Proposer,
+    proposer: Callable[[Tensor, Tensor, int], Proposed],
     scorer: DenseScorer,
     background: Background | None,
     scene: Scene,
@@ -34,7 +36,7 @@ def candidates(
     """What could be objects of a kind in a batch of images: the window, what differs from a background, and what is proposed.
 
     Args:
-        proposer: of whole objects.
+        proposer: of whole objects: images, their outlines and how many boxes are wanted of each -> boxes; see `Proposer`.
         scorer: of the kind.
         background: of fixed cameras; None where the set was of none.
         scene: B images as the scorer looks at them.

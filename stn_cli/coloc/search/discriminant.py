@@ -51,7 +51,8 @@ class Projection:
 
     def __call__(self, cells: Tensor) -> Tensor:
         """Project maps (B, C, h, w) -> (B, h, w, d)."""
-        parts = cells.split(rows_at_once(cells[0].nbytes)) if len(cells) else (cells,)
+        whole = torch.compiler.is_compiling() or len(cells) == 0  # a graph is of any number of images
+        parts = (cells,) if whole else cells.split(rows_at_once(cells[0].nbytes))
         return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
 
 

@@ -160,5 +160,5 @@ def cell_margins(margins: Tensor, words: Tensor) -> Tensor:
     Returns:
         (N, h, w).
     """
-    read = margins.expand(len(words), -1).gather(1, words.flatten(1)).view_as(words)
+    read = margins.expand(words.shape[0], -1).gather(1, words.flatten(1)).view_as(words)
     return blur(read[:, None], WORDS.smoothing)[:, 0]

@@ -34,7 +34,7 @@ def shape_of_linear(linear: Tensor) -> Tensor:
         (..., 4).
     """
     a, b, c, d = linear.flatten(-2).unbind(-1)
-    sx = torch.hypot(a, c)
+    sx = (a.square() + c.square()).sqrt()  # ONNX has no hypot
     cos, sin = a / sx, c / sx
     sy = cos * d - sin * b
     return torch.stack([sx.log(), sy.log(), torch.atan2(c, a), (cos * b + sin * d) / sy], -1)

@@ -41,7 +41,7 @@ class Similarity(MatrixTransformation):
     def pose(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """theta (..., 4) -> centre (..., 2), (log s, angle) (..., 2)."""
         a, b = theta[..., 0], theta[..., 1]
-        return theta[..., 2:], torch.stack([torch.hypot(a, b).log(), torch.atan2(b, a)], -1)
+        return theta[..., 2:], torch.stack([(a.square() + b.square()).log() / 2, torch.atan2(b, a)], -1)
 
     def shape_of_box(self, sides: Tensor) -> Tensor:
         """Half sides (..., 2) -> the log of their geometric mean, and no rotation (..., 2)."""
