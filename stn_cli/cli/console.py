@@ -108,7 +108,9 @@ def print_json(value: object) -> None:
     print(json.dumps(value, allow_nan=False))
 
 
-def conclude(place: Path, facts: dict[str, Any], skipped: Sequence[Skipped], folder: Path, *, json: bool, strict: bool) -> None:
+def conclude(
+    place: Path | str, facts: dict[str, Any], skipped: Sequence[Skipped], folder: Path | str, *, json: bool, strict: bool
+) -> None:
     """The end of a command: its result on stdout.
 
     Args:
@@ -127,4 +129,4 @@ def conclude(place: Path, facts: dict[str, Any], skipped: Sequence[Skipped], fol
     else:
         print(place)
     if strict and skipped:
-        raise InputError(f"{counted(len(skipped), 'file')} skipped", folder / "skipped.jsonl", "--strict")
+        raise InputError(f"{counted(len(skipped), 'file')} skipped", f"{folder}/skipped.jsonl", "--strict")

@@ -27,6 +27,7 @@ OPTIONAL = {
     "pyarrow": "Parquet: pip install 'stn-coloc[parquet]'",
     "onnx": "runs as ONNX files: pip install 'stn-coloc[onnx]'",
     "onnxscript": "runs as ONNX files: pip install 'stn-coloc[onnx]'",
+    "ray": "many machines: pip install 'stn-coloc[ray]'",
     "pillow-heif": "HEIC of phones: pip install 'stn-coloc[heif]'",
     "starlette": "reviewing boxes in the browser: pip install 'stn-coloc[review]'",
     "uvicorn": "reviewing boxes in the browser: pip install 'stn-coloc[review]'",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +29,7 @@ from stn_cli.cli.options import (
     Workers,
     names_in,
     one_or_all,
-    out_folder,
+    out_place,
 )
 from stn_cli.errors import UsageError, counted
 from stn_cli.runtime.threads import use_threads
@@ -35,6 +37,7 @@ from stn_cli.runtime.threads import use_threads
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
     from stn_cli.jobs.localise import LocaliseSummary
+    from stn_cli.jobs.localise_options import LocaliseOptions
 
 
 ImageSource = Annotated[
@@ -62,12 +65,25 @@ Report = Annotated[
     bool, typer.Option("--report", help="Write report.html, too: the images with their boxes, most doubtful first.")
 ]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
+Engine = Annotated[
+    str, typer.Option(help="local, or ray: on many machines; SOURCE and --out may be s3://... then, SOURCE also Parquet.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster, HOST:PORT or auto.", show_default="started on this machine")
+]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Workers of the cluster that hold the run.", show_default="as many as fit")
+]
+Column = Annotated[
+    str | None,
+    typer.Option(help="Of Parquet, where the images or their paths are.", show_default="the first of bytes, or of paths"),
+]
 
 
 def localise(
     source: ImageSource = None,
     model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path(RUN),
-    out: Annotated[Path | None, out_folder(BOXES)] = None,
+    out: Annotated[str | None, out_place(BOXES)] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     min_score: LeastScore = None,
@@ -84,6 +100,10 @@ def localise(
     threads: Threads = None,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
+    engine: Engine = "local",
+    address: Address = None,
+    concurrency: Concurrency = None,
+    column: Column = None,
     strict: Strict = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -97,23 +117,66 @@ def localise(
     check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
+    cluster = {"--address": address, "--concurrency": concurrency, "--column": column}
+    check_engine_flags(engine, cluster, out)
     use_threads(threads)
 
-    from stn_cli.cli.console import Progress, conclude
+    from stn_cli.cli.console import Progress
     from stn_cli.formats.labels import parse_labels
-    from stn_cli.jobs.localise import localise_source
     from stn_cli.jobs.localise_options import LocaliseOptions
 
-    called, formats, progress = parse_labels(label, labels), names_in(format), Progress(quiet=quiet, verbose=verbose)
+    called, formats = parse_labels(label, labels), names_in(format)
     options = LocaliseOptions(min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report)
-    folder, images, device = out or Path(BOXES), one_or_all(source), device or "auto"
+    progress = Progress(quiet=quiet, verbose=verbose)
+    how = {"overwrite": overwrite, "resume": resume, "device": device or "auto", "reporter": progress}
+    _localise(
+        one_or_all(source), model, out or BOXES, options, list(cluster.values()) if engine == "ray" else None, how, json, strict
+    )
+
+
+def _localise(
+    images: str | list[str] | None, model: Path, folder: str, options: LocaliseOptions, cluster: list[Any] | None,
+    how: dict[str, Any], json: bool, strict: bool,
+) -> None:  # fmt: skip
+    """Find the objects, here or on a cluster, and say what came of it."""
+    from stn_cli.cli.console import conclude
+
+    progress = how["reporter"]
     try:
-        how = {"overwrite": overwrite, "resume": resume}
-        summary = localise_source(images, model, folder, options, **how, device=device, reporter=progress)
+        if cluster is not None:
+            from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
+
+            summary = localise_on_cluster(images, model, folder, options, ClusterOptions(*cluster), **how)
+        else:
+            from stn_cli.jobs.localise import localise_source
+
+            summary = localise_source(images, model, folder, options, **how)
     finally:
         progress.close()
-    _tell(summary, progress, folder / "report.html" if report else None)
-    conclude(folder / "boxes.json", _facts(summary, folder), summary.skipped, folder, json=json, strict=strict)
+    _tell(summary, progress, Path(folder) / "report.html" if options.report else None)
+    boxes = os.path.join(folder, "boxes.json" if cluster is None else "boxes.parquet")
+    conclude(boxes, _facts(summary, boxes), summary.skipped, folder, json=json, strict=strict)
+
+
+def check_engine_flags(engine: str, cluster: Mapping[str, object], out: str | None) -> None:
+    """See that flags fit the engine.
+
+    Args:
+        engine: as it was typed.
+        cluster: flags that only ray has, and their values.
+        out: where results go.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if engine not in ("local", "ray"):
+        raise UsageError("unknown --engine", engine, "known: local, ray")
+    if engine == "local":
+        for name, value in cluster.items():
+            if value is not None:
+                raise UsageError(f"{name} is of a cluster", value, None, "Add --engine ray")
+        if out is not None and "://" in out:
+            raise UsageError("--out is a URL, and this engine writes folders", out, None, "Add --engine ray")
 
 
 def _tell(summary: LocaliseSummary, progress: Progress, page: Path | None) -> None:
@@ -130,10 +193,10 @@ def _in_words(summary: LocaliseSummary) -> str:
     return f"{counted(summary.images, 'image')}, {found}, {speed:.0f} images/s"
 
 
-def _facts(summary: LocaliseSummary, folder: Path) -> dict[str, Any]:
+def _facts(summary: LocaliseSummary, boxes: str) -> dict[str, Any]:
     """What `--json` prints."""
     return {
-        "boxes": str(folder / "boxes.json"),
+        "boxes": boxes,
         "images": summary.images,
         "objects": summary.objects,
         "doubtful": summary.doubtful,

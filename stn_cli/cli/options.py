@@ -109,6 +109,41 @@ def out_folder(default: str) -> OptionInfo:
     return option
 
 
+def out_place(default: str) -> OptionInfo:
+    """`--out` of a command that writes a folder, which may lie in an object store.
+
+    Args:
+        default: name of the folder when the flag is left out.
+
+    Returns:
+        The option, for Typer.
+    """
+    option: OptionInfo = typer.Option(
+        "--out",
+        "-o",
+        metavar="<path>",
+        parser=parse_place,
+        help="Folder for the results; made if missing.",
+        show_default=default,
+    )
+    return option
+
+
+def parse_place(text: str) -> str:
+    """A folder as `parse_out` takes it, or a URL as it is.
+
+    Args:
+        text: as it was typed.
+
+    Returns:
+        Its path, or the URL.
+
+    Raises:
+        UsageError: empty, or a file's name.
+    """
+    return text if "://" in text else str(parse_out(text))
+
+
 OutFile = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="<path>", parser=parse_page, help="The page.", show_default="report.html in the run"),

@@ -24,6 +24,7 @@ from stn_cli.cli.options import (
     out_folder,
 )
 from stn_cli.errors import UsageError, counted
+from stn_cli.runtime.launch import launched
 from stn_cli.runtime.threads import use_threads
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def pretrain(
     if view > imgsz:
         raise UsageError("--view must be no larger than --imgsz", view)
     options = PretrainOptions(imgsz, start == "scratch", device or "auto", workers, max_pixels)
-    progress = Progress(quiet=quiet, verbose=verbose)
+    progress = Progress(quiet=quiet or not launched().speaks, verbose=verbose)
     _pretrain(source, out or Path(ENCODER), recipe, options, overwrite, resume, progress, json, strict)
 
 
@@ -100,6 +101,8 @@ def _pretrain(
         )
     finally:
         progress.close()
+    if not launched().speaks:
+        return
     progress.skipped(result.skipped)
     progress.say(
         f"{counted(result.images, 'image')}, loss {result.loss:.2f}, {result.seconds:.0f} s; stn-coloc train ... --encoder {folder}"

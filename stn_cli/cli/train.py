@@ -26,6 +26,7 @@ from stn_cli.cli.options import (
     out_folder,
 )
 from stn_cli.errors import OutputError, UsageError, counted
+from stn_cli.runtime.launch import launched
 from stn_cli.runtime.threads import available_cores, use_threads, working_threads
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _train(
     from stn_cli.cli.console import Progress, conclude
     from stn_cli.jobs.train import train as learn
 
-    progress = Progress(quiet=quiet, verbose=verbose)
+    progress = Progress(quiet=quiet or not launched().speaks, verbose=verbose)
     if verbose:
         progress.say(f"{counted(working_threads(), 'thread')} on {counted(available_cores(), 'core')}")
     try:
@@ -141,6 +142,8 @@ def _train(
         result = learn(source, folder, settings, **how, reporter=progress, cache=cache)
     finally:
         progress.close()
+    if not launched().speaks:
+        return
     progress.skipped(result.skipped)
     progress.say(_summary(result) + (f". Look at {folder / 'report.html'}" if report else ""))
     facts = {

@@ -15,6 +15,7 @@ from stn_cli.formats.coco_file import CocoFile, Id, fault, is_coco, parse_coco
 from stn_cli.formats.json_file import read_json
 from stn_cli.formats.labels import OBJECT
 from stn_cli.formats.outlines import any_mask
+from stn_cli.formats.parquet_file import is_shards, read_shards
 from stn_cli.formats.truth import Truth, is_outside, orphans, plain_truth, repeated
 from stn_cli.formats.voc import read_voc
 from stn_cli.records import ImageRecord, Localisation, TrueObject, corners
@@ -41,7 +42,8 @@ def read_given(path: Path) -> Given:
     """Boxes of a set of images.
 
     Args:
-        path: a COCO file, of this tool or another; a JSON file {"file": [[x1, y1, x2, y2], ...]}; or a folder of Pascal VOC XML.
+        path: a COCO file, of this tool or another; `boxes.parquet`, a file or a folder of shards, or the folder that it lies in; a JSON file
+            {"file": [[x1, y1, x2, y2], ...]}; or a folder of Pascal VOC XML.
 
     Returns:
         The boxes. Objects without a score have 1; regions that are marked as crowds are left out, with a note.
@@ -49,7 +51,10 @@ def read_given(path: Path) -> Given:
     Raises:
         InputError: unreadable, of another form, without an image, or naming files outside the set.
     """
-    if path.is_dir():
+    if is_shards(path):
+        shards = read_shards(path)
+        found = Given(shards.records, shards.names, shards.source)
+    elif path.is_dir():
         found = _of_truth(Truth(read_voc(path)))
     else:
         data = read_json(path, "the file of boxes")

@@ -50,7 +50,7 @@ class ParquetWriter:
         self._arrow: Any = pyarrow
         self._names, self._more = names, more
         self._rows = list[dict[str, Any]]()
-        self._schema = pyarrow.schema([*_columns(pyarrow), *([(more, pyarrow.string())] if more else [])])
+        self._schema = pyarrow.schema([*arrow_columns(pyarrow), *([(more, pyarrow.string())] if more else [])])
         self._target = _Sink(path)
         self._file: Any = pyarrow.parquet.ParquetWriter(self._target, self._schema)
 
@@ -109,7 +109,15 @@ class _Sink(TextTarget):
         super().close()
 
 
-def _columns(pyarrow: Any) -> list[tuple[str, Any]]:
+def arrow_columns(pyarrow: Any) -> list[tuple[str, Any]]:
+    """Columns of `boxes.parquet`.
+
+    Args:
+        pyarrow: the module, which this one imports only where it is used.
+
+    Returns:
+        Names and types.
+    """
     text, number, whole = pyarrow.string(), pyarrow.float64(), pyarrow.int32()
     numbers = [(name, number) for name in ("x1", "y1", "x2", "y2", "score")]
     image = [("file", text), ("width", whole), ("height", whole), ("kind", text)]

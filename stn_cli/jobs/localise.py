@@ -47,7 +47,7 @@ class LocaliseSummary:
     """What came of it.
 
     Attributes:
-        out: the results' folder.
+        out: the results' folder, or its URL in an object store.
         skipped: files that could not be used.
         images: that were localised.
         objects: that were found, and are believed.
@@ -57,7 +57,7 @@ class LocaliseSummary:
         seconds: of the whole call.
     """
 
-    out: Path
+    out: Path | str
     skipped: list[Skipped] = field(default_factory=list)
     images: int = 0
     objects: int = 0

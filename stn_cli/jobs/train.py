@@ -10,6 +10,7 @@ from stn_cli.coloc.train import run
 from stn_cli.coloc.train.run import TrainResult
 from stn_cli.report import page
 from stn_cli.runs.config import TrainConfig
+from stn_cli.runtime.launch import launched
 from stn_cli.runtime.progress import Bar, Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 
@@ -49,7 +50,7 @@ def train(
     hears = reporter or (bar if progress else Silent())
     try:
         result = run.train(source, out, config, overwrite=overwrite, resume=resume, reporter=hears, cache=cache)
-        if report:
+        if report and launched().speaks:
             with StopRequest(f"The run is whole; stn-coloc report {Path(out)} writes its page"):
                 page.write_report(Path(out), device=config.device if config else "auto", reporter=hears)
     finally:

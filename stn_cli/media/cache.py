@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.geometry import Frame
-from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decoded, opened, read_header
+from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decoded, decoded_bytes, opened, read_header
 from stn_cli.media.rows import Rows, make_rows
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Skipped
@@ -83,19 +83,27 @@ def place(pixels: Pixels, frame: Frame) -> Pixels:
     return cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
-def load_letterbox(file: ImageFile, letterbox: int, max_pixels: int = MAX_PIXELS) -> Letterbox | Skipped:
+def load_letterbox(
+    file: ImageFile, letterbox: int, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> Letterbox | Skipped:
     """Decode one file onto a letterbox, or say why not.
 
     Args:
         file: the image.
         letterbox: S, side of the letterbox, pixels.
         max_pixels: images with more are skipped.
+        data: the file's content, where it has been read already; `file.path` is not opened then.
 
     Returns:
         The image on its letterbox, or why it is skipped.
     """
     try:
-        with decoded(file.path, max_pixels=max_pixels, long_side=letterbox) as image:
+        reading = (
+            decoded(file.path, max_pixels=max_pixels, long_side=letterbox)
+            if data is None
+            else decoded_bytes(data, file.name, max_pixels=max_pixels, long_side=letterbox)
+        )
+        with reading as image:
             frame = Frame(*image.size, letterbox)
             return Letterbox(file, frame, place(image.pixels, frame), image.note)
     except Unusable as reason:

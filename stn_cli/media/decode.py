@@ -121,9 +121,7 @@ def decoded(
         with opened(os.fspath(path), most_bytes(max_pixels)) as (file, size):
             head = file.read(HEAD)
             file.seek(0)
-            other = foreign(head, os.fspath(path)) if has_foreign_extension(os.fspath(path)) else None
-            if other is not None and not other.decodable:
-                raise Unusable(other.reason)  # a raw photo would be read as the thumbnail that it begins with
+            _refuse_foreign(head, os.fspath(path))
             data = file.read(size) if size <= _at_once(head) else None
             header = read_header(file if data is None else data, max_pixels)
             held.enter_context(memory.hold(size + working_bytes(header, long_side)))
@@ -131,13 +129,57 @@ def decoded(
                 file.seek(0)
                 data = file.read(size)
                 header = read_header(data, max_pixels)  # of the very bytes that are decoded
-        pixels, used = raster(data, header, long_side, levels)
-        reduced = pixels.shape[1] < header.width and header.format == "JPEG"
-        whole = (header.width, header.height) if reduced else (pixels.shape[1], pixels.shape[0])
-        stretched = (
-            None if used is None or used.full or levels is not None else f"16 bits: {used.low} to {used.high} used, stretched"
-        )
-        yield Decoded(pixels, whole, used, "; ".join(filter(None, [header.note, stretched])) or None)
+        yield _decoded(data, header, long_side, levels)
+
+
+@contextmanager
+def decoded_bytes(
+    data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, long_side: int | None = None, memory: budget.Budget | None = None
+) -> Iterator[Decoded]:
+    """As `decoded`, of a file's content that somebody else has read: from an object store, or from a table.
+
+    Args:
+        data: the content.
+        name: of the file, whose extension can tell formats apart that begin alike.
+        max_pixels: images with more are refused.
+        long_side: as in `decode`.
+        memory: what is shared; `budget.shared()` when left out.
+
+    Yields:
+        The image.
+
+    Raises:
+        Unusable: with the reason.
+    """
+    if not data:
+        raise Unusable("empty")
+    if len(data) > (most := most_bytes(max_pixels)):
+        raise Unusable(f"too large: {len(data):,} bytes, at most {most:,}")
+    _refuse_foreign(data[:HEAD], name)
+    header = read_header(data, max_pixels)
+    with (memory or budget.shared()).hold(len(data) + working_bytes(header, long_side)):
+        yield _decoded(data, header, long_side, None)
+
+
+def _refuse_foreign(head: bytes, name: str) -> None:
+    """A raw photo would be read as the thumbnail that it begins with.
+
+    Raises:
+        Unusable: the file is of a format that cannot be decoded.
+    """
+    other = foreign(head, name) if has_foreign_extension(name) else None
+    if other is not None and not other.decodable:
+        raise Unusable(other.reason)
+
+
+def _decoded(data: bytes, header: Header, long_side: int | None, levels: Levels | None) -> Decoded:
+    pixels, used = raster(data, header, long_side, levels)
+    reduced = pixels.shape[1] < header.width and header.format == "JPEG"
+    whole = (header.width, header.height) if reduced else (pixels.shape[1], pixels.shape[0])
+    stretched = (
+        None if used is None or used.full or levels is not None else f"16 bits: {used.low} to {used.high} used, stretched"
+    )
+    return Decoded(pixels, whole, used, "; ".join(filter(None, [header.note, stretched])) or None)
 
 
 def _at_once(head: bytes) -> int:

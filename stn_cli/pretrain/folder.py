@@ -6,8 +6,9 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stn_cli.bounds import check_shared, check_within
 from stn_cli.encoders.small import FILE, SmallEncoder, write_encoder
@@ -15,12 +16,14 @@ from stn_cli.errors import CheckpointError, InputError, ResourceError, out_of_me
 from stn_cli.media.cache import Cache, build_cache, letterbox_side
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import Scan, places_of, require_images, scan
+from stn_cli.media.shared_cache import build_shared_cache
 from stn_cli.outputs.results import Results
 from stn_cli.pretrain.selfsupervised import SelfSupervisedRecipe, train_selfsupervised
 from stn_cli.pretrain.state import NAME
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.folder import SKIPPED, write_skipped
 from stn_cli.runtime.device import pick_device
+from stn_cli.runtime.distributed import Team, team_of
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.runtime.threads import default_workers
@@ -100,21 +103,55 @@ def pretrain_folder(
     """
     begun, folder, reporter, options = time.monotonic(), Path(out), reporter or Silent(), options or PretrainOptions()
     pick_device(options.device)
+    recipe = recipe or SelfSupervisedRecipe()
     try:
-        with StopRequest() as stop:
-            found, results = _open(source, folder, overwrite, resume, reporter)
-            with results.open() as work:
-                if resume:
-                    _take_up(folder, work)
-                cache = _decode(found, work, options, reporter)
-                stop.todo = f"The same command with --resume goes on from {folder}"
-                results.keep = True
-                loss = _learn(cache, work, recipe or SelfSupervisedRecipe(), options, reporter, stop)
+        with StopRequest() as stop, team_of(options.device) as (team, device):
+            options = replace(options, device=device)
+            work_on = _lead if team.first else _help
+            cache, loss = work_on(source, folder, recipe, options, stop, team, reporter, overwrite, resume)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise ResourceError("out of memory", todo="Lower --batch or --view; of a GPU, use --device cpu") from error
         raise
     return PretrainResult(folder, len(cache), cache.skipped, loss, time.monotonic() - begun)
+
+
+def _lead(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    folder: Path,
+    recipe: SelfSupervisedRecipe,
+    options: PretrainOptions,
+    stop: StopRequest,
+    team: Team,
+    reporter: Reporter,
+    overwrite: bool,
+    resume: bool,
+) -> tuple[Cache, float]:
+    """What the first process does, which may be the only one: it has the folder."""
+    found, results = _open(source, folder, overwrite, resume, reporter)
+    with results.open() as work:
+        if resume:
+            _take_up(folder, work)
+        cache = _decode(found, work, options, reporter, team)
+        stop.todo = f"The same command with --resume goes on from {folder}"
+        results.keep = True
+        return cache, _learn(cache, work, recipe, options, reporter, stop, team)
+
+
+def _help(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    folder: Path,
+    recipe: SelfSupervisedRecipe,
+    options: PretrainOptions,
+    stop: StopRequest,
+    team: Team,
+    *_of_the_first: object,
+) -> tuple[Cache, float]:
+    """What all processes but the first do: read and learn their part, and write nothing but their own scratch."""
+    with TemporaryDirectory(prefix="stn-coloc-") as scratch:
+        cache = _decode(scan(source), Path(scratch), options, Silent(), team)
+        stop.todo = f"The same command with --resume goes on from {folder}"
+        return cache, _learn(cache, Path(scratch), recipe, options, Silent(), stop, team)
 
 
 def _open(
@@ -135,15 +172,22 @@ def _open(
 
 
 def _learn(
-    cache: Cache, work: Path, recipe: SelfSupervisedRecipe, options: PretrainOptions, reporter: Reporter, stop: StopRequest
+    cache: Cache,
+    work: Path,
+    recipe: SelfSupervisedRecipe,
+    options: PretrainOptions,
+    reporter: Reporter,
+    stop: StopRequest,
+    team: Team,
 ) -> float:
     """Train, and write the encoder; returns the mean of the last losses."""
     device = pick_device(options.device)
     cache.settle(device)
     start = None if options.scratch else SmallEncoder().network
-    network, loss = train_selfsupervised(cache, work, recipe, device, start, reporter, stop)
+    network, loss = train_selfsupervised(cache, work, recipe, device, start, reporter, stop, team)
     origin = {"recipe": "self-supervised", "from": "scratch" if options.scratch else "small", "version": __version__}
-    write_encoder(work / FILE, network, None, {**origin, "pictures": len(cache), **asdict(recipe)})
+    if team.first:
+        write_encoder(work / FILE, network, None, {**origin, "pictures": len(cache), **asdict(recipe)})
     return loss
 
 
@@ -162,18 +206,23 @@ def _take_up(folder: Path, work: Path) -> None:
             shutil.copyfile(folder / name, work / name)
 
 
-def _decode(found: Scan, work: Path, options: PretrainOptions, reporter: Reporter) -> Cache:
+def _decode(found: Scan, work: Path, options: PretrainOptions, reporter: Reporter, team: Team) -> Cache:
     """The images on their letterboxes; what cannot be used is written to skipped.jsonl.
 
     Raises:
         InputError: too few are left.
     """
-    reporter.stage("decode", len(found.images))
+    reporter.stage("decode", len(found.images[team.share(len(found.images))]))
     side, workers = letterbox_side(found.images, options.imgsz), options.workers or default_workers()
     most = options.max_pixels or MAX_PIXELS
-    cache = build_cache(found.images, side, work, workers=workers, max_pixels=most, progress=reporter.advance)
+    cache: Cache
+    if team.size > 1:
+        cache = build_shared_cache(found.images, side, work, team, workers=workers, max_pixels=most, progress=reporter.advance)
+    else:
+        cache = build_cache(found.images, side, work, workers=workers, max_pixels=most, progress=reporter.advance)
     cache.skipped[:0] = found.skipped
-    write_skipped(work, cache.skipped)
+    if team.first:
+        write_skipped(work, cache.skipped)
     if len(cache) < LEAST:
         why = f"{len(cache)} usable, {reasons(cache.skipped)}"
         raise InputError(f"at least {LEAST} usable images are needed", todo=why)

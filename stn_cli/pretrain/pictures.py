@@ -92,7 +92,12 @@ class Views:
 
 
 def random_views(
-    pictures: Tensor, side: int, g: torch.Generator, smallest: float = SMALLEST, rectangles: Tensor | None = None
+    pictures: Tensor,
+    side: int,
+    g: torch.Generator,
+    smallest: float = SMALLEST,
+    rectangles: Tensor | None = None,
+    part: tuple[slice, int] | None = None,
 ) -> Views:
     """Cut a window of random area and aspect out of each picture, mirror half of them, and change their colours.
 
@@ -102,14 +107,16 @@ def random_views(
         g: on the CPU.
         smallest: least area of a window, share of the picture.
         rectangles: (B, 4) where pictures lie on their canvases; they fill them when left out.
+        part: which part of how many pictures these are, so that they get the views that they would get among all.
 
     Returns:
         The views.
     """
     n, device = len(pictures), pictures.device
+    own, total = part or (slice(0, n), n)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return (low + (high - low) * torch.rand((n, *shape), generator=g)).to(device)
+        return (low + (high - low) * torch.rand((total, *shape), generator=g)[own]).to(device)
 
     root = uniform(smallest**0.5, LARGEST**0.5)
     aspect = uniform(-0.3, 0.3).exp()

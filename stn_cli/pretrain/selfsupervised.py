@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from torch import Tensor, nn
 from stn_cli.bounds import check_shared, check_within
 from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small_network import FEATURES, SmallNetwork
-from stn_cli.errors import DivergedError
+from stn_cli.errors import DivergedError, Interrupted
 from stn_cli.files import write_text
 from stn_cli.media.cache import Cache
-from stn_cli.pretrain.pictures import Views, random_views
+from stn_cli.pretrain.pictures import random_views
 from stn_cli.pretrain.state import load_pretraining, save_pretraining
 from stn_cli.pretrain.supervised import decayed
+from stn_cli.runtime.distributed import ALONE, Team, share_norms
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.seeds import step_generator
 from stn_cli.runtime.stopping import StopRequest
@@ -96,6 +98,7 @@ def train_selfsupervised(
     start: SmallNetwork | None = None,
     reporter: Reporter | None = None,
     stop: StopRequest | None = None,
+    team: Team = ALONE,
 ) -> tuple[SmallNetwork, float]:
     """Train on a set of images, or go on from the folder's last state.
 
@@ -107,6 +110,7 @@ def train_selfsupervised(
         start: begin from this network's weights; from scratch when left out.
         reporter: is told of progress.
         stop: looked at after every step; the state is saved before it ends the training.
+        team: processes that learn together, each from its part of every batch; the first one writes.
 
     Returns:
         The network, and the mean of the last losses.
@@ -115,24 +119,44 @@ def train_selfsupervised(
         DivergedError: a loss that is not finite; the last state is kept.
         Interrupted: a signal came; a second call goes on.
     """
-    learner, reporter, begun = _Learner.of(recipe, device, start), reporter or Silent(), time.monotonic()
-    first, log = load_pretraining(folder, learner.parts())
+    learner, reporter, begun = _Learner.of(recipe, device, start, team), reporter or Silent(), time.monotonic()
+    first, log = learner.take_up(folder)
     reporter.stage("pretraining", recipe.steps)
     reporter.advance(first)
     for step in range(first, recipe.steps):
-        loss, last = learner.step(cache, step), step + 1 == recipe.steps
-        if not math.isfinite(loss):
-            raise DivergedError(f"pretraining diverged: the loss of step {step} is not finite", folder, None, "Lower --lr")
-        reporter.advance(1, f"loss {loss:.2f}")
-        if (step + 1) % LOG_EVERY == 0 or last:
-            log.append({"step": step + 1, "loss": loss, "seconds": time.monotonic() - begun})
-            write_text(folder / "log.txt", "".join(f"step {r['step']:6d}  loss {r['loss']:.3f}\n" for r in log))
-        if (stop and stop.signum) or (step + 1) % SAVE_EVERY == 0 or last:
-            save_pretraining(folder, learner.parts(), step + 1, log)
-        if stop:
-            stop.check(f"The same command with --resume goes on from {folder}")
+        with stop.finishing() if stop else nullcontext():
+            loss, last = learner.step(cache, step), step + 1 == recipe.steps
+            if not math.isfinite(loss):
+                raise DivergedError(f"pretraining diverged: the loss of step {step} is not finite", folder, None, "Lower --lr")
+            reporter.advance(1, f"loss {loss:.2f}")
+            if (step + 1) % LOG_EVERY == 0 or last:
+                log.append({"step": step + 1, "loss": loss, "seconds": time.monotonic() - begun})
+            signum = team.largest(stop.signum if stop else 0)  # all of them stop after the same step
+            if team.first:
+                _write(folder, learner, step + 1, log, save=signum > 0 or last)
+            if signum:
+                _end(signum, stop, f"The same command with --resume goes on from {folder}")
     losses = [row["loss"] for row in log[-5:]]
-    return learner.model.network.eval(), sum(losses) / len(losses)
+    return learner.network(), sum(losses) / len(losses)
+
+
+def _write(folder: Path, learner: _Learner, done: int, log: list[dict[str, Any]], *, save: bool) -> None:
+    """The log and the state, where it is time for them."""
+    if log and log[-1]["step"] == done:
+        write_text(folder / "log.txt", "".join(f"step {r['step']:6d}  loss {r['loss']:.3f}\n" for r in log))
+    if save or done % SAVE_EVERY == 0:
+        save_pretraining(folder, learner.parts(), done, log)
+
+
+def _end(signum: int, stop: StopRequest | None, todo: str) -> None:
+    """End the training: the signal came here, or to another process of it.
+
+    Raises:
+        Interrupted: always.
+    """
+    if stop:
+        stop.check(todo)
+    raise Interrupted(signum, todo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,35 +166,60 @@ class _Learner:
     recipe: SelfSupervisedRecipe
     device: torch.device
     model: Siamese
+    objective: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
+    team: Team
 
     @classmethod
-    def of(cls, recipe: SelfSupervisedRecipe, device: torch.device, start: SmallNetwork | None) -> _Learner:
+    def of(cls, recipe: SelfSupervisedRecipe, device: torch.device, start: SmallNetwork | None, team: Team) -> _Learner:
         """One that has learnt nothing yet, or begins from a network's weights."""
         torch.manual_seed(recipe.seed)
         model = Siamese()
         if start is not None:
             model.network.load_state_dict(start.state_dict())
+        if team.size > 1:
+            share_norms(model, team)
         model = model.to(device).to(memory_format=torch.channels_last).train()
+        objective: nn.Module = Objective(model, team)
+        if team.size > 1:
+            objective = nn.parallel.DistributedDataParallel(objective)
         optimiser = torch.optim.AdamW(decayed(model), lr=recipe.lr, weight_decay=0.02)
         warm = max(1, recipe.steps // 10)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda t: min(1.0, (t + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, t / recipe.steps)))
         )
-        return cls(recipe, device, model, optimiser, schedule)
+        return cls(recipe, device, model, objective, optimiser, schedule, team)
 
     def parts(self) -> dict[str, Any]:
-        """What a state on the disk is made of."""
+        """What a state on the disk is made of; it is the same whatever the number of processes."""
         return {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
+
+    def take_up(self, folder: Path) -> tuple[int, list[dict[str, Any]]]:
+        """The step to go on with and the log so far; all processes begin from what the first one finds in its folder."""
+        found = load_pretraining(folder, self.parts()) if self.team.first else (0, [])
+        if self.team.size > 1:
+            states = self.team.told({name: part.state_dict() for name, part in self.parts().items()})
+            for name, part in self.parts().items():
+                part.load_state_dict(states[name])
+        first, log = self.team.told(found)
+        return first, log
+
+    def network(self) -> SmallNetwork:
+        """What was learnt, for use alone."""
+        out = SmallNetwork().to(self.device)
+        out.load_state_dict(self.model.network.state_dict())
+        return out.eval()
 
     def step(self, cache: Cache, step: int) -> float:
         """Learn from two views of each image of a batch; returns the loss. Where that is not finite nothing is learnt."""
-        g = step_generator(self.recipe.seed, step)
-        index = torch.randint(len(cache), (self.recipe.batch,), generator=g)
-        pictures, at = cache.batch(index, self.device), cache.rectangles()[index].to(self.device)
-        views = [random_views(pictures, self.recipe.side, g, self.recipe.smallest, at) for _ in range(2)]
-        loss = _loss(self.model, views[0], views[1], g)
+        g, batch, own = step_generator(self.recipe.seed, step), self.recipe.batch, self.team.share(self.recipe.batch)
+        index = torch.randint(len(cache), (batch,), generator=g)
+        pictures, at = cache.batch(index, self.device)[own], cache.rectangles()[index[own]].to(self.device)
+        part = own, batch
+        a, b = (random_views(pictures, self.recipe.side, g, self.recipe.smallest, at, part) for _ in range(2))
+        point = torch.rand((batch, CELLS, 2), generator=g)[own].to(self.device) * 1.8 - 0.9
+        loss = self.objective(a.images, b.images, a.affine, b.affine, point)
         value = float(loss.detach())
         if math.isfinite(value):
             self.optimiser.zero_grad(set_to_none=True)
@@ -181,56 +230,68 @@ class _Learner:
         return value
 
 
-def _loss(model: Siamese, a: Views, b: Views, g: torch.Generator) -> Tensor:
-    n = len(a.images)
-    images = standardise(torch.cat([a.images, b.images])).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16):
-        maps = model(images)
-    maps = maps.float()
-    pooled = model.whole(maps.mean((2, 3)))
-    loss = (1 - LOCAL) * vicreg(pooled[:n], pooled[n:])
-    here, there, both = matching_cells(maps[:n], maps[n:], a.affine, b.affine, g)
-    if int(both.sum()) > 16:
-        projected = model.local(torch.cat([here[both], there[both]]))
-        loss = loss + LOCAL * vicreg(*projected.chunk(2))
-    return loss
+class Objective(nn.Module):
+    """The loss of two views of each picture, of the pictures of all processes together.
+
+    Args:
+        siamese: the network that learns.
+        team: the processes; each calls it with its own pictures, and all get the same loss.
+    """
+
+    def __init__(self, siamese: Siamese, team: Team) -> None:
+        super().__init__()
+        self.siamese, self.team = siamese, team
+
+    def forward(self, a: Tensor, b: Tensor, affine_a: Tensor, affine_b: Tensor, point: Tensor) -> Tensor:
+        """Views (n, 3, S, S), their maps (n, 2, 3) to the picture and places (n, CELLS, 2) in view a -> a scalar."""
+        n, model = len(a), self.siamese
+        images = standardise(torch.cat([a, b])).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            maps = model(images)
+        maps = maps.float()
+        pooled = model.whole(maps.mean((2, 3)))
+        loss = (1 - LOCAL) * vicreg(pooled[:n], pooled[n:], self.team)
+        here, there, both = matching_cells(maps[:n], maps[n:], affine_a, affine_b, point)
+        if int(self.team.add_up(both.sum())) > 16:
+            x, y = model.local(torch.cat([here[both], there[both]])).chunk(2)
+            return loss + LOCAL * vicreg(x, y, self.team)
+        return loss + sum(0 * p.sum() for p in model.local.parameters())  # DDP waits for the gradients of all
 
 
-def matching_cells(
-    a: Tensor, b: Tensor, affine_a: Tensor, affine_b: Tensor, g: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+def matching_cells(a: Tensor, b: Tensor, affine_a: Tensor, affine_b: Tensor, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Features of the same places in two views.
 
     Args:
         a, b: maps (B, C, h, w).
         affine_a, affine_b: view to picture (B, 2, 3).
-        g: draws the places.
+        point: (B, CELLS, 2) places in view a, normalised.
 
     Returns:
         (B, CELLS, C) of each, and whether a place lies in both views (B, CELLS).
     """
-    point = torch.rand((len(a), CELLS, 2), generator=g).to(a.device) * 1.8 - 0.9  # in view a
     in_picture = torch.einsum("bij,bpj->bpi", affine_a[..., :2], point) + affine_a[:, None, :, 2]
     in_b = torch.linalg.solve(affine_b[..., :2], (in_picture - affine_b[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
     read = [F.grid_sample(m, p[:, None], align_corners=False)[:, :, 0].transpose(1, 2) for m, p in ((a, point), (b, in_b))]
     return read[0], read[1], (in_b.abs() < 0.95).all(-1)
 
 
-def vicreg(x: Tensor, y: Tensor) -> Tensor:
+def vicreg(x: Tensor, y: Tensor, team: Team = ALONE) -> Tensor:
     """Invariance, variance and covariance of two sets of embeddings, equations 1 to 6 of the paper.
 
     Args:
         x: (N, D) of one view of each picture.
         y: (N, D) of the other.
+        team: processes that have other pictures' embeddings; their number may differ.
 
     Returns:
-        A scalar.
+        A scalar, over the embeddings of all.
     """
-    alike = F.mse_loss(x, y)
+    count = team.add_up(torch.tensor(float(len(x)), device=x.device))
+    alike = team.sum((x - y).square().sum()) / (count * x.shape[1])
     varied, apart = x.new_zeros(()), x.new_zeros(())
     for z in (x, y):
-        z = z - z.mean(0)
-        varied = varied + F.relu(1 - (z.var(0) + 1e-4).sqrt()).mean() / 2
-        covariance = z.T @ z / max(1, len(z) - 1)
+        z = z - team.sum(z.sum(0)) / count
+        covariance = team.sum(z.T @ z) / (count - 1).clamp(min=1)
+        varied = varied + F.relu(1 - (covariance.diagonal() + 1e-4).sqrt()).mean() / 2
         apart = apart + (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
     return ALIKE * alike + VARIED * varied + APART * apart

@@ -323,7 +323,7 @@ def test_doctor_looks_at_all_that_is_required() -> None:
     names = [re.match(r"[\w-]+", line) for line in project["dependencies"]]
     extras = [
         re.match(r"[\w-]+", line)
-        for name in ("track", "parquet", "onnx", "heif", "review")
+        for name in ("track", "parquet", "onnx", "heif", "review", "ray")
         for line in project["optional-dependencies"][name]
     ]
     assert {name[0] for name in names if name} == set(NEEDED)

@@ -17,12 +17,13 @@ from torch import Tensor
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.model.architecture import read_architecture
-from stn_cli.coloc.model.found import believed_from, cut_full, records_of, scored_at_least
+from stn_cli.coloc.model.found import cut_full, records_of
 from stn_cli.coloc.model.kind_model import KindModel, find, tensors_of
+from stn_cli.coloc.model.many import images_per_call, localise_loaded
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import make_encoder
-from stn_cli.errors import CheckpointError, ResourceError, UsageError, out_of_memory
+from stn_cli.errors import CheckpointError, UsageError, out_of_memory
 from stn_cli.geometry import Frame
 from stn_cli.media.cache import Letterbox, load_letterbox, ordered_map, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
@@ -39,8 +40,6 @@ IMAGES_PER_CALL = 64
 """Images that the network looks at in one call unless the caller says otherwise."""
 TRIAL_SIDE = 96
 """Side of the picture that a model is tried out on when it is loaded, pixels."""
-PIXELS_PER_CALL = 1 << 28
-"""Most pixels of a call: 3 GB as the network sees them."""
 
 
 @dataclass(slots=True)
@@ -185,7 +184,7 @@ class Localiser:
             UsageError: something else than a picture was given.
         """
         named = file or (os.path.basename(os.fspath(image)) if isinstance(image, str | os.PathLike) else "")
-        return self._records([self._letterbox(image, named)])[0]
+        return self.records([self._letterbox(image, named)])[0]
 
     def localise_batch(self, images: Sequence[Picture]) -> ImageRecords:
         """Find every object in several images at once, for instance in frames of a video.
@@ -199,7 +198,7 @@ class Localiser:
         Raises:
             InputError, UsageError: as `localise`.
         """
-        return ImageRecords(self._records([self._letterbox(image, "") for image in images]) if len(images) else [])
+        return ImageRecords(self.records([self._letterbox(image, "") for image in images]) if len(images) else [])
 
     def _letterbox(self, image: Picture, file: str) -> Letterbox:
         pixels = as_pixels(image)
@@ -208,7 +207,7 @@ class Localiser:
 
     def record(self, letterbox: Letterbox) -> ImageRecord:
         """Find every object in an image that is on its letterbox already."""
-        return self._records([letterbox])[0]
+        return self.records([letterbox])[0]
 
     def localise_files(
         self,
@@ -236,45 +235,19 @@ class Localiser:
         Raises:
             ResourceError: not even one image fits into the memory.
         """
-        batch = max(1, min(batch, PIXELS_PER_CALL // self.letterbox**2))
+        batch = images_per_call(self.letterbox, batch)
         loaded = ordered_map(lambda f: load_letterbox(f, self.letterbox, max_pixels), files, workers or default_workers())
         remarks = Remarks(warn)
         while chunk := list(islice(loaded, batch)):
-            records, batch = self._records_that_fit([c for c in chunk if isinstance(c, Letterbox)], batch, warn)
-            found = iter(records)
+            records, batch = localise_loaded(self, chunk, min_score, batch, warn)
             for item in chunk:
-                if isinstance(item, Skipped):
-                    yield item
-                    continue
-                if item.note:
+                if isinstance(item, Letterbox) and item.note:
                     remarks.add(item.file.name, item.note)
-                record = next(found)
-                yield scored_at_least(record, self.least) if min_score is None else believed_from(record, min_score)
+            yield from records
         remarks.close()
 
-    def _records_that_fit(
-        self, letterboxes: list[Letterbox], batch: int, warn: Callable[[str], None]
-    ) -> tuple[list[ImageRecord], int]:
-        """Records of images, `batch` at a time, and the batch that the device's memory holds: half where it did not.
-
-        Raises:
-            ResourceError: it does not even hold one.
-        """
-        records: list[ImageRecord] = []
-        while len(records) < len(letterboxes):
-            try:
-                records += self._records(letterboxes[len(records) : len(records) + batch])
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if batch == 1:
-                    raise ResourceError("out of memory", todo="Close other programs; of a GPU, use --device cpu") from error
-                torch.cuda.empty_cache()
-                batch //= 2
-                warn(f"out of memory: going on with batches of {batch}")
-        return records, batch
-
-    def _records(self, letterboxes: list[Letterbox]) -> list[ImageRecord]:
+    def records(self, letterboxes: Sequence[Letterbox]) -> list[ImageRecord]:
+        """Find every object in images that are on their letterboxes already, in one call of the network."""
         pixels = torch.from_numpy(np.stack([c.pixels for c in letterboxes])).to(self.device)
         rectangles = torch.tensor([c.frame.rectangle for c in letterboxes], device=self.device)
         found = self.look(Scene(pixels.permute(0, 3, 1, 2).float() / 255, rectangles))

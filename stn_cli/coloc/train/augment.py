@@ -18,6 +18,9 @@ from stn_cli.media.cache import Cache
 from stn_cli.runtime.seeds import DRAW_STRIDE, SEED_STRIDE
 from stn_cli.stn import Affine, Transformation
 
+EVERY = slice(None)
+"""All images of a step."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
@@ -102,7 +105,9 @@ class Augmenter:
     batch: int
     hideable: int = 0
 
-    def augment(self, g: torch.Generator, jitter: float = 1.0, among: Tensor | None = None) -> TrainingBatch:
+    def augment(
+        self, g: torch.Generator, jitter: float = 1.0, among: Tensor | None = None, own: slice = EVERY
+    ) -> TrainingBatch:
         """Draw a batch.
 
         A fine level sees a window around one object, off by what a coarse level may miss it by.
@@ -112,27 +117,30 @@ class Augmenter:
             jitter: share of the full random changes of place, scale, form and colour. They teach the network to find the object anywhere;
                 towards the end of a training they fall to 0, so that it ends on images as it will be given them.
             among: indices of the images that may be drawn; all when left out.
+            own: which of the B images are wanted; they are the same whatever the part.
 
         Returns:
-            B images, each with its objects.
+            The images of this part, each with its objects.
         """
         index = self._draw_images(g, among)
         device = self.kind.boxes.device
-        images, rectangles = self.cache.batch(index, device), self.cache.rectangles()[index].to(device)
+        rectangles = self.cache.rectangles()[index].to(device)
         objects = self._objects(index, g)
         placement = self.place(objects, g, jitter)
-        side = FINDER.window_side if self.fine else images.shape[-1] // self.reduction
+        side = FINDER.window_side if self.fine else self.cache.letterbox // self.reduction
         affine = torch.cat([placement.linear, placement.shift[..., None]], -1)
-        images = self.tint(cut(images, Crops(Affine(), affine[:, None]), side)[:, 0], g, jitter)
+        drawn = cut(self.cache.batch(index[own], device), Crops(Affine(), affine[own, None]), side)[:, 0]
+        images = self.tint(drawn, g, jitter, own)
         centre, half = placement.back(objects.centre), objects.half_sides / placement.zoom.abs()[:, None]
         present = objects.present
         if not self.fine:  # what was moved off the picture cannot be learnt
             present = present & (centre.abs() < 1).all(-1)
         hidden = torch.rand((len(index), self.hideable), generator=g) < AUGMENTATION.hidden
         shown = (~hidden).to(device, torch.float32) / (1 - AUGMENTATION.hidden)
-        scene = Scene(images, points_to_box(placement.back(_corners(rectangles))))
-        names = [self.cache.names[i] for i in index.tolist()]
-        return TrainingBatch(scene, centre, self._shape(half, objects.angles, placement), half, present, shown, names)
+        scene = Scene(images, points_to_box(placement.back(_corners(rectangles)))[own])
+        names = [self.cache.names[i] for i in index[own].tolist()]
+        shape = self._shape(half, objects.angles, placement)
+        return TrainingBatch(scene, centre[own], shape[own], half[own], present[own], shown[own], names)
 
     def place(self, objects: Objects, g: torch.Generator, jitter: float = 1.0) -> Placement:
         """Where pictures are moved to, how much they are scaled, stretched and turned, and whether they are mirrored.
@@ -161,20 +169,21 @@ class Augmenter:
             moved = torch.maximum(torch.minimum(moved, reach), -reach)
         return Placement(linear, centre - (linear @ moved[..., None])[..., 0], zoom, turn)
 
-    def tint(self, images: Tensor, g: torch.Generator, jitter: float = 1.0) -> Tensor:
+    def tint(self, images: Tensor, g: torch.Generator, jitter: float = 1.0, own: slice = EVERY) -> Tensor:
         """Show images in another light: brightness, each channel's strength, and what is added to all.
 
         Args:
-            images: (B, 3, h, w) in [0, 1].
+            images: (B, 3, h, w) in [0, 1], or a part of them.
             g: decides.
             jitter: share of the full random changes.
+            own: which part it is of the images of a step.
 
         Returns:
-            (B, 3, h, w) in [0, 1].
+            As many images, in [0, 1].
         """
-        n, most = len(images), AUGMENTATION.colour * jitter
+        n, most = len(images) if own == EVERY else self.batch, AUGMENTATION.colour * jitter
         gain = 1 + most * (self._uniform(g, n, 1, 1, 1) + 0.5 * self._uniform(g, n, 3, 1, 1))
-        return (images * gain + 0.5 * most * self._uniform(g, n, 1, 1, 1)).clamp(0, 1)
+        return (images * gain[own] + 0.5 * most * self._uniform(g, n, 1, 1, 1)[own]).clamp(0, 1)
 
     def _draw_images(self, g: torch.Generator, among: Tensor | None) -> Tensor:
         """Indices (B,) of images that hold an object, of any where none does."""

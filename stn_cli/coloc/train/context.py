@@ -10,11 +10,13 @@ import torch
 from stn_cli.coloc.train.settings import SAVE_EVERY
 from stn_cli.coloc.train.state import RunState
 from stn_cli.encoders import Encoder
+from stn_cli.errors import Interrupted
 from stn_cli.media.cache import Cache
 from stn_cli.outputs.results import Results
 from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.metrics import Metrics
+from stn_cli.runtime.distributed import ALONE, Team
 from stn_cli.runtime.progress import Reporter
 from stn_cli.runtime.stopping import StopRequest
 
@@ -35,6 +37,7 @@ class Context:
         metrics: the log.
         reporter: is told of progress.
         stop: whether a signal came.
+        team: processes that train together; the first one writes.
     """
 
     results: Results
@@ -48,9 +51,12 @@ class Context:
     metrics: Metrics
     reporter: Reporter
     stop: StopRequest
+    team: Team = ALONE
 
     def save(self, state: RunState) -> None:
         """Write the state to the disk; from here on a stopped training can be resumed."""
+        if not self.team.first:
+            return
         checkpoint.save_state(self.folder, state.to_dict(self.cache.names))
         say_how_to_go_on(self.results, self.stop, state.stage)
 
@@ -70,9 +76,12 @@ class Context:
         Raises:
             Interrupted: a signal came.
         """
-        if self.stop.signum or state.step % SAVE_EVERY == 0:
+        signum = self.team.largest(self.stop.signum)  # all of them stop after the same step
+        if signum or state.step % SAVE_EVERY == 0:
             self.save(state)
         self.stop.check()
+        if signum:
+            raise Interrupted(signum, self.stop.todo)
 
 
 def say_how_to_go_on(results: Results, stop: StopRequest, stage: str = "") -> None:

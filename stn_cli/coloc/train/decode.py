@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from stn_cli.coloc.search.settings import DENSE
+from stn_cli.coloc.train.together import build_whole_cache
 from stn_cli.errors import InputError
-from stn_cli.media.cache import Cache, Letterbox, build_cache, letterbox_side, load_letterbox
+from stn_cli.media.cache import Cache, Letterbox, letterbox_side, load_letterbox
 from stn_cli.media.letterbox_store import LetterboxStore
 from stn_cli.media.scan import ImageFile, Scan
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import write_images, write_skipped
+from stn_cli.runtime.distributed import ALONE, Team
 from stn_cli.runtime.progress import Remarks, Reporter
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.runtime.threads import default_workers
@@ -28,6 +30,7 @@ def decode_images(
     reporter: Reporter,
     stop: StopRequest,
     kept: Path | None = None,
+    team: Team = ALONE,
 ) -> tuple[Cache, Cache]:
     """Decode the images of a source; which they are is written to images.txt, what cannot be used to skipped.jsonl.
 
@@ -39,6 +42,7 @@ def decode_images(
         reporter: is told of progress, and of remarks on single images.
         stop: looked at after every image.
         kept: folder with letterboxes of earlier trainings, where this one's are put, too; None keeps none.
+        team: processes that decode a part each.
 
     Returns:
         The images at the size that the transformer looks at, and larger; both are the same where nothing looks closely.
@@ -47,7 +51,7 @@ def decode_images(
         InputError: fewer than two usable images, or all of them alike.
         Interrupted: a signal came.
     """
-    reporter.stage("decode", len(found.images))
+    reporter.stage("decode", len(found.images[team.share(len(found.images))]))
 
     def advance(count: int) -> None:
         reporter.advance(count)
@@ -60,7 +64,7 @@ def decode_images(
     with _loader(kept, side, reporter) as load:
         workers = config.workers or default_workers()
         how: dict[str, Any] = {"workers": workers, "max_pixels": config.max_pixels, "progress": advance}
-        large = build_cache(found.images, side, folder, load=load, **how)
+        large = build_whole_cache(found.images, side, folder, team, load=load, **how)
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,13 +15,14 @@ from stn_cli.coloc.scene import Scene, sample_indices
 from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.scorers import DenseScorer, Scorer
 from stn_cli.coloc.train.agreement import probe
-from stn_cli.coloc.train.augment import TrainingBatch, draw_generator
+from stn_cli.coloc.train.augment import EVERY, TrainingBatch, draw_generator
 from stn_cli.coloc.train.context import Context
 from stn_cli.coloc.train.optimise import descend, set_rate
 from stn_cli.coloc.train.regress import regression_loss
 from stn_cli.coloc.train.settings import FINETUNING
 from stn_cli.coloc.train.state import Before, RunState
 from stn_cli.media.cache import Cache
+from stn_cli.runtime.distributed import ALONE, Team
 
 
 def finetune(context: Context, state: RunState) -> None:
@@ -42,7 +44,7 @@ def finetune(context: Context, state: RunState) -> None:
     context.reporter.advance(state.step)
     state.optimise(config, FINETUNING.rate)
     before = state.before or Before(
-        {k: v.clone() for k, v in transformer.state_dict().items()}, objective(context, state, held_out)
+        {k: v.clone() for k, v in transformer.state_dict().items()}, _worth(context, state, held_out)
     )
     state.before = before
     while state.step < steps:
@@ -51,13 +53,14 @@ def finetune(context: Context, state: RunState) -> None:
             context.metrics.log(state.row(step=state.step - 1, loss=loss, gradient=norm))
             context.reporter.advance(1, f"loss {loss:.3f}")
             context.checkpoint(state)
-    after = objective(context, state, held_out)
+    after = _worth(context, state, held_out)
     kept = after <= before.objective
     context.metrics.log(state.row(objective_before=before.objective, objective_after=after, kept=kept))
     if not kept:
         transformer.load_state_dict(before.weights)
     if isinstance(state.kind.scorer, DenseScorer):
         match_sizes(state.finder, state.kind, context.cache, context.device, config.seed)
+    context.team.same(transformer)
     if state.number + 1 < len(state.finders):
         state.number, state.level = state.number + 1, 0
         context.enter(state, "regression")
@@ -71,15 +74,47 @@ def _step(context: Context, state: RunState, among: Tensor) -> tuple[float, floa
     optimiser = state.optimise(config, FINETUNING.rate)
     set_rate(optimiser, 1 - step / state.steps(config))
     g = draw_generator(config.seed + 1, step)
-    sample = state.augmenter(context.cache, config.batch, state.number, state.level).augment(g, 0.0, among)
-    loss = finetune_loss(state.localisation, state.kind.scorer, sample, g, config.margin)
-    out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names)
+    part = Part(context.team, config.batch)
+    images = state.augmenter(context.cache, config.batch, state.number, state.level)
+    sample = images.augment(g, 0.0, among, part.own)
+    loss = finetune_loss(state.localisation, state.kind.scorer, sample, g, config.margin, part)
+    out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names, context.team)
     state.step += 1
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The images of a step that this process has; what is asked of each is asked of all of them.
+
+    Attributes:
+        team: the processes that have the others.
+        total: images of the step.
+    """
+
+    team: Team = ALONE
+    total: int = 0
+
+    @property
+    def own(self) -> slice:
+        """Which ones they are."""
+        return EVERY if self.team.size == 1 else self.team.share(self.total)
+
+    def whole(self, value: Tensor) -> Tensor:
+        """Rows of all images, from those of this part; gradients go back."""
+        return self.team.gather(value, self.total)
+
+
+WHOLE = Part()
+
+
 def finetune_loss(
-    localisation: ImageLocalisation, scorer: Scorer, sample: TrainingBatch, g: torch.Generator, margin: float
+    localisation: ImageLocalisation,
+    scorer: Scorer,
+    sample: TrainingBatch,
+    g: torch.Generator,
+    margin: float,
+    part: Part = WHOLE,
 ) -> Tensor:
     """The triplet objective of the transformer's own crops, gradients through the sampler, and an anchor to the search.
 
@@ -93,23 +128,24 @@ def finetune_loss(
         sample: B images, and where their objects are.
         g: draws the random patches.
         margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
+        part: which images of a step they are.
 
     Returns:
-        A scalar.
+        A scalar; of a team this process's part of it.
     """
     seen = localisation.look(sample.scene, sample.shown)
     body = localisation.body
-    anchor = regression_loss(body, seen, sample)
+    anchor = regression_loss(body, seen, sample, part.team)
     objects = sample.centre.shape[1]
     where = None if objects == 1 else body.around(sample.centre[:, 0], seen.logits)
     centre, shape, _ = body.read(seen, where)
     n = body.transform.log_sides
     shape = torch.cat([shape[:, :n].detach(), shape[:, n:]], 1)
     crops = Crops(body.transform, body.transform.matrix(body.transform.theta(centre, shape))[:, None])
-    return triplets(scorer, sample.scene, crops, g, margin) + FINETUNING.anchor * anchor
+    return triplets(scorer, sample.scene, crops, g, margin, part) / part.team.size + FINETUNING.anchor * anchor
 
 
-def triplets(scorer: Scorer, scene: Scene, crops: Crops, g: torch.Generator, margin: float) -> Tensor:
+def triplets(scorer: Scorer, scene: Scene, crops: Crops, g: torch.Generator, margin: float, part: Part = WHOLE) -> Tensor:
     """The triplet objective of crops among each other, beside random and half-way shifted patches of the same sizes.
 
     Args:
@@ -118,13 +154,19 @@ def triplets(scorer: Scorer, scene: Scene, crops: Crops, g: torch.Generator, mar
         crops: one of each.
         g: draws the random patches.
         margin: alpha.
+        part: which images of a step they are; the others' crops are compared with, too.
 
     Returns:
         A scalar, with gradients to the crops' matrices; none go through the patches.
     """
     with torch.no_grad():
-        away = scorer.laid_out(scene, _patches(scene, crops.detach(), g))
-    return triplet_margin_loss(scorer.laid_out(scene, crops)[:, 0], away, margin)
+        away = part.whole(scorer.laid_out(scene, _patches(scene, crops.detach(), g, part)))
+    return triplet_margin_loss(part.whole(scorer.laid_out(scene, crops)[:, 0]), away, margin)
+
+
+def _worth(context: Context, state: RunState, index: Tensor) -> float:
+    """The objective, measured by one process for all."""
+    return float(context.team.told(objective(context, state, index) if context.team.first else 0.0))
 
 
 @torch.no_grad()
@@ -145,14 +187,14 @@ def objective(context: Context, state: RunState, index: Tensor) -> float:
     return float(triplets(state.kind.scorer, scene, crops, g, context.config.margin))
 
 
-def _patches(scene: Scene, crops: Crops, g: torch.Generator) -> Crops:
+def _patches(scene: Scene, crops: Crops, g: torch.Generator, part: Part) -> Crops:
     """Patches of each of B images as large as its crop (B, 1): some anywhere, and two that are moved off it by half its side."""
-    box = crops.boxes()[:, 0]
+    box, rectangles = part.whole(crops.boxes()[:, 0]), part.whole(scene.rectangles)
     side = box[:, 2:] - box[:, :2]
-    random = random_boxes(scene.rectangles, FINETUNING.random_patches, side, g)
+    random = random_boxes(rectangles, FINETUNING.random_patches, side, g)
     angle = torch.rand((len(box), 1), generator=g).to(box) * (2 * math.pi)
     off = torch.stack([angle.cos(), angle.sin()], -1).repeat(1, 1, 2) * side.repeat(1, 2)[:, None] / 2
-    return Crops.of_boxes(torch.cat([random, box[:, None] + off, box[:, None] - off], 1))
+    return Crops.of_boxes(torch.cat([random, box[:, None] + off, box[:, None] - off], 1)[part.own])
 
 
 def hold_out(context: Context, kind: Kind) -> tuple[Tensor, Tensor]:

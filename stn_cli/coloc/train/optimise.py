@@ -11,6 +11,7 @@ from torch import Tensor
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.errors import DivergedError
 from stn_cli.runs.config import TrainConfig
+from stn_cli.runtime.distributed import ALONE, Team
 from stn_cli.stn import SpatialTransformer
 
 
@@ -44,7 +45,12 @@ def set_rate(optimiser: torch.optim.Optimizer, share: float) -> None:
 
 
 def descend(
-    loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], step: int, names: Sequence[str] = ()
+    loss: Tensor,
+    optimiser: torch.optim.Optimizer,
+    parameters: Sequence[Tensor],
+    step: int,
+    names: Sequence[str] = (),
+    team: Team = ALONE,
 ) -> tuple[float, float]:
     """One step down the gradient.
 
@@ -54,6 +60,7 @@ def descend(
         parameters: whose gradient is clipped.
         step: its number, for the error.
         names: of the images that the loss is of, for the error.
+        team: processes whose losses are parts of one sum; all of them take the same step.
 
     Returns:
         The loss, and the norm of the gradient before clipping.
@@ -63,8 +70,9 @@ def descend(
     """
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    team.add_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, REGRESSION.longest_gradient)
-    value, length = float(loss.detach()), float(norm)
+    value, length = float(team.add_up(loss.detach().clone())), float(norm)
     if not (math.isfinite(value) and math.isfinite(length)):
         what = "loss" if not math.isfinite(value) else "gradient"
         raise DivergedError(

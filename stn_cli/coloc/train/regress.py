@@ -15,6 +15,7 @@ from stn_cli.coloc.train.optimise import descend, set_rate
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.coloc.train.state import RunState
 from stn_cli.geometry import pixel_index
+from stn_cli.runtime.distributed import ALONE, Team
 from stn_cli.stn import HeatmapLocalisation, Transformation
 from stn_cli.stn.localisation import Seen
 
@@ -40,7 +41,7 @@ def regress(context: Context, state: RunState) -> None:
             loss, norm = _step(context, state)
             row, note = state.row(step=state.step - 1, loss=loss, gradient=norm), f"loss {loss:.3f}"
             if state.step % REGRESSION.check_every == 0:
-                row["agreement"] = now = agreement(context, state, state.number, state.level + 1)
+                row["agreement"] = now = _agreed(context, state)
                 note += f", overlap with the search's boxes {now:.2f}"
                 state.stale = 0 if now > state.best + REGRESSION.least_gain else state.stale + 1
                 state.best = max(now, state.best)
@@ -65,15 +66,21 @@ def _step(context: Context, state: RunState) -> tuple[float, float]:
     jitter = min(1.0, (1 - step / steps) / (1 - REGRESSION.full_jitter))
     images = state.augmenter(context.cache, config.batch, state.number, state.level)
     with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
-        sample = images.augment(draw_generator(config.seed, step), jitter)
+        sample = images.augment(draw_generator(config.seed, step), jitter, own=context.team.share(config.batch))
         seen = state.localisation.look(sample.scene, sample.shown)
-        loss = regression_loss(state.localisation.body, seen, sample)
-    out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names)
+        loss = regression_loss(state.localisation.body, seen, sample, context.team)
+    out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names, context.team)
     state.step += 1
     return out
 
 
-def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: TrainingBatch) -> Tensor:
+def _agreed(context: Context, state: RunState) -> float:
+    """The agreement with the search of what is being trained, measured by one process for all."""
+    own = agreement(context, state, state.number, state.level + 1) if context.team.first else 0.0
+    return float(context.team.told(own))
+
+
+def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: TrainingBatch, team: Team = ALONE) -> Tensor:
     """Cross-entropy of the heatmap at the objects' centres, and the poses' errors in units of the objects' sizes.
 
     One object's pose is read off the whole heatmap; of several, each is read around its own place.
@@ -82,13 +89,14 @@ def regression_loss(body: HeatmapLocalisation, seen: Seen, sample: TrainingBatch
         body: reads poses.
         seen: what f_loc sees in B images.
         sample: the same images, and where the objects are.
+        team: processes that have the other images of the batch.
 
     Returns:
-        A scalar, the mean over the objects that are there.
+        A scalar, the mean over the objects that are there; of a team this process's part of it.
     """
     objects = sample.centre.shape[1]
     total = seen.logits.new_zeros(())
-    count = sample.present.sum().clamp(min=1)
+    count = team.add_up(sample.present.sum()).clamp(min=1)
     for r in range(objects):
         target, here = sample.centre[:, r], sample.present[:, r].to(seen.logits)
         centre, shape, log_heat = body.read(seen, None if objects == 1 else body.around(target, seen.logits))

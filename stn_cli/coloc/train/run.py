@@ -7,7 +7,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
 from stn_cli.coloc.train.decode import decode_images
@@ -15,8 +18,8 @@ from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
 from stn_cli.coloc.train.resume import check_resumable, check_same, restore, take_up
-from stn_cli.coloc.train.start import search
 from stn_cli.coloc.train.state import RunState
+from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
 from stn_cli.errors import InputError, ResourceError, out_of_memory
 from stn_cli.files import write_text
@@ -28,6 +31,7 @@ from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import IMAGES, SKIPPED, read_images, read_skipped
 from stn_cli.runs.metrics import Metrics
 from stn_cli.runtime.device import pick_device
+from stn_cli.runtime.distributed import Team, team_of
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
@@ -36,8 +40,8 @@ CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
 NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, checkpoint.MODEL, checkpoint.STATE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
-WORK = {"search": search, "regression": regress, "finetune": finetune}
-"""What is done while a state says so; each stage says which one comes next."""
+WORK = {"regression": regress, "finetune": finetune}
+"""What is done after the search while a state says so; each stage says which one comes next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +102,13 @@ def train(
     folder, reporter, config = Path(out), reporter or Silent(), config or TrainConfig()
     kept = None if cache is None else Path(cache)
     try:
-        with StopRequest() as stop:
+        with StopRequest() as stop, team_of(config.device) as (team, device):
+            if not team.first:
+                return _help(folder, team, device, stop, kept)
+            place = pick_device(device) if team.size > 1 else None
             if resume:
-                return _go_on(folder, source, reporter, stop, kept)
-            return _begin(folder, source, config, overwrite, reporter, stop, kept)
+                return _go_on(folder, source, reporter, stop, kept, team, place)
+            return _begin(folder, source, config, overwrite, reporter, stop, kept, team, place)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
@@ -117,6 +124,8 @@ def _begin(
     reporter: Reporter,
     stop: StopRequest,
     kept: Path | None,
+    team: Team,
+    device: torch.device | None,
 ) -> TrainResult:
     """A new training."""
     begun = time.monotonic()
@@ -131,7 +140,7 @@ def _begin(
     for note in found.notes:
         reporter.warn(note)
     with results.open() as work:
-        return _run(results, work, config, found, None, reporter, stop, begun, kept)
+        return _run(results, work, team.told((config, found, None)), reporter, stop, begun, kept, team, device)
 
 
 def _go_on(
@@ -140,6 +149,8 @@ def _go_on(
     reporter: Reporter,
     stop: StopRequest,
     kept: Path | None,
+    team: Team,
+    device: torch.device | None,
 ) -> TrainResult:
     """A training that was stopped, or that shall be finished once more."""
     begun = time.monotonic()
@@ -150,35 +161,52 @@ def _go_on(
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             check_same(scan(source), found, folder)
-        return _run(results, work, TrainConfig.of_run(work), found, saved, reporter, stop, begun, kept)
+        told = team.told((TrainConfig.of_run(work), found, saved))
+        return _run(results, work, told, reporter, stop, begun, kept, team, device)
+
+
+def _help(folder: Path, team: Team, device: str, stop: StopRequest, kept: Path | None) -> TrainResult:
+    """What all processes but the first do: they learn, and write nothing but scratch of their own."""
+    begun = time.monotonic()
+    stop.todo = f"Go on with stn-coloc train --resume -o {folder}"
+    with TemporaryDirectory(prefix="stn-coloc-") as scratch:
+        results = Results(Path(scratch) / "run", "train", NAMES)
+        with results.open() as work:
+            return _run(results, work, team.told(None), Silent(), stop, begun, kept, team, pick_device(device))
 
 
 def _run(
     results: Results,
     work: Path,
-    config: TrainConfig,
-    found: Scan,
-    saved: dict[str, Any] | None,
+    told: tuple[TrainConfig, Scan, dict[str, Any] | None],
     reporter: Reporter,
     stop: StopRequest,
     begun: float,
     kept: Path | None,
+    team: Team,
+    place: torch.device | None,
 ) -> TrainResult:
-    """All stages, from where a saved state says."""
-    device = pick_device(config.device)
+    """All stages, from where a saved state says: `told` are settings, images and that state; `place` is the device of one of several."""
+    config, found, saved = told
+    device = place or pick_device(config.device)
     encoder = make_encoder(config.encoder, Path(config.weights) if config.weights else None, config.layer)
     encoder.to(device)
-    if saved is not None:
+    if saved is not None and team.first:
         say_how_to_go_on(results, stop)
-    cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept)
+    cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept, team)
     cache.settle(device)
-    context = Context(results, work, config, device, encoder, cache, large, large.letterbox, Metrics(work), reporter, stop)
+    context = Context(
+        results, work, config, device, encoder, cache, large, large.letterbox, Metrics(work), reporter, stop, team
+    )
     del large  # the search is the last that needs it
     state = _new_state(context) if saved is None else restore(context, saved)
+    if state.stage == "search":
+        state = search_for_all(context, state)
     while state.stage in WORK:
         WORK[state.stage](context, state)
-    calibrations = calibrate_scores(context, state)
-    agreed = finish(context, state, calibrations)
+    agreed = 0.0
+    if team.first:
+        agreed = finish(context, state, calibrate_scores(context, state))
     kinds = ", ".join(kind.kind for kind in state.kinds)
     seconds = time.monotonic() - begun
     return TrainResult(results.folder, len(cache), cache.skipped, kinds, agreed, state.warnings, seconds)

@@ -1,0 +1,245 @@
+"""`stn-coloc localise --engine ray`: images/s with more workers as a share of linear, what the driver costs, and memory of the object store.
+
+    python -m benchmarks.scale [PART ...]
+
+real: photographs of sample_data/cups, linked many times, with one and with two workers that hold a trained run, on this machine's
+processors; beside them the local engine. asleep: workers that sleep in the place of the network, 10 ms an image, so that 64 of them can be
+started on a machine of two cores; what is decoded is a made picture of the right size. Listing, tasks, blocks, messages, the driver and
+the shards are the real ones. The driver's own work is the time of the processor of its process, per image. memory: the same with a
+hundredth of the images. listing: a folder of made names. Parts that are named are measured again, the others are taken from an
+earlier run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
+
+from benchmarks.common import PROGRAM, parser, timed
+from benchmarks.provenance import LOCALISING, ROOT, begin, earlier, save, version
+
+SLEEP = 0.01
+"""Seconds of an image in a worker that sleeps."""
+WORKERS = (1, 2, 64)
+SECONDS = 10
+"""Of each run of workers that sleep, at a perfect share."""
+BATCH = 64
+SAME_BLOCK = 0.3
+"""Seconds within which chunks of the first block come after each other."""
+DECODERS = 4
+"""Processors that are left to decoding beside the workers that sleep."""
+STORE = 600 << 20
+
+
+class Sleeping:
+    """An actor in the place of `FindingActor`: as slow as a network, and a record for each image."""
+
+    def __init__(self, model: Any, name: str, how: Any) -> None:
+        self.batch = how.batch
+
+    def __call__(self, batch: Any) -> Any:
+        from stn_cli.formats.shards import Outcome, rows_of
+        from stn_cli.jobs.cluster.rows import found_rows
+        from stn_cli.records import ImageRecord, Localisation, corners
+
+        rows = []
+        for chunk in batch.column("chunk").to_pylist():
+            time.sleep(SLEEP * self.batch)
+            numbers = list(range(chunk * self.batch, (chunk + 1) * self.batch))
+            box = (10.5, 20.25, 110.125, 220.0625)
+            records = [
+                ImageRecord(
+                    f"{n:09d}.jpg", 640, 480, (Localisation(f"{n:09d}.jpg", 640, 480, box, corners(box), (0.1,) * 6, 0.9),)
+                )
+                for n in numbers
+            ]
+            rows.append((chunk, rows_of(records, numbers, ("object",)), Outcome.of(records), []))
+        return found_rows(rows)
+
+
+def made(file: Any, side: int, most: int, data: bytes | None = None) -> Any:
+    """A picture of the right size in the place of a decoded one."""
+    import numpy as np
+
+    from stn_cli.geometry import Frame
+    from stn_cli.media.cache import Letterbox
+
+    return Letterbox(file, Frame(640, 480, side), np.zeros((side, side, 3), np.uint8))
+
+
+class Clock:
+    """A reporter that looks from when the first block has come back: starting workers and imports are no part of a rate."""
+
+    def __init__(self) -> None:
+        self.begun = self.first = self.cpu = 0.0
+        self.before = 0
+
+    def stage(self, name: str, total: int | None) -> None:
+        self.begun = time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        now = time.monotonic()
+        if count and not self.first:
+            self.first = now
+        if now - self.first < SAME_BLOCK:
+            self.before += count
+            self.cpu = time.process_time()
+
+    def warn(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+
+@contextmanager
+def cluster(cpus: int) -> Iterator[None]:
+    """A cluster of one machine that claims so many processors."""
+    import logging
+
+    from stn_cli.jobs.cluster.joining import require_ray
+
+    ray = require_ray()
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=STORE, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class Store(threading.Thread):
+    """The most bytes of the object store that were in use, looked at four times a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Look, until it is told to stop."""
+        import ray
+
+        while not self.stop.wait(0.25):
+            free = ray.available_resources().get("object_store_memory", 0)
+            self.most = max(self.most, int(ray.cluster_resources().get("object_store_memory", 0) - free))
+
+
+def asleep(folder: Path, run: Path, workers: int, images: int) -> dict[str, float]:
+    """Workers that sleep."""
+    import pyarrow
+    import pyarrow.parquet
+
+    from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
+    from stn_cli.jobs.localise_options import LocaliseOptions
+
+    table = pyarrow.table({"path": [f"{n:09d}.jpg" for n in range(images)]})
+    pyarrow.parquet.write_table(table, folder / "paths.parquet", row_group_size=4 * BATCH)
+    source, clock = folder / "paths.parquet", Clock()
+    options = ClusterOptions(concurrency=workers, load=made, actor=Sleeping)
+    with cluster(workers + DECODERS):
+        store = Store()
+        store.start()
+        how = {"device": "cpu", "overwrite": True, "reporter": clock}
+        done = localise_on_cluster(source, run, folder / "out", LocaliseOptions(batch=BATCH), options, **how)
+        ended, used = time.monotonic(), time.process_time() - clock.cpu
+        store.stop.set()
+        store.join()
+    assert done.images == images
+    seconds = ended - clock.first
+    rest = images - clock.before
+    return {
+        "workers": workers,
+        "images": images,
+        "images_per_second": round(rest / seconds, 1),
+        "share": round(rest / seconds * SLEEP / workers, 3),
+        "driver_ms": round(1000 * used / rest, 4),
+        "start_seconds": round(clock.first - clock.begun, 1),
+        "store_megabytes": round(store.most / 1e6, 1),
+    }
+
+
+def real(folder: Path, run: Path, count: int) -> dict[str, dict[str, float]]:
+    """One and two workers that hold a run, and the local engine with one thread."""
+    images = folder / "photos"
+    images.mkdir()
+    sources = sorted((ROOT / "sample_data/cups/images").iterdir())
+    for n in range(count):
+        os.link(sources[n % len(sources)], images / f"{n:05d}{sources[n % len(sources)].suffix}")
+    from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
+    from stn_cli.jobs.localise_options import LocaliseOptions
+
+    rows = {}
+    for workers in (1, 2):
+        clock = Clock()
+        with cluster(workers + 1):
+            how = {"device": "cpu", "overwrite": True, "reporter": clock}
+            options = LocaliseOptions(batch=16), ClusterOptions(concurrency=workers)
+            localise_on_cluster(images, run, folder / "out_real", *options, **how)
+            seconds = time.monotonic() - clock.first
+        rate = (count - clock.before) / seconds
+        rows[f"{workers}"] = {"workers": workers, "images": count, "images_per_second": round(rate, 2)}
+    seconds, _ = timed([*PROGRAM, "localise", "-q", "--batch", "16", "-m", str(run), "-o", str(folder / "local"), str(images)])
+    rows["local"] = {"workers": 0, "images": count, "images_per_second": round(count / seconds, 2)}
+    return rows
+
+
+def listing(folder: Path, count: int) -> dict[str, float]:
+    """A folder of made names, and the pieces of it."""
+    from stn_cli.jobs.cluster.source import open_source
+
+    names = folder / "names"
+    for n in range(count):
+        place = names / f"{n // 1000:03d}"
+        if n % 1000 == 0:
+            place.mkdir(parents=True)
+        (place / f"{n:09d}.jpg").touch()
+    begun = time.process_time()
+    found = open_source(names, folder, None)
+    pieces = sum(piece.count for piece in found.pieces(BATCH))
+    assert pieces == count
+    return {"images": count, "driver_ms": round(1000 * (time.process_time() - begun) / count, 4)}
+
+
+PARTS = ("real", "asleep", "memory", "listing")
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    options.add_argument("--images", type=int, default=320, help="photographs of the part real")
+    options.add_argument("--run", type=Path, help="a run that is trained already on the cups; trained here when left out")
+    given = options.parse_args()
+    parts = given.parts or list(PARTS)
+    begin()
+    rows = earlier("scale", "rows")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        run = given.run or folder / "run"
+        if given.run is None and set(parts) & {"real", "asleep", "memory"}:
+            timed([*PROGRAM, "train", str(ROOT / "sample_data/cups/images"), "-q", "--no-report", "-o", str(run)])
+        if "real" in parts:
+            rows["real"] = real(folder, run, given.images)
+        if "asleep" in parts:
+            rows["asleep"] = {}
+            for workers in WORKERS:
+                images = int(SECONDS / SLEEP * workers) // (4 * BATCH) * 4 * BATCH
+                rows["asleep"][str(workers)] = row = asleep(folder, run, workers, images)
+                print(row, flush=True)
+        if "memory" in parts:
+            rows["memory"] = {str(n): asleep(folder, run, 8, n) for n in (256, 25_600)}
+        if "listing" in parts:
+            rows["listing"] = listing(folder, 100_000)
+    for part in parts:
+        print(part, rows[part])
+    save("scale", {"rows": rows}, (*LOCALISING, "stn_cli/jobs/cluster"), rows=parts, versions={"ray": version("ray")})
+
+
+if __name__ == "__main__":
+    main()

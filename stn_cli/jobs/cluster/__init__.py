@@ -1,0 +1,1 @@
+"""Localising on many machines, through Ray Data: `stn-coloc localise --engine ray`."""
