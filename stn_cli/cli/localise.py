@@ -127,11 +127,9 @@ def localise(
 
     called, formats = parse_labels(label, labels), names_in(format)
     options = LocaliseOptions(min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report)
-    progress = Progress(quiet=quiet, verbose=verbose)
+    progress, machines = Progress(quiet=quiet, verbose=verbose), list(cluster.values()) if engine == "ray" else None
     how = {"overwrite": overwrite, "resume": resume, "device": device or "auto", "reporter": progress}
-    _localise(
-        one_or_all(source), model, out or BOXES, options, list(cluster.values()) if engine == "ray" else None, how, json, strict
-    )
+    _localise(one_or_all(source), model, out or BOXES, options, machines, how, json, strict)
 
 
 def _localise(

@@ -134,8 +134,7 @@ def train_selfsupervised(
             signum = team.largest(stop.signum if stop else 0)  # all of them stop after the same step
             if team.first:
                 _write(folder, learner, step + 1, log, save=signum > 0 or last)
-            if signum:
-                _end(signum, stop, f"The same command with --resume goes on from {folder}")
+            _end_if(signum, stop, f"The same command with --resume goes on from {folder}")
     losses = [row["loss"] for row in log[-5:]]
     return learner.network(), sum(losses) / len(losses)
 
@@ -148,15 +147,16 @@ def _write(folder: Path, learner: _Learner, done: int, log: list[dict[str, Any]]
         save_pretraining(folder, learner.parts(), done, log)
 
 
-def _end(signum: int, stop: StopRequest | None, todo: str) -> None:
-    """End the training: the signal came here, or to another process of it.
+def _end_if(signum: int, stop: StopRequest | None, todo: str) -> None:
+    """End the training where a signal came, here or to another process of it.
 
     Raises:
-        Interrupted: always.
+        Interrupted: one came.
     """
     if stop:
         stop.check(todo)
-    raise Interrupted(signum, todo)
+    if signum:
+        raise Interrupted(signum, todo)
 
 
 @dataclass(frozen=True, slots=True)
