@@ -30,7 +30,7 @@ from benchmarks.provenance import LOCALISING, ROOT, begin, earlier, save, versio
 SLEEP = 0.01
 """Seconds of an image in a worker that sleeps."""
 WORKERS = (1, 2, 64)
-SECONDS = 10
+SECONDS = 20
 """Of each run of workers that sleep, at a perfect share."""
 BATCH = 64
 SAME_BLOCK = 0.3
