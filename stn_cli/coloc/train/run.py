@@ -109,9 +109,7 @@ def train(
         with StopRequest() as stop:
             if resume:
                 return _go_on(folder, source, reporter, stop, kept)
-            begun = None if start is None else begun_by(Path(start), config)
-            config = config or (TrainConfig() if begun is None else begun.config)
-            return _begin(folder, source, config, begun, saying, overwrite, reporter, stop, kept)
+            return _begin(folder, source, config, start, saying, overwrite, reporter, stop, kept)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
@@ -122,8 +120,8 @@ def train(
 def _begin(
     folder: Path,
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
-    config: TrainConfig,
-    begun: Begun | None,
+    config: TrainConfig | None,
+    start: str | os.PathLike[str] | None,
     saying: Saying | None,
     overwrite: bool,
     reporter: Reporter,
@@ -132,6 +130,8 @@ def _begin(
 ) -> TrainResult:
     """A new training, or one that goes on from another run."""
     at = time.monotonic()
+    begun = None if start is None else begun_by(Path(start), config)
+    config = config or (TrainConfig() if begun is None else begun.config)
     pick_device(config.device)
     if source is None and begun is not None:
         found = Scan(begun.images, [])
