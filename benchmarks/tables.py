@@ -365,6 +365,37 @@ def decoders() -> str:
     return markdown(["", "to OpenCV", "levels apart at most"], rows) + source("decoders")
 
 
+LEARNT = ("chosen 1", "random 1", "chosen 5", "chosen 10", "random 10", "chosen 20", "random 20", "chosen 40")
+RIVALS_OF_20 = {"detector": "FCOS, 20", "neighbours": "neighbours, 20"}
+
+
+def loop_corloc() -> str:
+    return _loop("corloc") + source("loop")
+
+
+def loop_ap50() -> str:
+    return _loop("ap50")
+
+
+def _loop(what: str) -> str:
+    """A row for each set, before and after on the same images; means over the sets that have every column."""
+    sets = result("loop")["sets"]
+    here = [key for key in LEARNT if any(key in rows for rows in sets.values())]
+    lines, whole = [], list[list[float]]()
+    for name, rows in sets.items():
+        pairs = [(rows[key]["before"][what], rows[key]["after"][what]) if key in rows else None for key in here]
+        rivals = [rows.get("chosen 20", {}).get(rival) for rival in RIVALS_OF_20]
+        told = [f"{pair[0]:.0f} → {pair[1]:.0f}" if pair else None for pair in pairs]
+        lines.append([name, *told, *(f"{rival[what]:.0f}" if rival else None for rival in rivals)])
+        if all(pairs) and all(rivals):
+            whole.append([v for pair in pairs for v in pair or ()] + [rival[what] for rival in rivals if rival])
+    means = [Figure(sum(column) / len(whole)) for column in zip(*whole, strict=True)]
+    n = 2 * len(here)
+    told = [f"{means[i]:.1f} → {means[i + 1]:.1f}" for i in range(0, n, 2)]
+    lines.append([f"mean of the {len(whole)} with all figures", *told, *(f"{mean:.1f}" for mean in means[n:])])
+    return markdown(["", *here, *RIVALS_OF_20.values()], lines)
+
+
 def near_duplicates() -> str:
     columns = ["", "images", "groups", "largest", "val of 80,20", "moved when as many are added"]
     said = result("near_duplicates")
@@ -422,7 +453,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
-        *(kept, doubt, busy, decoders, localise_rivals),
+        *(kept, doubt, busy, decoders, localise_rivals, loop_corloc, loop_ap50),
         onnx_runs,
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
