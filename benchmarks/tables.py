@@ -365,6 +365,43 @@ def decoders() -> str:
     return markdown(["", "to OpenCV", "levels apart at most"], rows) + source("decoders")
 
 
+LEARNT = ("chosen 1", "random 1", "chosen 5", "chosen 10", "random 10", "chosen 20", "random 20", "chosen 40")
+RIVALS_OF_20 = {"detector": "FCOS, 20", "neighbours": "neighbours, 20"}
+
+
+def loop_corloc() -> str:
+    return _loop("corloc") + source("loop")
+
+
+def loop_ap50() -> str:
+    return _loop("ap50")
+
+
+def _loop(what: str) -> str:
+    """A row for each set; of each column the mean over the sets that have it, before and after, of the same images."""
+    sets = result("loop")["sets"]
+    shown_here = [key for key in LEARNT if any(key in rows for rows in sets.values())]
+    lines, every = [], dict[str, list[tuple[float, float]]]()
+    for name, rows in sets.items():
+        line = [name]
+        for key in shown_here:
+            pair = (rows[key]["before"][what], rows[key]["after"][what]) if key in rows else None
+            every.setdefault(key, []).extend([pair] if pair else [])
+            line.append(f"{pair[0]:.0f} → {pair[1]:.0f}" if pair else "")
+        for rival in RIVALS_OF_20:
+            found = rows.get("chosen 20", {}).get(rival)
+            every.setdefault(rival, []).extend([(found[what], found[what])] if found else [])
+            line.append(f"{found[what]:.0f}" if found else "")
+        lines.append(line)
+    mean = ["mean"]
+    for key in (*shown_here, *RIVALS_OF_20):
+        pairs = every[key]
+        before, after = (Figure(sum(pair[n] for pair in pairs) / len(pairs)) for n in (0, 1)) if pairs else (None, None)
+        said = f"{after:.1f}" if key in RIVALS_OF_20 else f"{before:.1f} → {after:.1f}"
+        mean.append(said if pairs else "")
+    return markdown(["", *shown_here, *RIVALS_OF_20.values()], [*lines, mean])
+
+
 def near_duplicates() -> str:
     columns = ["", "images", "groups", "largest", "val of 80,20", "moved when as many are added"]
     said = result("near_duplicates")
@@ -422,7 +459,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
-        *(kept, doubt, busy, decoders, localise_rivals),
+        *(kept, doubt, busy, decoders, localise_rivals, loop_corloc, loop_ap50),
         onnx_runs,
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )

@@ -49,6 +49,7 @@ class Localisation:
             an array); None where it was not asked for. It may reach less far than the box.
         kind: which of the kinds of objects that were looked for it is, from 0.
         believed: whether it is taken for an object; what is not is kept for who looks for more, and for who evaluates.
+        source: who said so where a person has looked: `human` (drew, moved or renamed it) or `model`; empty where nobody has.
     """
 
     file: str
@@ -61,6 +62,7 @@ class Localisation:
     mask: str | None = None
     kind: int = 0
     believed: bool = True
+    source: str = ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows: where in its image the object is."""
@@ -69,12 +71,13 @@ class Localisation:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """An image and what was found in it, best first; nothing found is an empty tuple."""
+    """An image and what was found in it, best first; nothing found is an empty tuple. `reviewed`: a person has looked at it."""
 
     file: str
     width: int
     height: int
     objects: tuple[Localisation, ...]
+    reviewed: bool = False
 
     def doubted(self) -> ImageRecord:
         """The same image: of each kind its best object is believed, and beside it those that the calibration calls objects."""
@@ -167,6 +170,24 @@ class TrueObject:
     category: int | str | None = None
     difficult: bool = False
     crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SaidImage:
+    """What a person said of one image: all of its objects.
+
+    Attributes:
+        file: the image's name.
+        width, height: of the upright image that the boxes are of, pixels; 0 is not known.
+        boxes: of its objects, each with the number of its kind from 0; none where the image holds no object.
+        rejected: boxes that are of no object, as a model had said.
+    """
+
+    file: str
+    width: int
+    height: int
+    boxes: tuple[tuple[PixelBox, int], ...]
+    rejected: tuple[PixelBox, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,17 @@ if TYPE_CHECKING:
     from stn_cli.coloc.train.run import TrainResult
     from stn_cli.runs.config import TrainConfig
 
+PLACE = ("device", "workers")
+"""Settings of the machine, which another run's do not decide."""
+
 
 def train(
     source: flags.Sources = None,
     out: Annotated[Path | None, out_folder(RUN)] = None,
     overwrite: Overwrite = False,
     resume: flags.Resume = False,
+    boxes: flags.Boxes = None,
+    start: flags.From = None,
     encoder: flags.Encoder = None,
     weights: flags.Weights = None,
     layer: flags.Layer = None,
@@ -75,44 +80,50 @@ def train(
 
     It writes a run folder: settings, weights, log and report.html.
     """
-    settings, named = _settings(locals(), config)
+    settings, named = _settings(locals(), config, start)
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
     folder = out or Path(RUN)
-    _check_beginning(bool(source), settings, named, folder, config, resume)
+    _check_beginning(bool(source), settings, named, folder, config, resume, boxes, start)
     use_threads(threads)
-    _train(one_or_all(source), folder, settings, cache, overwrite, resume, report, json, strict, quiet, verbose)
+    more = {"boxes": boxes, "start": start, "cache": cache}
+    _train(one_or_all(source), folder, settings, more, overwrite, resume, report, json, strict, quiet, verbose)
 
 
 def _check_beginning(
-    given: bool, settings: TrainConfig, named: list[str], folder: Path, config: Path | None, resume: bool
-) -> None:
+    given: bool, settings: TrainConfig, named: list[str], folder: Path, config: Path | None, resume: bool, boxes: Path | None,
+    start: Path | None,
+) -> None:  # fmt: skip
     """See that a run that is gone on with has these settings, and that a new one is given images and does not replace its settings' file.
 
     Raises:
         UsageError, OutputError: it is not so.
     """
-    if not given and not resume:
+    if not given and not resume and start is None:
         raise UsageError("train needs a SOURCE", None, None, "stn-coloc train ./images")
+    if resume and (boxes or start):
+        raise UsageError("--resume goes on with what the run was begun with", None, None, "Leave out --boxes and --from")
     if resume:
         _check_settings(settings, named, folder)
     elif config:
         _check_apart(config, folder)
 
 
-def _settings(given: dict[str, Any], config: Path | None) -> tuple[TrainConfig, list[str]]:
+def _settings(given: dict[str, Any], config: Path | None, start: Path | None) -> tuple[TrainConfig, list[str]]:
     """The settings, and the names of those that were given, by a flag or in the file.
 
     Args:
         given: the command's parameters by name; None for a flag that was left out.
         config: file with settings.
+        start: a run whose settings hold where none are given.
 
     Raises:
+        CheckpointError: the run has none.
         InputError: the file cannot be read or is not TOML.
         UsageError: a setting is wrong.
     """
-    from dataclasses import fields
+    from dataclasses import asdict, fields
 
     from stn_cli.runs.config import TrainConfig, read_toml
 
@@ -123,11 +134,14 @@ def _settings(given: dict[str, Any], config: Path | None) -> tuple[TrainConfig, 
     if "objects" in values:
         values["objects"] = parse_objects(values["objects"])
     values = (read_toml(config) if config else {}) | values
+    if start is not None:
+        own = {name: value for name, value in asdict(TrainConfig.of_run(start)).items() if name not in PLACE}
+        return TrainConfig.read(own | values, str(config) if config else "the command line"), list(values)
     return TrainConfig.read(values, str(config) if config else "the command line"), list(values)
 
 
 def _train(
-    source: str | list[str] | None, folder: Path, settings: TrainConfig, cache: Path | None, overwrite: bool, resume: bool,
+    source: str | list[str] | None, folder: Path, settings: TrainConfig, more: dict[str, Path | None], overwrite: bool, resume: bool,
     report: bool, json: bool, strict: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Train, write the report, and say what came of it."""
@@ -139,7 +153,7 @@ def _train(
         progress.say(f"{counted(working_threads(), 'thread')} on {counted(available_cores(), 'core')}")
     try:
         how = {"overwrite": overwrite, "resume": resume, "report": report}
-        result = learn(source, folder, settings, **how, reporter=progress, cache=cache)
+        result = learn(source, folder, settings, reporter=progress, **how, **more)  # type: ignore[arg-type]
     finally:
         progress.close()
     if not launched().speaks:

@@ -20,6 +20,17 @@ Sources = Annotated[
     typer.Argument(help="Folders, images, globs, .txt lists of paths, or - for paths on stdin.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, with its own settings.")]
+Boxes = Annotated[
+    Path | None,
+    typer.Option(
+        help="What you said of some of the images: review's result, COCO, Label Studio's JSON, {file: [[x1, y1, x2, y2]]}, VOC XML.",
+        show_default=False,
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", help="Go on from this finished run, with what it knows; it stays as it is.", show_default=False),
+]
 Encoder = Annotated[
     str | None,
     typer.Option(

@@ -60,7 +60,7 @@ def look_at(record: ImageRecord, path: str | None, max_pixels: int, *, pixels: b
 
 def _sized(record: ImageRecord, size: tuple[int, int]) -> ImageRecord:
     w, h = size
-    return ImageRecord(record.file, w, h, tuple(replace(o, width=w, height=h) for o in record.objects))
+    return replace(record, width=w, height=h, objects=tuple(replace(o, width=w, height=h) for o in record.objects))
 
 
 def within(record: ImageRecord) -> tuple[ImageRecord, list[Skipped], int]:

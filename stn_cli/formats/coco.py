@@ -20,6 +20,9 @@ from stn_cli.formats.text_target import TextTarget
 from stn_cli.records import ImageRecord, Localisation, PixelBox, Point, corners
 from stn_cli.run_lengths import checked_mask, mask_area
 
+SOURCES = ("human", "model")
+"""Who said that a box is right, where a person has looked at its image."""
+
 
 class CocoWriter:
     """`boxes.json`: info, images, categories, annotations.
@@ -56,6 +59,8 @@ class CocoWriter:
             "width": record.width,
             "height": record.height,
         }
+        if record.reviewed:
+            image["reviewed"] = True
         try:
             _append(self._images, image, first=self.images == 1)
             for place, found in enumerate(record.objects):
@@ -153,6 +158,7 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
     x1, y1, x2, y2 = found.box
     size = found.height, found.width
     segmentation = [] if found.mask is None else {"size": list(size), "counts": found.mask}
+    said = {"reviewed": True, "source": found.source} if found.source else {}
     return {
         "id": number,
         "image_id": image,
@@ -165,6 +171,7 @@ def annotation(found: Localisation, number: int, image: int) -> dict[str, Any]:
         "quad": [list(point) for point in found.quad],
         "theta": list(found.theta),
         **({} if found.believed else {"believed": False}),
+        **said,
     }
 
 
@@ -218,8 +225,10 @@ def localisation(found: CocoBox, image: CocoImage, kind: int) -> Localisation:
         theta = ((x2 - x1) / w, 0, (x1 + x2) / w - 1, 0, (y2 - y1) / h, (y1 + y2) / h - 1)
     score = 1.0 if found.score is None else found.score
     mask = _mask(found.row.get("segmentation"), (h, w))
-    quad, believed = _quad(found.row.get("quad"), found.box), found.row.get("believed") is not False
-    return Localisation(image.file, w, h, found.box, quad, theta, score, mask, kind, believed)
+    quad, source = _quad(found.row.get("quad"), found.box), found.row.get("source")
+    believed = found.row.get("believed") is not False
+    said = source if source in SOURCES and found.row.get("reviewed") is True else ""
+    return Localisation(image.file, w, h, found.box, quad, theta, score, mask, kind, believed, said)
 
 
 def _mask(value: Any, size: tuple[int, int]) -> str | None:

@@ -103,8 +103,10 @@ def _of_coco(coco: CocoFile, path: Path, data: dict[str, Any]) -> Given:
         notes.append(f"{counted(crowds, 'region')} marked as a crowd, left out")
     if unmasked:
         notes.append(f"{counted(unmasked, 'mask')} of images whose size the file does not say, left out")
-    records = [ImageRecord(i.file, i.width, i.height, _ranked(objects[i.file])) for i in images.values()]
     info = data["info"] if isinstance(data.get("info"), dict) else {}
+    ours = info.get("tool") == "stn-coloc" or info.get("reviewed") is True
+    seen = {row["file_name"] for row in data["images"] if ours and row.get("reviewed") is True}
+    records = [ImageRecord(i.file, i.width, i.height, _ranked(objects[i.file]), i.file in seen) for i in images.values()]
     if info.get("tool") == "stn-coloc":  # its names are escaped
         records = [replace(record, file=name_from_results(record.file)) for record in records]
     source = info.get("source")

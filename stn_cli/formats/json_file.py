@@ -40,13 +40,14 @@ def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
         raise _too_little_memory(what, path) from error
 
 
-def read_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
+def read_json(path: Path, what: str, limit: int = LARGEST_FILE, *, once: bool = False) -> Any:
     """A JSON file, with a byte order mark or without, in UTF-8, 16 or 32.
 
     Args:
         path: the file.
         what: what it is, for the messages.
         limit: bytes.
+        once: a key may not stand twice in one object: `json` keeps the last one, and what the first one said would be lost.
 
     Returns:
         What `json` makes of it.
@@ -57,13 +58,21 @@ def read_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
     """
     data = read_file(path, what, limit)
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_each_once) if once else json.loads(data)
     except RecursionError as error:
         raise InputError(f"{what} is not JSON that can be read", path, "nested too deeply") from error
     except ValueError as error:
         raise InputError(f"{what} is not JSON", path, error) from error
     except MemoryError as error:
         raise _too_little_memory(what, path) from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"'{next(shown(key) for key in keys if keys.count(key) > 1)}' stands in it twice")
+    return found
 
 
 def _too_little_memory(what: str, path: Path) -> ResourceError:

@@ -21,7 +21,8 @@ LOCAL_FILES = "/data/local-files/?d="
 
 
 class LabelStudioWriter:
-    """`boxes.label-studio.json`: a task for each image, with one prediction that has all of its boxes.
+    """`boxes.label-studio.json`: a task for each image, with one prediction that has all of its boxes; one annotation where a person has
+    looked at them.
 
     Boxes are in percent of the upright image, as Label Studio's rectangles are. The prediction's score is that of its worst box, so that
     tasks sorted by it begin with the doubtful ones; it is 0 where nothing was found.
@@ -47,10 +48,14 @@ class LabelStudioWriter:
         name = name_in_results(record.file)
         results = [self._result(found, number) for number, found in enumerate(record.objects, 1)]
         score = min((found.score for found in record.objects), default=0.0)
-        prediction = {"model_version": f"stn-coloc {__version__}", "score": score, "result": results}
         data = {"image": LOCAL_FILES + quote(name), "file": name, "score": score, **more}
+        task: dict[str, Any] = {"data": data}
+        if record.reviewed:
+            task["annotations"] = [{"result": results, "was_cancelled": False, "ground_truth": False}]
+        else:
+            task["predictions"] = [{"model_version": f"stn-coloc {__version__}", "score": score, "result": results}]
         self._target.write(",\n" if self._tasks else "")
-        self._target.write(json.dumps({"data": data, "predictions": [prediction]}, allow_nan=False))
+        self._target.write(json.dumps(task, allow_nan=False))
         self._tasks += 1
 
     def _result(self, found: Localisation, number: int) -> dict[str, Any]:

@@ -57,6 +57,13 @@ class Proposer(nn.Module):
         out.network = copy.deepcopy(network).half().eval().requires_grad_(False)
         return out
 
+    def shift(self, offset: float) -> None:
+        """Add an offset to the log odds of all boxes."""
+        assert self.network.read.bias is not None
+        with torch.no_grad():
+            self.network.read.bias[0] += offset
+        object.__setattr__(self, "_quick", None)  # it is made anew with the offset
+
     def weights(self) -> dict[str, Tensor]:
         """The tensors that a model or a state holds."""
         return {name: value for name, value in self.state_dict().items() if value.is_floating_point()}

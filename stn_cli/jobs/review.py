@@ -9,12 +9,15 @@ import webbrowser
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.formats.coco_file import CocoImage, parse_coco
 from stn_cli.formats.json_file import read_json
+from stn_cli.jobs.relearn import relearn, run_of
+from stn_cli.review.learning import Learner
 from stn_cli.review.pictures import ReviewPictures, upright_size
 from stn_cli.review.places import BOXES_NAME, ReviewFiles, place_images, shown_name
 from stn_cli.review.result import check_result
@@ -138,7 +141,7 @@ def review_boxes(
     """
     server = _page_server()  # before anything is written
     session, pictures = open_review(boxes, source, labels or [])
-    application = server.ReviewApplication(session, pictures)
+    application = server.ReviewApplication(session, pictures, _learner(session, source))
 
     def ready(address: str, once: str) -> None:
         say(address)
@@ -151,10 +154,18 @@ def review_boxes(
         with listening(port) as open_socket:
             application.save_now()
             server.serve(application, open_socket, ready)
-        session.save()
+        application.session.save()
     finally:
-        session.journal.close()
-    return ReviewSummary(session.result, len(session.state.images), session.reviewed)
+        application.session.journal.close()
+    last = application.session  # of better boxes, where something was learnt
+    return ReviewSummary(last.result, len(last.state.images), last.reviewed)
+
+
+def _learner(session: ReviewSession, source: Path | None) -> Learner | None:
+    """What learns from a review whose boxes are those of a run."""
+    if run_of(session.boxes, session.data.get("info")) is None:
+        return None
+    return partial(relearn, reopen=lambda better: open_review(better, source, []), source=source)
 
 
 def _page_server() -> ModuleType:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stn_cli.coloc.train import run
 from stn_cli.coloc.train.run import TrainResult
+from stn_cli.coloc.train.said_images import Saying
+from stn_cli.errors import InputError, counted
+from stn_cli.evaluate.names import pair_names
+from stn_cli.files import name_in_results
+from stn_cli.formats.said import read_said, said_boxes
+from stn_cli.records import PixelBox, SaidImage
 from stn_cli.report import page
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runtime.launch import launched
@@ -20,6 +27,8 @@ def train(
     out: str | os.PathLike[str] = "stn-coloc-run",
     config: TrainConfig | None = None,
     *,
+    boxes: str | os.PathLike[str] | Mapping[str, Sequence[PixelBox]] | None = None,
+    start: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     report: bool = True,
@@ -30,9 +39,12 @@ def train(
     """Learn from a folder of images where their common object is, as `stn-coloc train` does.
 
     Args:
-        source: what to learn from: a folder, an image, a glob, a list of paths; not needed to resume.
+        source: what to learn from: a folder, an image, a glob, a list of paths; not needed to resume, nor with `start`.
         out: the run folder.
-        config: settings; with `resume`, those of the run are taken.
+        config: settings; with `resume` those of the run are taken, and with `start` where none are given.
+        boxes: what a person said of some of the images: a file that `--boxes` takes, or boxes (x1, y1, x2, y2) in pixels of the upright
+            image by file name, none of an image that holds no object.
+        start: a finished run to go on from, with what it knows; it stays as it is.
         overwrite: a run that is there may be replaced.
         resume: go on where a run that was stopped stands.
         report: write report.html at the end.
@@ -49,10 +61,40 @@ def train(
     bar = Bar()
     hears = reporter or (bar if progress else Silent())
     try:
-        result = run.train(source, out, config, overwrite=overwrite, resume=resume, reporter=hears, cache=cache)
+        saying = None if boxes is None else _saying(boxes, hears)
+        result = run.train(
+            source, out, config, saying=saying, start=start, overwrite=overwrite, resume=resume, reporter=hears, cache=cache
+        )
         if report and launched().speaks:
             with StopRequest(f"The run is whole; stn-coloc report {Path(out)} writes its page"):
                 page.write_report(Path(out), device=config.device if config else "auto", reporter=hears)
     finally:
         bar.close()
     return result
+
+
+def _saying(boxes: str | os.PathLike[str] | Mapping[str, Sequence[PixelBox]], hears: Reporter) -> Saying:
+    """What was said, to be asked for by the names of the images.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    told = said_boxes(boxes) if isinstance(boxes, Mapping) else read_said(Path(boxes))
+    where = "boxes" if isinstance(boxes, Mapping) else os.fspath(boxes)
+    for note in told.notes:
+        hears.warn(note)
+
+    def of(names: Sequence[str]) -> list[SaidImage]:
+        own = {name_in_results(name): name for name in names}
+        images = {image.file: image for image in told.images}
+        pairs = pair_names(list(own), list(images)).predicted
+        missing = [file for file in images if file not in pairs]
+        if not pairs:
+            example = f"it names '{missing[0]}', the folder has '{next(iter(own))}'"
+            raise InputError("the file of boxes names none of the images", where, example)
+        if missing:
+            few = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            hears.warn(f"{counted(len(missing), 'image')} of the file of boxes not among the images, left out: {few}")
+        return [replace(images[file], file=own[name]) for file, name in pairs.items()]
+
+    return of

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from stn_cli.errors import ColocError, OutputError
 from stn_cli.media.decode import Unusable
 from stn_cli.review.guard import Guard
+from stn_cli.review.learning import Learner, Learning
 from stn_cli.review.pictures import ReviewPictures
 from stn_cli.review.session import Conflict, ReviewSession
 from stn_cli.review.state import STATUSES
@@ -40,10 +41,12 @@ class ReviewApplication:
     Args:
         session: the review.
         pictures: of its images.
+        learner: learns from what was said, and gives a review of the boxes that come of it; None where the boxes are of no run.
     """
 
-    def __init__(self, session: ReviewSession, pictures: ReviewPictures) -> None:
+    def __init__(self, session: ReviewSession, pictures: ReviewPictures, learner: Learner | None = None) -> None:
         self.session, self.pictures = session, pictures
+        self.learning = Learning(learner)
         self.unsaved = ""
         self._files = {
             f.name: (f.read_bytes(), PAGE_FILES["." + f.name.rpartition(".")[2]])
@@ -72,6 +75,7 @@ class ReviewApplication:
             Route("/act", self._act, methods=["POST"]),
             Route("/undo", self._undo, methods=["POST"]),
             Route("/save", self._save, methods=["POST"]),
+            Route("/learn", self._learn, methods=["POST"]),
         ]
         return Guard(Starlette(routes=routes), token, port, once)
 
@@ -91,6 +95,7 @@ class ReviewApplication:
                     "kinds": [{"id": key, "name": name} for key, name in session.state.categories.items()],
                     "seq": session.journal.last,
                     "notes": session.notes,
+                    "learning": self.learning.as_json(),
                     "images": self._entries(range(len(session.state.images))),
                 }
             )
@@ -109,7 +114,8 @@ class ReviewApplication:
     def _answer(self, places: Iterable[int], status: int = 200, **more: Any) -> Response:
         with self.session.journal.locked():
             seq = self.session.journal.last
-            return _json({"seq": seq, "images": self._entries(places), "unsaved": self.unsaved, **more}, status)
+            said = {"boxes": os.path.abspath(self.session.boxes), "unsaved": self.unsaved, "learning": self.learning.as_json()}
+            return _json({"seq": seq, "images": self._entries(places), **said, **more}, status)
 
     def _entries(self, places: Iterable[int]) -> list[dict[str, Any]]:
         """Images as the page has them, short: there may be many."""
@@ -165,6 +171,21 @@ class ReviewApplication:
             return []
 
         return await self._asked(request, save)
+
+    async def _learn(self, request: Request) -> Response:
+        return await self._asked(request, lambda asked: self._begin_to_learn())
+
+    def _begin_to_learn(self) -> list[int]:
+        if not self.session.reviewed:
+            raise Conflict("nothing was said of any image yet", [])
+        if not self.learning.begin(self.session, self._go_on_with):
+            raise Conflict("it is learning already, or there is no run to go on from", [])
+        return []
+
+    def _go_on_with(self, session: ReviewSession, pictures: ReviewPictures) -> None:
+        """Review other boxes from now on; pages hear of it, and load them."""
+        before, self.session, self.pictures = self.session, session, pictures
+        before.journal.close()
 
     async def _asked(self, request: Request, do: Any) -> Response:
         """Do what a page asks for; whatever goes wrong, it hears of it, and nothing was done."""

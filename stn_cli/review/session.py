@@ -120,6 +120,8 @@ class ReviewSession:
             marks = {}
             for row in asked:
                 place = place_of(row, images)
+                if row.get("f", images[place].file) != images[place].file:
+                    raise Conflict("these are other boxes now: load the page again", [])
                 marks[place] = wanted_mark(row, images[place], self.state.categories)
             newer = [place_of(row, images) for row in asked if images[place_of(row, images)].mark.seq != row["base"]]
             if newer:

@@ -19,7 +19,7 @@ MOST_LINE = 1 << 16
 """Bytes of a line; the rest of a longer one is no line either."""
 MOST_VALUE = 1e15
 """Larger ones are of no training, and charts could not tell them from their neighbours."""
-STAGES = ("search", "regression", "finetune", "calibrate", "done")
+STAGES = ("search", "corrections", "regression", "finetune", "calibrate", "done")
 """Of a training, in their order; nothing is saved of one that is done."""
 
 
@@ -53,11 +53,11 @@ class Metrics:
 
 
 def _order(stage: str, number: int, level: int, step: int | None) -> tuple[float, ...]:
-    """When a line is written: the search; then each object's levels and its fine-tuning; then the calibration."""
+    """When a line is written: the search, or what takes its place; then each object's levels and its fine-tuning; then the calibration."""
     last = math.inf if step is None else step
     if stage in ("regression", "finetune"):
         return 1, number, stage == "finetune", level, last
-    return (0, 0, 0, 0, 0) if stage == "search" else (2, 0, 0, 0, last)
+    return (0, 0, 0, 0, 0) if stage in ("search", "corrections") else (2, 0, 0, 0, last)
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from stn_cli.errors import ColocError, InputError, OutputError, UsageError
+from stn_cli.formats.said import read_said
 from stn_cli.jobs.export import ExportOptions, export_boxes
 from stn_cli.records import ImageRecord, Localisation, corners
 from tests.conftest import Trained, write_image
@@ -486,3 +487,26 @@ def test_names_that_are_not_utf8_come_back(tmp_path: Path) -> None:
     export_boxes(path, tmp_path / "p", ExportOptions("coco", split=ALL, images="none"))
     again = json.loads((tmp_path / "p/annotations/instances_train.json").read_text())["images"][0]["file_name"]
     assert again == json.loads(path.read_text())["images"][0]["file_name"]
+
+
+def test_who_said_so_goes_along_where_a_format_has_a_place_for_it(folder: Path, tmp_path: Path) -> None:
+    rows = [[100, 7, [6, 4, 30, 20]], [101, 7, [0, 0, 6, 30]]]
+    path = write_coco(folder / "reviewed.json", rows, info={"reviewed": True})
+    data = json.loads(path.read_text())
+    data["images"][0] |= {"reviewed": True, "status": "corrected", "rejected": []}
+    data["annotations"][0] |= {"reviewed": True, "source": "human", "score": 1.0}
+    data["annotations"][1] |= {"reviewed": False, "source": "model", "score": 0.4}
+    path.write_text(json.dumps(data))
+    export_boxes(path, tmp_path / "coco", ExportOptions("coco", split=ALL, images="none"))
+    written = tmp_path / "coco/annotations/instances_train.json"
+    again = json.loads(written.read_text())
+    assert [row.get("reviewed") for row in again["images"]] == [True] + [None] * 11
+    assert [(row.get("reviewed"), row.get("source")) for row in again["annotations"]] == [(True, "human"), (None, None)]
+    assert [image.file for image in read_said(written).images] == ["00.png"]  # what a person said can still be learnt from
+    export_boxes(path, tmp_path / "studio", ExportOptions("label-studio", images="none"))
+    first, second = json.loads(next((tmp_path / "studio").glob("*.json")).read_text())[:2]
+    assert "predictions" not in first
+    assert len(first["annotations"][0]["result"]) == 1
+    assert "annotations" not in second
+    assert second["predictions"][0]["score"] == 0.4
+    assert [image.file for image in read_said(next((tmp_path / "studio").glob("*.json"))).images] == ["00.png"]

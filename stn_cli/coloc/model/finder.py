@@ -172,6 +172,11 @@ class Finder(nn.Module):
         assert isinstance(out, ImageLocalisation)
         return out
 
+    def read_with(self, scorer: Scorer) -> None:
+        """Let the first level read what a scorer sees, where f_loc can read that; one with the same projection as the last."""
+        if isinstance(scorer, DenseScorer):
+            object.__setattr__(self.localisation(0), "reader", scorer)
+
     def coarse(self, scene: Scene) -> Scene:
         """What the first level sees."""
         return scene if self.reduction == 1 else Scene(F.avg_pool2d(scene.images, self.reduction), scene.rectangles)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -9,12 +11,58 @@ from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.laid_out import lay_out_crops
 from stn_cli.coloc.score.maps import beyond_ring, ring_margins
-from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.score.settings import SAID, SCORE
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness
 from stn_cli.coloc.search.layout import cells_of, lay_out
 from stn_cli.coloc.search.settings import DENSE
 from stn_cli.coloc.search.statistics import otsu
 from stn_cli.encoders import Appearance, Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What a person said of some of N images that a scorer learns from.
+
+    Attributes:
+        boxes: by the image's place among the N, (M, 4) of its objects, normalised letterbox boxes; none where it holds none.
+        rejected: likewise, of what is no object.
+        share: how much the images of which something was said count together, the others the rest.
+    """
+
+    boxes: dict[int, Tensor]
+    rejected: dict[int, Tensor]
+    share: float
+
+    def cells(self, inside: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What cells tell objects from what is around them.
+
+        Args:
+            inside: (N, h, w) cells of what was found in each image.
+
+        Returns:
+            (N, h, w) cells of objects, (N,) how much each image counts, and (N, h, w) by how much more cells do that were rejected.
+        """
+        n, size = len(inside), (inside.shape[1], inside.shape[2])
+        inside, hard = inside.clone(), torch.zeros(inside.shape, device=inside.device)
+        weights = torch.full((n,), (1 - self.share) / max(1, n - len(self.boxes)), device=inside.device)
+        for i, boxes in self.boxes.items():
+            weights[i] = self.share / len(self.boxes)
+            inside[i] = cells_of(boxes.to(inside.device), size).any(0)
+            hard[i] = SAID.rejected * cells_of(self.rejected[i].to(inside.device), size).any(0)
+        return inside, weights * n, hard
+
+    def examples(self, z: Tensor, found: Tensor) -> Tensor:
+        """What crops hold that others are compared with: those that were said, where there are any.
+
+        Args:
+            z: (N, h, w, d) projected cells.
+            found: (N, d) what the found crops hold.
+
+        Returns:
+            (K, d).
+        """
+        held = [held_beyond(z[i : i + 1], Crops.of_boxes(b.to(z.device)[None]))[0] for i, b in self.boxes.items() if len(b)]
+        return torch.cat(held) if held else found
 
 
 class DenseScorer(nn.Module):
@@ -57,7 +105,15 @@ class DenseScorer(nn.Module):
         self.register_buffer("map_spread", torch.ones(()))
 
     @classmethod
-    def of(cls, encoder: Encoder, seen: Appearance, rectangles: Tensor, boxes: Tensor) -> DenseScorer:
+    def of(
+        cls,
+        encoder: Encoder,
+        seen: Appearance,
+        rectangles: Tensor,
+        boxes: Tensor,
+        anchors: Anchors | None = None,
+        projection: Projection | None = None,
+    ) -> DenseScorer:
         """The discriminant of what a search found.
 
         Args:
@@ -65,23 +121,34 @@ class DenseScorer(nn.Module):
             seen: what it sees of the set at the size that the transformer looks at.
             rectangles: (N, 4).
             boxes: (N, 4) of the objects, normalised letterbox boxes.
+            anchors: what a person said of some of the images, in place of what was found in them; None where nothing was said.
+            projection: of the cells; that of the set when None.
         """
         layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
-        projection = Projection.of(seen.cells.movedim(1, -1)[layout.valid], DENSE.discriminant.whiten)
+        projection = projection or Projection.of(seen.cells.movedim(1, -1)[layout.valid], DENSE.discriminant.whiten)
         z = projection(seen.cells)
-        inside = cells_of(boxes, layout.size)
-        margin = LinearMargin.fit(z, inside, layout, DENSE.discriminant.shrinkage)
+        inside, weights, hard = cells_of(boxes, layout.size), None, None
+        examples = held_beyond(z, Crops.of_boxes(boxes[:, None]))[:, 0]
+        if anchors is not None:
+            inside, weights, hard = anchors.cells(inside)
+            examples = anchors.examples(z, examples)
+        margin = LinearMargin.fit(z, inside, layout, DENSE.discriminant.shrinkage, weights, hard)
         values = margin.map(z, DENSE.smoothing)
         dimensions = projection.basis.shape[1]
-        scorer = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(boxes)).to(z.device)
+        scorer = cls(encoder, len(projection.centre), seen.objectness is not None, dimensions, len(examples)).to(z.device)
         scorer.centre.copy_(projection.centre)
         scorer.basis.copy_(projection.basis)
         scorer.direction.copy_(margin.direction)
         scorer.offset.copy_(margin.offset)
         scorer.threshold.copy_(otsu(values[layout.valid]))
         scorer.map_spread.copy_(values[layout.valid].std().clamp(min=1e-6))
-        scorer.examples.copy_(held_beyond(z, Crops.of_boxes(boxes[:, None]))[:, 0])
+        scorer.examples.copy_(examples)
         return scorer
+
+    @property
+    def projection(self) -> Projection:
+        """Of an image's cells."""
+        return Projection(self.centre, self.basis)
 
     def seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """What is read of images, computed once for each scene.
@@ -96,7 +163,7 @@ class DenseScorer(nn.Module):
 
     @torch.no_grad()
     def _seen(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        z = Projection(self.centre, self.basis)(scene.appearance(self.encoder).cells)
+        z = self.projection(scene.appearance(self.encoder).cells)
         values = LinearMargin(self.direction, self.offset).map(z, DENSE.smoothing)
         return z, (values - self.threshold) / self.map_spread
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as cache_result
 from functools import partial
@@ -11,18 +11,22 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes, turned_crops
+from stn_cli.coloc.said import Said
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.object_search import ObjectSearch
+from stn_cli.coloc.score.said_search import SaidSearch
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
 from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.background import Background, find_background
-from stn_cli.coloc.search.choose import Hypothesis, choose
+from stn_cli.coloc.search.choose import Hypothesis, choose, place_rigid
 from stn_cli.coloc.search.rigid import RigidResult
+from stn_cli.coloc.search.rigid_example import like_examples
 from stn_cli.coloc.search.searched import Placed, SearchedSet
 from stn_cli.coloc.search.settings import CHOICE, RIGID
 from stn_cli.coloc.search.statistics import quantile
 from stn_cli.coloc.search.visual_words import WordsResult
 from stn_cli.encoders import Appearance, Encoder
+from stn_cli.geometry import box_iou
 from stn_cli.instances.proposer import Proposer
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import MOST_KINDS, TrainConfig
@@ -90,6 +94,16 @@ class Kind:
         self.angles = torch.cat([self.angles, angles[:, None]], 1)
         self.present = torch.cat([self.present, present[:, None]], 1)
 
+    def fix(self, said: Said) -> None:
+        """Put what a person said in the place of what was found: these crops stay where they are."""
+        for i, known in said.boxes.items():
+            self.present[i] = False
+            own, free = known.to(self.boxes.device), list(range(len(known)))
+            for r in range(min(len(own), self.boxes.shape[1])):  # each the one that is nearest to what was found
+                best = max(free, key=lambda j: float(box_iou(own[j], self.boxes[i, r])))
+                free.remove(best)
+                self.boxes[i, r], self.angles[i, r], self.present[i, r] = own[best], 0.0, True
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -113,6 +127,7 @@ def find_kinds(
     device: torch.device,
     progress: Callable[[str], None] = lambda _: None,
     large: Cache | None = None,
+    said: Sequence[Said | None] = (None,),
 ) -> list[Kind]:
     """Search a set of images for what they have in common.
 
@@ -128,16 +143,19 @@ def find_kinds(
         device: to work on.
         progress: told what is being done.
         large: the same images, larger, for a dense encoder to look at closely; `cache` when left out.
+        said: what a person said of some of the images, of each kind; None where nothing was said.
 
     Returns:
         The kinds, in the order in which they were found.
     """
-    seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress)
+    known = [i for own in said if own is not None for i in own.boxes]
+    seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress, known)
     background = cache_result(partial(_background, seen))  # rigid kinds have no use for it
     kinds = list[Kind]()
     for number in range(config.kinds):
         progress(f"kind {number + 1}")
-        found = _find_kind(seen, torch.cat([kind.upright() for kind in kinds], 1) if kinds else None, background)
+        taken = torch.cat([kind.upright() for kind in kinds], 1) if kinds else None
+        found = _find_kind(seen, taken, background, said[number] if number < len(said) else None)
         kinds.append(found.kind)
         if found.place is not None:
             _add_others(seen, found, found.place, kinds)
@@ -160,20 +178,30 @@ def _background(seen: SearchedSet) -> Background | None:
     return None if found is None else found.to(seen.device)
 
 
-def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[], Background | None]) -> _Found:
+def _find_kind(
+    seen: SearchedSet, taken: Tensor | None, background: Callable[[], Background | None], said: Said | None
+) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
-    appearance = cache_result(partial(_appearance, seen))  # scorers of other kinds have no use for it
+    if said is not None and said.objects and isinstance(chosen.evidence, RigidResult):
+        chosen = place_rigid(seen, like_examples(seen, chosen.evidence, said), chosen.contrast, taken)
+    appearance = cache_result(partial(appearance_of, seen))  # scorers of other kinds have no use for it
     scorer, common = _scorer_of(seen, chosen, appearance), None
     proposer = place = None
+    there = torch.ones_like(chosen.angles, dtype=torch.bool)
     if isinstance(scorer, DenseScorer):
         place = background()
-        proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(Proposer().to(seen.device))
-        chosen = replace(chosen, boxes=boxes)
-        scorer = _scorer_of(seen, chosen, appearance)  # what the objects are like, in place of what the windows were like
+        proposer = Proposer().to(seen.device)
+        if said is None:
+            proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(proposer)
+            chosen = replace(chosen, boxes=boxes)
+            scorer = _scorer_of(seen, chosen, appearance)  # what the objects are like, in place of what the windows were like
+        else:
+            found = SaidSearch(seen, said, appearance(), taken, place).find(proposer, chosen.boxes)
+            proposer, scorer, there = found.proposer, found.scorer, found.there
+            chosen = replace(chosen, boxes=found.boxes)
     if place is None and not isinstance(chosen.evidence, RigidResult | WordsResult):
         common = chosen.evidence.common()  # before a background it would be about the place
-    there = torch.ones_like(chosen.angles, dtype=torch.bool)
     curve, objective = (chosen.rigid.curve, chosen.rigid.objective) if chosen.rigid else ([], None)
     kind = Kind(
         scorer.kind,
@@ -192,6 +220,8 @@ def _find_kind(seen: SearchedSet, taken: Tensor | None, background: Callable[[],
     if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from
         margins = _margins_of(seen, kind, chosen.boxes, chosen.angles)
         kind.present[:, 0] &= margins > quantile(random.flatten(), SCORE.hopeless)
+    if said is not None:
+        kind.fix(said)
     return _Found(kind, chosen.place, float(random.median() + first.median()) / 2)
 
 
@@ -208,8 +238,15 @@ def _scorer_of(seen: SearchedSet, chosen: Hypothesis, appearance: Callable[[], A
     return DenseScorer.of(encoder, appearance(), seen.scene.rectangles, chosen.boxes[seen.chosen])
 
 
-def _appearance(seen: SearchedSet) -> Appearance:
-    """What the encoder sees of the images that the search looks at, at the size that the transformer looks at."""
+def appearance_of(seen: SearchedSet) -> Appearance:
+    """What the encoder sees of the images that the search looks at, at the size that the transformer looks at.
+
+    Args:
+        seen: the set.
+
+    Returns:
+        Of these images, in their order.
+    """
     parts = seen.chosen.split(CHOICE.images_at_once)
     return Appearance.join([Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in parts])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,16 +91,49 @@ class ObjectSearch:
         Returns:
             The proposer.
         """
-        seen = self.seen
-        scene = Scene.of(seen.large, seen.chosen, seen.device)
-        corners = pixel_corners(scene.rectangles, scene.images.shape[-1])
-        images = [image[:, y1:y2, x1:x2].cpu() for image, (x1, y1, x2, y2) in zip(scene.images, corners, strict=True)]
-        low, high = scene.rectangles[:, None, :2].repeat(1, 1, 2), scene.rectangles[:, None, 2:].repeat(1, 1, 2)
-        shares = ((found.boxes - low) / (high - low)).cpu()
+        shares = as_shares(self.seen, self.seen.chosen, found.boxes)
         labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
-        steps = share_of(seen.config.steps)
-        network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress)
-        return Proposer.of(network).to(seen.device)
+        return taught(self.seen, proposer, self.seen.chosen, labels, share_of(self.seen.config.steps))
+
+
+def as_shares(seen: SearchedSet, index: Tensor, boxes: Tensor) -> Tensor:
+    """Boxes as the instance network has them.
+
+    Args:
+        seen: the set.
+        index: (n,) which images.
+        boxes: (n, M, 4) normalised letterbox boxes.
+
+    Returns:
+        (n, M, 4) shares of the images' sides, on the CPU.
+    """
+    rectangles = seen.large.rectangles()[index][:, None].to(boxes.device)
+    low, high = rectangles[..., :2].repeat(1, 1, 2), rectangles[..., 2:].repeat(1, 1, 2)
+    return ((boxes - low) / (high - low)).cpu()
+
+
+def taught(seen: SearchedSet, proposer: Proposer, index: Tensor, labels: Sequence[Labels], steps: int) -> Proposer:
+    """A proposer that has learnt objects of some images.
+
+    Args:
+        seen: the set.
+        proposer: to begin with; left as it is.
+        index: (n,) which images; one may stand there several times, to be looked at more often.
+        labels: of each.
+        steps: of the optimiser.
+
+    Returns:
+        The proposer.
+    """
+    images = dict[int, Tensor]()
+    for i in index.unique().split(CHOICE.images_at_once):
+        scene = Scene.of(seen.large, i, seen.device)
+        corners = pixel_corners(scene.rectangles, scene.images.shape[-1])
+        for number, image, (x1, y1, x2, y2) in zip(i.tolist(), scene.images, corners, strict=True):
+            images[number] = image[:, y1:y2, x1:x2].cpu()
+    chosen = [images[number] for number in index.tolist()]
+    network = learn_folder(proposer.network, chosen, labels, steps, seen.config.seed, seen.device, seen.progress)
+    return Proposer.of(network).to(seen.device)
 
 
 def share_of(steps: int) -> int:

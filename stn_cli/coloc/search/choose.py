@@ -65,18 +65,18 @@ def choose(seen: SearchedSet, taken: Tensor | None) -> Hypothesis:
             angles=seen.angles, taken=seen.held(taken), progress=seen.progress,
         )  # fmt: skip
     if config.search == "rigid" and rigid is not None:
-        return _rigid(seen, rigid, None, taken)
+        return place_rigid(seen, rigid, None, taken)
     seen.progress("windows of cells")
     if encoder.dense:
         outlined = search_outlined(seen, taken)
         if rigid is not None and is_rigid(rigid, outlined.windows.contrast, CHOICE.rigid_below_dense):
-            return _rigid(seen, rigid, outlined.windows.contrast, taken)
+            return place_rigid(seen, rigid, outlined.windows.contrast, taken)
         return _dense(seen, rigid, outlined)
     assert isinstance(encoder, GradientEncoder)
     cells = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHOICE.images_at_once)])
     words = search_words(encoder, cells, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=seen.held(taken))
     if rigid is not None and is_rigid(rigid, words.contrast):
-        return _rigid(seen, rigid, words.contrast, taken)
+        return place_rigid(seen, rigid, words.contrast, taken)
     return _words(seen, rigid, words, taken)
 
 
@@ -94,8 +94,18 @@ def is_rigid(rigid: RigidResult, contrast: float, below: float = CHOICE.rigid_be
     return rigid.objective + CHOICE.contrast_weight * contrast < below
 
 
-def _rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken: Tensor | None) -> Hypothesis:
-    """Crops of one layout of edges, turned where the transformation turns."""
+def place_rigid(seen: SearchedSet, rigid: RigidResult, contrast: float | None, taken: Tensor | None) -> Hypothesis:
+    """Crops of one layout of edges, turned where the transformation turns.
+
+    Args:
+        seen: the set.
+        rigid: the layout.
+        contrast: of the deformable hypothesis; None where it was not tried.
+        taken: (N, K, 4) boxes of objects that were found before; None for the first.
+
+    Returns:
+        The hypothesis, with a place in every image.
+    """
     turns = len(rigid.angles) > 1
     stretches = (1.0,) if turns else choose_stretches(seen, rigid, taken)
     alignment = _align(seen, rigid, taken) if turns else None

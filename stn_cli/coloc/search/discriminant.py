@@ -86,22 +86,33 @@ class LinearMargin:
     offset: Tensor
 
     @classmethod
-    def fit(cls, z: Tensor, inside: Tensor, layout: Layout, shrinkage: float | None) -> LinearMargin:
-        """The discriminant of cells inside crops against those outside and along the borders; every image counts the same.
+    def fit(
+        cls,
+        z: Tensor,
+        inside: Tensor,
+        layout: Layout,
+        shrinkage: float | None,
+        weights: Tensor | None = None,
+        hard: Tensor | None = None,
+    ) -> LinearMargin:
+        """The discriminant of cells inside crops against those outside and along the borders.
 
         Args:
             z: (N, h, w, d) projected cells.
             inside: (N, h, w) which of them are in the crops.
             layout: of the set.
             shrinkage: share of the mean variance that is added to the scatter in all directions; None leaves the scatter out.
+            weights: (N,) how much each image counts; all the same when None.
+            hard: (N, h, w) by how much more a cell counts where it is outside; nothing when None.
         """
+        counts = 1.0 if weights is None else weights[:, None, None]
         inside = inside & layout.valid
         outside = layout.valid & ~inside
         wi = inside.to(z) * (1 - 0.5 * layout.border.to(z))
-        wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6)
-        wo = outside.to(z) + DENSE.border_weight * (layout.border & layout.valid)
+        wi = wi / wi.sum((1, 2), keepdim=True).clamp(min=1e-6) * counts
+        wo = outside.to(z) * (1 if hard is None else 1 + hard) + DENSE.border_weight * (layout.border & layout.valid)
         tells = (outside.sum((1, 2)) >= DENSE.least_outside).to(z)
-        wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None]
+        wo = wo / wo.sum((1, 2), keepdim=True).clamp(min=1) * tells[:, None, None] * counts
         wi, wo = wi / wi.sum().clamp(min=1e-6), wo / wo.sum().clamp(min=1e-6)
         flat = z.flatten(0, 2)
         mu, r = wi.flatten() @ flat, wo.flatten() @ flat

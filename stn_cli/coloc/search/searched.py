@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -54,17 +54,20 @@ class SearchedSet:
         config: TrainConfig,
         device: torch.device,
         progress: Callable[[str], None],
+        always: Iterable[int] = (),
     ) -> SearchedSet:
         """Draw the images that the search looks at by the seed: `config.search_images` of them, fewer where angles are tried.
 
         Args:
             cache, large, encoder, config, device, progress: see the attributes.
+            always: numbers of images that it looks at in any case.
         """
         generator = torch.Generator().manual_seed(config.seed)
         most = (
             config.search_images if by_name(config.transform).angle is None else min(config.search_images, RIGID.turned_images)
         )
-        chosen = torch.randperm(len(cache), generator=generator)[:most].sort().values
+        drawn = torch.randperm(len(cache), generator=generator)[:most]
+        chosen = torch.cat([drawn, torch.tensor(sorted(always), dtype=torch.long)]).unique()
         return cls(cache, large, encoder, config, device, chosen, Scene.of(cache, chosen, device), progress)
 
     @property

@@ -29,6 +29,8 @@ def check_state(state: dict[str, Any], config: TrainConfig, images: int) -> None
         ValueError: it is not; the text says what is wrong.
     """
     stage, number, level, step = _progress(state.get("progress"), config)
+    if not isinstance(state.get("again", False), bool) or (stage == "corrections" and not state.get("again")):
+        raise ValueError("what it goes on from is absurd")
     kinds = state.get("kinds", [])
     if not isinstance(kinds, list) or len(kinds) > MOST_KINDS or (stage != "search") != bool(kinds):
         raise ValueError("kinds of objects do not fit its stage")

@@ -1,26 +1,118 @@
-"""Going on with a training that was stopped; a finished one is finished again, which builds its model anew."""
+"""Going on with a training that was stopped, and from a finished one; one that is resumed when it is finished builds its model anew."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stn_cli.bounds import shown
+from stn_cli.coloc.model.finder import predict
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
 from stn_cli.coloc.train.state import RunState
 from stn_cli.errors import CheckpointError, UsageError
-from stn_cli.media.scan import Scan
+from stn_cli.media.scan import ImageFile, Scan
 from stn_cli.outputs.manifest import is_staging
 from stn_cli.outputs.results import Results
 from stn_cli.reading import is_plain
+from stn_cli.records import SaidImage
 from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import read_images
+from stn_cli.runs.said import read_said_of_run, said_digest
+
+BUILT_WITH = ("encoder", "weights", "layer", "transform", "cascade", "imgsz", "kinds", "objects")
+"""Settings that a run's networks are built with, and its images are looked at with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A finished run that another one goes on from.
+
+    Attributes:
+        run: its folder.
+        config: its settings.
+        images: that it learnt from.
+        said: what a person said of them.
+        saved: its state, not checked yet.
+    """
+
+    run: Path
+    config: TrainConfig
+    images: list[ImageFile]
+    said: list[SaidImage]
+    saved: dict[str, Any]
+
+
+def begun_by(run: Path, config: TrainConfig | None) -> Begun:
+    """Read a finished run to go on from.
+
+    Args:
+        run: its folder.
+        config: settings of the training that goes on; those of the run when None.
+
+    Returns:
+        All that the run knows.
+
+    Raises:
+        CheckpointError: it is no run, damaged, or not finished.
+        UsageError: its networks were built with other settings.
+    """
+    saved = checkpoint.load_state(run)
+    progress = saved.get("progress")
+    if (
+        not isinstance(progress, list)
+        or progress[:1] != ["calibrate"]
+        or not is_plain(run / checkpoint.MODEL, checkpoint.MOST_BYTES)
+    ):
+        raise CheckpointError("unfinished run", run, None, f"Finish it first: stn-coloc train --resume -o {run}")
+    own = TrainConfig.of_run(run)
+    for name in BUILT_WITH:
+        if config is not None and getattr(config, name) != getattr(own, name):
+            why = f"{name}: {getattr(own, name)!r} in the run, {getattr(config, name)!r} given"
+            raise UsageError("--from takes the run's own settings here", run, why, "Leave it out")
+    return Begun(run, own, read_images(run), read_said_of_run(run), saved)
+
+
+@torch.no_grad()
+def go_on_from(context: Context, begun: Begun) -> RunState:
+    """The state of a new training that knows what a finished run knows.
+
+    Args:
+        context: of the new training; its images need not be the run's.
+        begun: the run.
+
+    Returns:
+        A state in which what was said comes next.
+
+    Raises:
+        CheckpointError: the run's parts do not fit together.
+    """
+    try:
+        names = [str(name) for name in begun.saved["names"]]
+        state = RunState.from_dict(begun.saved, context.config, context.encoder, len(names), context.device)
+        _try_out(context, state)
+    except (ValueError, KeyError, TypeError, RuntimeError, UsageError) as error:
+        why = shown(" ".join(str(error).split()))
+        raise CheckpointError("run cannot be gone on from", begun.run / checkpoint.STATE, why, "Train anew") from error
+    known = {name: number for number, name in enumerate(names)}
+    old = torch.tensor([known.get(name, -1) for name in context.cache.names])
+    new = old < 0
+    for finder, kind in zip(state.finders, state.kinds, strict=True):
+        places = [value[old.clamp(min=0).to(value.device)] for value in (kind.boxes, kind.angles, kind.present)]
+        if bool(new.any()):
+            found = predict(finder, context.cache, context.device, new.nonzero()[:, 0]).boxes()
+            places[0][new], places[1][new], places[2][new] = found[:, : places[0].shape[1]], 0.0, True
+        kind.boxes, kind.angles, kind.present = places
+    context.large = context.large if any(kind.proposer for kind in state.kinds) else None
+    state.again, state.warnings = True, []
+    state.enter("corrections")
+    return state
 
 
 def check_resumable(results: Results) -> None:
@@ -100,6 +192,10 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
         raise CheckpointError(
             "the images are not those that the run began with", context.folder, None, "Start anew with --overwrite"
         )
+    if saved.get("said", "") != said_digest(context.folder):
+        raise CheckpointError(
+            "what was said is not what the run began with", context.folder, None, "Start anew with --overwrite"
+        )
     try:
         state = RunState.from_dict(saved, context.config, context.encoder, len(context.cache), context.device)
         _try_out(context, state)
@@ -108,7 +204,7 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
         raise CheckpointError(
             "training state cannot be used", context.folder / checkpoint.STATE, why, "Start anew with --overwrite"
         ) from error
-    if state.stage != "search":
+    if state.stage not in ("search", "corrections"):
         context.large = None
     context.metrics.trim(state.stage, state.number, state.level, state.step)
     say_how_to_go_on(context.results, context.stop, state.stage)

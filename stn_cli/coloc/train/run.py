@@ -13,11 +13,13 @@ from typing import Any
 import torch
 
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
+from stn_cli.coloc.train.corrections import learn_corrections
 from stn_cli.coloc.train.decode import decode_images
 from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
-from stn_cli.coloc.train.resume import check_resumable, check_same, restore, take_up
+from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, restore, take_up
+from stn_cli.coloc.train.said_images import Saying, check_alone, keep_said, said_before
 from stn_cli.coloc.train.state import RunState
 from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
@@ -30,6 +32,7 @@ from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import IMAGES, SKIPPED, read_images, read_skipped
 from stn_cli.runs.metrics import Metrics
+from stn_cli.runs.said import SAID
 from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.distributed import Team, team_of
 from stn_cli.runtime.progress import Reporter, Silent
@@ -37,10 +40,10 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
 CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
-NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, checkpoint.MODEL, checkpoint.STATE)
+NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, SAID, checkpoint.MODEL, checkpoint.STATE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
-WORK = {"regression": regress, "finetune": finetune}
+WORK = {"corrections": learn_corrections, "regression": regress, "finetune": finetune}
 """What is done after the search while a state says so; each stage says which one comes next."""
 
 
@@ -72,6 +75,8 @@ def train(
     out: str | os.PathLike[str] = "stn-coloc-run",
     config: TrainConfig | None = None,
     *,
+    saying: Saying | None = None,
+    start: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     reporter: Reporter | None = None,
@@ -80,9 +85,11 @@ def train(
     """Learn from a folder of images where their common object is.
 
     Args:
-        source: what to learn from, see `stn_cli.media.scan.scan`; not needed to resume.
+        source: what to learn from, see `stn_cli.media.scan.scan`; not needed to resume, nor with `start`, whose images are taken then.
         out: the run folder.
-        config: settings; with `resume`, those of the run are taken.
+        config: settings; with `resume` those of the run are taken, and of `start` where none are given.
+        saying: what a person said of some of the images, by their names.
+        start: a run to go on from, with what it knows; it stays as it is.
         overwrite: a run that is there may be replaced.
         resume: go on where a run that was stopped stands.
         reporter: is told of progress.
@@ -92,23 +99,24 @@ def train(
         A summary; everything else is in the run folder.
 
     Raises:
-        InputError: fewer than two usable images, or all of them alike.
+        InputError: fewer than two usable images, or all of them alike; or what was said is of none of them.
         OutputError: the run folder cannot be used.
-        CheckpointError: nothing to resume, or it is damaged.
+        CheckpointError: nothing to resume or to go on from, or it is damaged.
+        UsageError: settings are not those of the run that is gone on from.
         DivergedError: a loss or gradient that is not finite.
         Interrupted: a signal came; the run can be resumed.
         ResourceError: no such device, or out of memory.
     """
-    folder, reporter, config = Path(out), reporter or Silent(), config or TrainConfig()
+    folder, reporter = Path(out), reporter or Silent()
     kept = None if cache is None else Path(cache)
     try:
-        with StopRequest() as stop, team_of(config.device) as (team, device):
+        with StopRequest() as stop, team_of((config or TrainConfig()).device) as (team, device):
             if not team.first:
                 return _help(folder, team, device, stop, kept)
             place = pick_device(device) if team.size > 1 else None
             if resume:
                 return _go_on(folder, source, reporter, stop, kept, team, place)
-            return _begin(folder, source, config, overwrite, reporter, stop, kept, team, place)
+            return _begin(folder, source, config, start, saying, overwrite, reporter, stop, kept, team, place)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
@@ -120,6 +128,8 @@ def _begin(
     folder: Path,
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
     config: TrainConfig,
+    begun: Begun | None,
+    saying: Saying | None,
     overwrite: bool,
     reporter: Reporter,
     stop: StopRequest,
@@ -127,20 +137,25 @@ def _begin(
     team: Team,
     device: torch.device | None,
 ) -> TrainResult:
-    """A new training."""
-    begun = time.monotonic()
+    """A new training, or one that goes on from another run."""
+    at = time.monotonic()
     pick_device(config.device)
-    if source is None:
+    if source is None and begun is not None:
+        found = Scan(begun.images, [])
+        folders, beside = [os.path.dirname(image.path) for image in begun.images], list[str]()
+    elif source is not None:
+        found = scan(source)
+        folders, beside = places_of(source, found)
+    else:
         raise InputError("no source given", todo="Name a folder of images")
-    found = scan(source)
-    folders, beside = places_of(source, found)
     uses = [*beside, *(p for p in (config.weights, config.encoder) if os.path.exists(p))]
+    uses += [] if begun is None else [os.fspath(begun.run)]
     results = Results(folder, "train", NAMES, folders, uses, overwrite=overwrite, beginnings=BEGINNINGS)
-    require_images(found, source, 2)
+    require_images(found, source or folder, 2)
     for note in found.notes:
         reporter.warn(note)
     with results.open() as work:
-        return _run(results, work, team.told((config, found, None)), reporter, stop, begun, kept, team, device)
+        return _run(results, work, team.told((config, found, None)), reporter, stop, at, kept, team, device, begun, saying)
 
 
 def _go_on(
@@ -161,6 +176,7 @@ def _go_on(
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             check_same(scan(source), found, folder)
+        check_alone(team, bool(saved.get("said")))
         told = team.told((TrainConfig.of_run(work), found, saved))
         return _run(results, work, told, reporter, stop, begun, kept, team, device)
 
@@ -181,10 +197,12 @@ def _run(
     told: tuple[TrainConfig, Scan, dict[str, Any] | None],
     reporter: Reporter,
     stop: StopRequest,
-    begun: float,
+    at: float,
     kept: Path | None,
     team: Team,
     place: torch.device | None,
+    begun: Begun | None = None,
+    saying: Saying | None = None,
 ) -> TrainResult:
     """All stages, from where a saved state says: `told` are settings, images and that state; `place` is the device of one of several."""
     config, found, saved = told
@@ -194,12 +212,13 @@ def _run(
     if saved is not None and team.first:
         say_how_to_go_on(results, stop)
     cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept, team)
+    said = said_before(work, cache) if saved is not None else keep_said(work, cache, config, saying, begun, reporter)
     cache.settle(device)
     context = Context(
-        results, work, config, device, encoder, cache, large, large.letterbox, Metrics(work), reporter, stop, team
+        results, work, config, device, encoder, cache, large, large.letterbox, said, Metrics(work), reporter, stop, team
     )
     del large  # the search is the last that needs it
-    state = _new_state(context) if saved is None else restore(context, saved)
+    state = restore(context, saved) if saved is not None else _new_state(context, begun)
     if state.stage == "search":
         state = search_for_all(context, state)
     while state.stage in WORK:
@@ -208,14 +227,14 @@ def _run(
     if team.first:
         agreed = finish(context, state, calibrate_scores(context, state))
     kinds = ", ".join(kind.kind for kind in state.kinds)
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - at
     return TrainResult(results.folder, len(cache), cache.skipped, kinds, agreed, state.warnings, seconds)
 
 
-def _new_state(context: Context) -> RunState:
-    """A state before the search; from here on the training can be resumed."""
+def _new_state(context: Context, begun: Begun | None) -> RunState:
+    """A state before the search, or with all that another run knows; from here on the training can be resumed."""
     write_text(context.folder / CONFIG, f"# stn-coloc {__version__}\n" + context.config.toml())
     context.metrics.clear()
-    state = RunState()
+    state = RunState() if begun is None else go_on_from(context, begun)
     context.save(state)
     return state

@@ -75,8 +75,18 @@ class Finetuning:
     matched: int = setting(512, "images at most over which the crops' sizes are compared with the search's")
 
 
+@dataclass(frozen=True)
+class Corrections:
+    """A training that goes on from a finished run with what a person said, `corrections.py`."""
+
+    share_of_steps: int = setting(
+        4, "regression and fine-tuning have this part of their steps: the finder knows the object already"
+    )
+
+
 AUGMENTATION = Augmentation()
 REGRESSION = Regression()
 FINETUNING = Finetuning()
+CORRECTIONS = Corrections()
 SAVE_EVERY = 50
 """Steps between two states on disk; a training that is stopped saves one at once."""

@@ -16,6 +16,7 @@ from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.train.augment import Augmenter
 from stn_cli.coloc.train.checks import check_optimiser, check_state
 from stn_cli.coloc.train.optimise import make_optimiser
+from stn_cli.coloc.train.settings import CORRECTIONS
 from stn_cli.encoders import Encoder
 from stn_cli.instances.proposer import Proposer
 from stn_cli.media.cache import Cache
@@ -42,7 +43,7 @@ class RunState:
     """A training between two steps.
 
     Attributes:
-        stage: `search`, `regression`, `finetune` or `calibrate`.
+        stage: `search`, `corrections`, `regression`, `finetune` or `calibrate`.
         number: which kind of object is learnt, the first is 0.
         level: which level of its finder.
         step: of this stage, the next one.
@@ -54,6 +55,7 @@ class RunState:
         finders: one for each kind.
         optimiser: of the transformer that is being trained; None between two stages.
         before: what this fine-tuning began from.
+        again: it goes on from a finished run: the finders have learnt before.
     """
 
     stage: str = "search"
@@ -68,6 +70,7 @@ class RunState:
     finders: list[Finder] = field(default_factory=list)
     optimiser: torch.optim.Optimizer | None = None
     before: Before | None = None
+    again: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -130,6 +133,7 @@ class RunState:
     def steps(self, config: TrainConfig) -> int:
         """How many steps this stage has, regression or fine-tuning; fewer where the finder's crop is one candidate among many."""
         whole = config.finetune if self.stage == "finetune" else config.steps
+        whole = -(-whole // CORRECTIONS.share_of_steps) if self.again else whole
         return whole if self.kind.proposer is None else share_of(whole)
 
     def title(self, stage: str, config: TrainConfig) -> str:
@@ -153,6 +157,7 @@ class RunState:
         saved: dict[str, Any] = {
             "version": __version__,
             "names": names,
+            "again": self.again,
             "progress": [self.stage, self.number, self.level, self.step, self.best, self.stale, self.warnings],
         }
         if self.stage != "search":
@@ -185,6 +190,7 @@ class RunState:
         """
         check_state(saved, config, images)
         state = cls(*saved["progress"])
+        state.again = saved.get("again", False)
         kinds = saved.get("kinds", [])
         state.kinds = [_kind_from_dict(kind, encoder, device) for kind in kinds]
         if kinds:

@@ -12,7 +12,7 @@ const $$ = (selector) => [...document.querySelectorAll(selector)];
 const NAMES = { all: "All", unreviewed: "Unreviewed", accepted: "Accepted", corrected: "Corrected", none: "No object" };
 
 const filter = { status: "unreviewed", kind: null, name: "", bins: null };
-let order = "doubt", seq = 0, notes = [], unsaved = "", gone = "", mine = [], at = 0, work = [], steps = 0;
+let order = "doubt", seq = 0, notes = [], unsaved = "", gone = "", learning = {}, mine = [], at = 0, work = [], steps = 0;
 
 const page = sessionStorage.getItem("page") || crypto.randomUUID();
 sessionStorage.setItem("page", page); // undo goes on after the page is loaded again
@@ -103,6 +103,7 @@ function refresh() {
   const found = counts(model.images, filter, model.kinds);
   renewFilters(found);
   $("#progress").textContent = `${found.reviewed.toLocaleString()} of ${model.images.length.toLocaleString()} reviewed`;
+  renewLearn(found.reviewed);
   grid.renewAll();
   renewAccept();
   if (!$("#editor").hidden) { editor.renew(); renewTools(); }
@@ -126,6 +127,7 @@ function renewBanner() {
     lines.push(`${many === 1 ? "One action" : `${many} actions`} of an earlier page could not be saved there.`);
     buttons.push([many === 1 ? "Do it now" : "Do them now", () => leave(true)], ["Forget", () => leave(false)]);
   }
+  if (learning.fault) lines.push(`Nothing was learnt: ${learning.fault}.`);
   if (unsaved) lines.push(`All actions are saved, but the corrected boxes are not written: ${unsaved}`);
   if (notes.length) { lines.push(...notes.map((note) => `Note: ${note}.`)); buttons.push(["Dismiss", () => { notes = []; refresh(); }]); }
   banner.hidden = !lines.length;
@@ -141,6 +143,27 @@ function renewSaved() {
   for (const node of $$(".saved")) {
     node.textContent = queue.items.length ? `saving ${queue.items.length}…` : "saved";
     node.classList.toggle("waiting", queue.items.length > 0);
+  }
+}
+
+// a review of boxes that are of no run has nothing to learn with
+function renewLearn(reviewed) {
+  const node = $("#learn");
+  node.hidden = !learning.can;
+  node.disabled = !reviewed || learning.works;
+  node.textContent = learning.works ? `Learning… ${learning.seconds} s` : "Learn from these";
+  node.title = learning.works ? learning.note : "Learn from what you said, and find all boxes anew";
+}
+
+async function learn() {
+  try {
+    const { status, body } = await post("learn", { page });
+    if (status !== 200) return say(body.error);
+    say("Learning from what you said. Go on meanwhile: whatever you say goes along");
+    poll();
+  } catch {
+    gone = "gone";
+    refresh();
   }
 }
 
@@ -360,7 +383,7 @@ window.addEventListener("beforeunload", (event) => { if (queue.items.length) eve
 // ---- buttons ----
 
 const CLICKS = {
-  "accept-page": acceptPage, "all-scores": () => { filter.bins = null; list(); }, back: close, previous: () => showAt(at - 1), next: () => showAt(at + 1),
+  learn, "accept-page": acceptPage, "all-scores": () => { filter.bins = null; list(); }, back: close, previous: () => showAt(at - 1), next: () => showAt(at + 1),
   accept: () => judge("accepted"), none: () => judge("none"), new: () => draws(), delete: () => editor.remove(), reset: () => judge("unreviewed"), fit: () => editor.fit(),
 };
 for (const [id, run] of Object.entries(CLICKS)) $(`#${id}`).addEventListener("click", run);
@@ -389,8 +412,9 @@ async function poll() {
     gone = "";
     seq = body.seq;
     take(body.images);
-    const other = unsaved !== body.unsaved;
-    unsaved = body.unsaved;
+    if (body.boxes !== model.boxes && !queue.items.length && !editor.drag) return location.reload(); // better boxes: this page loads them
+    const other = unsaved !== body.unsaved || JSON.stringify(learning) !== JSON.stringify(body.learning);
+    ({ unsaved, learning } = body);
     if (body.images.length || other || back) refresh();
   } catch (error) {
     const why = error.said ? error.message : "gone";
@@ -403,7 +427,7 @@ async function begin() {
   const state = await answer.json();
   model.kinds = state.kinds;
   model.boxes = state.boxes;
-  ({ seq, notes } = state);
+  ({ seq, notes, learning } = state);
   take(state.images);
   findLeft();
   document.title = `${state.boxes.split("/").slice(-2).join("/")} · stn-coloc review`;

@@ -1,0 +1,135 @@
+"""From a review to better boxes: a training that goes on from the boxes' run, and what it finds; both in folders of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stn_cli.errors import InputError, OutputError
+from stn_cli.files import name_from_results
+from stn_cli.review.learning import Hear
+from stn_cli.review.pictures import ReviewPictures
+from stn_cli.review.places import BOXES_NAME, ReviewFiles
+from stn_cli.review.session import ReviewSession
+from stn_cli.runs.checkpoint import STATE
+from stn_cli.runs.folder import boxes_folder
+
+PROGRAM = (sys.executable, "-m", "stn_cli")
+
+
+def run_of(boxes: Path, info: Any) -> Path | None:
+    """The run that found a file of boxes, if it is still there.
+
+    Args:
+        boxes: the file.
+        info: its `info`.
+
+    Returns:
+        The run folder; None where no training can go on from one.
+    """
+    named = info.get("run") if isinstance(info, dict) else None
+    if not isinstance(named, str) or not named:
+        return None
+    places = (Path(name_from_results(named)), boxes.parent / name_from_results(named))
+    return next((place for place in places if (place / STATE).is_file()), None)
+
+
+def relearn(
+    session: ReviewSession,
+    hear: Hear,
+    reopen: Callable[[Path], tuple[ReviewSession, ReviewPictures]],
+    source: Path | None = None,
+) -> tuple[ReviewSession, ReviewPictures]:
+    """Learn from what was said in a review, find all boxes anew, and open the review of those; what was said goes along.
+
+    The run, its boxes and their journal stay as they are; the new ones lie beside them, numbered.
+
+    Args:
+        session: the review; others may act in it until the end.
+        hear: is told of progress.
+        reopen: opens the review of a file of boxes.
+        source: folder of the images; as the boxes say when None.
+
+    Returns:
+        The review of the new boxes, and its pictures.
+
+    Raises:
+        InputError: the run has gone, or the training or the finding failed; the message has its last line.
+        OutputError: the new boxes' journal cannot be written.
+    """
+    info = session.data.get("info")
+    run = run_of(session.boxes, info)
+    if run is None:
+        raise InputError("the run of these boxes is not there", session.boxes, None, "Train anew: stn-coloc train --boxes")
+    session.save()
+    told = info.get("source") if isinstance(info, dict) else None
+    where = source or (
+        Path(os.path.join(session.boxes.parent, name_from_results(told))) if isinstance(told, str) and told else None
+    )
+    images = [str(where)] if where is not None and where.is_dir() else []
+    new = next_run(run)
+    boxes = boxes_folder(new)
+    _call(["train", *images, "--from", str(run), "--boxes", str(session.result), "-o", str(new), "--no-report"], hear)
+    _call(["localise", *images, "-m", str(new), "-o", str(boxes)], hear)
+    with session.journal.locked():  # whatever is said until here goes along
+        session.save()
+        files = ReviewFiles.of(boxes / BOXES_NAME)
+        try:
+            shutil.copyfile(session.journal.path, files.journal)
+        except OSError as error:
+            raise OutputError("cannot write", files.journal, error.strerror, "Free some space") from error
+        return reopen(files.boxes)
+
+
+def next_run(run: Path) -> Path:
+    """The folder of the run that goes on from another one: `x-2-run` after `x-run`, `x-3-run` after that; the first that is free.
+
+    Args:
+        run: the run that is gone on from.
+
+    Returns:
+        A folder that is not there, and whose boxes are not either.
+    """
+    name = run.absolute().name
+    stem, tail = (name.removesuffix("-run"), "-run") if name.endswith("-run") else (name, "")
+    match = re.fullmatch(r"(.*)-(\d{1,6})", stem)
+    base, number = (match[1], int(match[2])) if match else (stem, 1)
+    while True:
+        number += 1
+        found = run.absolute().parent / f"{base}-{number}{tail}"
+        if not os.path.lexists(found) and not os.path.lexists(boxes_folder(found)):
+            return found
+
+
+def _call(words: Sequence[str], hear: Callable[[str], None]) -> None:
+    """Run a command of this program in a process of its own, so that a review needs no network of its own in memory.
+
+    Raises:
+        InputError: it failed.
+    """
+    last = ""
+    with subprocess.Popen(
+        [*PROGRAM, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if line.strip():
+                    last = line.strip()
+                    hear(f"{words[0]}: {last}")
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        raise InputError(f"{words[0]} failed", None, last or f"exit code {process.returncode}")
