@@ -378,28 +378,22 @@ def loop_ap50() -> str:
 
 
 def _loop(what: str) -> str:
-    """A row for each set; of each column the mean over the sets that have it, before and after, of the same images."""
+    """A row for each set, before and after on the same images; means over the sets that have every column."""
     sets = result("loop")["sets"]
-    shown_here = [key for key in LEARNT if any(key in rows for rows in sets.values())]
-    lines, every = [], dict[str, list[tuple[float, float]]]()
+    here = [key for key in LEARNT if any(key in rows for rows in sets.values())]
+    lines, whole = [], list[list[float]]()
     for name, rows in sets.items():
-        line = [name]
-        for key in shown_here:
-            pair = (rows[key]["before"][what], rows[key]["after"][what]) if key in rows else None
-            every.setdefault(key, []).extend([pair] if pair else [])
-            line.append(f"{pair[0]:.0f} → {pair[1]:.0f}" if pair else "")
-        for rival in RIVALS_OF_20:
-            found = rows.get("chosen 20", {}).get(rival)
-            every.setdefault(rival, []).extend([(found[what], found[what])] if found else [])
-            line.append(f"{found[what]:.0f}" if found else "")
-        lines.append(line)
-    mean = ["mean"]
-    for key in (*shown_here, *RIVALS_OF_20):
-        pairs = every[key]
-        before, after = (Figure(sum(pair[n] for pair in pairs) / len(pairs)) for n in (0, 1)) if pairs else (None, None)
-        said = f"{after:.1f}" if key in RIVALS_OF_20 else f"{before:.1f} → {after:.1f}"
-        mean.append(said if pairs else "")
-    return markdown(["", *shown_here, *RIVALS_OF_20.values()], [*lines, mean])
+        pairs = [(rows[key]["before"][what], rows[key]["after"][what]) if key in rows else None for key in here]
+        rivals = [rows.get("chosen 20", {}).get(rival) for rival in RIVALS_OF_20]
+        told = [f"{pair[0]:.0f} → {pair[1]:.0f}" if pair else None for pair in pairs]
+        lines.append([name, *told, *(f"{rival[what]:.0f}" if rival else None for rival in rivals)])
+        if all(pairs) and all(rivals):
+            whole.append([v for pair in pairs for v in pair or ()] + [rival[what] for rival in rivals if rival])
+    means = [Figure(sum(column) / len(whole)) for column in zip(*whole, strict=True)]
+    n = 2 * len(here)
+    told = [f"{means[i]:.1f} → {means[i + 1]:.1f}" for i in range(0, n, 2)]
+    lines.append([f"mean of the {len(whole)} with all figures", *told, *(f"{mean:.1f}" for mean in means[n:])])
+    return markdown(["", *here, *RIVALS_OF_20.values()], lines)
 
 
 def near_duplicates() -> str:

@@ -84,18 +84,16 @@ def train(
     if print_config:
         typer.echo(settings.toml().encode("utf-8"), nl=False)  # TOML is UTF-8 whatever the terminal is
         return
-    folder = out or Path(RUN)
-    _check_beginning(bool(source), settings, named, folder, config, resume, boxes, start)
+    folder = _checked(out or Path(RUN), bool(source), settings, named, config, resume, boxes, start)
     use_threads(threads)
-    more = {"boxes": boxes, "start": start, "cache": cache}
-    _train(one_or_all(source), folder, settings, more, overwrite, resume, report, json, strict, quiet, verbose)
+    _train(one_or_all(source), folder, settings, (boxes, start, cache), overwrite, resume, report, json, strict, quiet, verbose)
 
 
-def _check_beginning(
-    given: bool, settings: TrainConfig, named: list[str], folder: Path, config: Path | None, resume: bool, boxes: Path | None,
+def _checked(
+    folder: Path, given: bool, settings: TrainConfig, named: list[str], config: Path | None, resume: bool, boxes: Path | None,
     start: Path | None,
-) -> None:  # fmt: skip
-    """See that a run that is gone on with has these settings, and that a new one is given images and does not replace its settings' file.
+) -> Path:  # fmt: skip
+    """The run folder. A run that is gone on with has these settings; a new one is given images and does not replace its settings' file.
 
     Raises:
         UsageError, OutputError: it is not so.
@@ -108,6 +106,7 @@ def _check_beginning(
         _check_settings(settings, named, folder)
     elif config:
         _check_apart(config, folder)
+    return folder
 
 
 def _settings(given: dict[str, Any], config: Path | None, start: Path | None) -> tuple[TrainConfig, list[str]]:
@@ -141,7 +140,7 @@ def _settings(given: dict[str, Any], config: Path | None, start: Path | None) ->
 
 
 def _train(
-    source: str | list[str] | None, folder: Path, settings: TrainConfig, more: dict[str, Path | None], overwrite: bool, resume: bool,
+    source: str | list[str] | None, folder: Path, settings: TrainConfig, read: tuple[Path | None, ...], overwrite: bool, resume: bool,
     report: bool, json: bool, strict: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Train, write the report, and say what came of it."""
@@ -152,8 +151,11 @@ def _train(
     if verbose:
         progress.say(f"{counted(working_threads(), 'thread')} on {counted(available_cores(), 'core')}")
     try:
-        how = {"overwrite": overwrite, "resume": resume, "report": report}
-        result = learn(source, folder, settings, reporter=progress, **how, **more)  # type: ignore[arg-type]
+        boxes, start, cache = read
+        result = learn(
+            source, folder, settings, boxes=boxes, start=start, cache=cache, overwrite=overwrite, resume=resume, report=report,
+            reporter=progress,
+        )  # fmt: skip
     finally:
         progress.close()
     if not launched().speaks:

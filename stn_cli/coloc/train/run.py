@@ -127,8 +127,8 @@ def train(
 def _begin(
     folder: Path,
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
-    config: TrainConfig,
-    begun: Begun | None,
+    config: TrainConfig | None,
+    start: str | os.PathLike[str] | None,
     saying: Saying | None,
     overwrite: bool,
     reporter: Reporter,
@@ -139,6 +139,9 @@ def _begin(
 ) -> TrainResult:
     """A new training, or one that goes on from another run."""
     at = time.monotonic()
+    check_alone(team, saying is not None or start is not None)
+    begun = None if start is None else begun_by(Path(start), config)
+    config = config or (TrainConfig() if begun is None else begun.config)
     pick_device(config.device)
     if source is None and begun is not None:
         found = Scan(begun.images, [])

@@ -31,7 +31,9 @@ def check_alone(team: Team, asked: bool) -> None:
         UsageError: there are several.
     """
     if asked and team.size > 1:
-        raise UsageError("--boxes and --from are learnt by one process", None, f"{team.size} were started", "Start it without torchrun")
+        raise UsageError(
+            "--boxes and --from are learnt by one process", None, f"{team.size} were started", "Start it without torchrun"
+        )
 
 
 def keep_said(
