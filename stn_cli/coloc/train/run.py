@@ -43,6 +43,7 @@ CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
 NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, SAID, checkpoint.MODEL, checkpoint.STATE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
+LESS_MEMORY = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
 WORK = {"corrections": learn_corrections, "regression": regress, "finetune": finetune}
 """What is done after the search while a state says so; each stage says which one comes next."""
 
@@ -107,8 +108,7 @@ def train(
         Interrupted: a signal came; the run can be resumed.
         ResourceError: no such device, or out of memory.
     """
-    folder, reporter = Path(out), reporter or Silent()
-    kept = None if cache is None else Path(cache)
+    folder, reporter, kept = Path(out), reporter or Silent(), None if cache is None else Path(cache)
     try:
         with StopRequest() as stop, team_of((config or TrainConfig()).device) as (team, device):
             if not team.first:
@@ -119,8 +119,7 @@ def train(
             return _begin(folder, source, config, start, saying, overwrite, reporter, stop, kept, team, place)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
-            todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
-            raise ResourceError("out of memory", todo=todo) from error
+            raise ResourceError("out of memory", todo=LESS_MEMORY) from error
         raise
 
 
