@@ -192,7 +192,7 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
         raise CheckpointError(
             "the images are not those that the run began with", context.folder, None, "Start anew with --overwrite"
         )
-    if context.team.first and saved.get("said", "") != said_digest(context.folder):
+    if saved.get("said", "") != said_digest(context.folder):
         raise CheckpointError(
             "what was said is not what the run began with", context.folder, None, "Start anew with --overwrite"
         )

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
+from stn_cli.coloc.train.corrections import learn_corrections
 from stn_cli.coloc.train.decode import decode_images
 from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
 from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, restore, take_up
-from stn_cli.coloc.train.said_images import Saying, keep_said, said_before
+from stn_cli.coloc.train.said_images import Saying, check_alone, keep_said, said_before
 from stn_cli.coloc.train.state import RunState
-from stn_cli.coloc.train.together import FIRST, search_for_all
+from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
 from stn_cli.errors import InputError, ResourceError, out_of_memory
 from stn_cli.files import write_text
@@ -42,7 +43,8 @@ CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
 NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, SAID, checkpoint.MODEL, checkpoint.STATE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
-WORK = {"regression": regress, "finetune": finetune}
+LESS_MEMORY = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
+WORK = {"corrections": learn_corrections, "regression": regress, "finetune": finetune}
 """What is done after the search while a state says so; each stage says which one comes next."""
 
 
@@ -106,10 +108,9 @@ def train(
         Interrupted: a signal came; the run can be resumed.
         ResourceError: no such device, or out of memory.
     """
-    folder, reporter = Path(out), reporter or Silent()
-    kept = None if cache is None else Path(cache)
+    folder, reporter, kept = Path(out), reporter or Silent(), None if cache is None else Path(cache)
     try:
-        with StopRequest() as stop, team_of("auto" if config is None else config.device) as (team, device):
+        with StopRequest() as stop, team_of((config or TrainConfig()).device) as (team, device):
             if not team.first:
                 return _help(folder, team, device, stop, kept)
             place = pick_device(device) if team.size > 1 else None
@@ -118,8 +119,7 @@ def train(
             return _begin(folder, source, config, start, saying, overwrite, reporter, stop, kept, team, place)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
-            todo = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
-            raise ResourceError("out of memory", todo=todo) from error
+            raise ResourceError("out of memory", todo=LESS_MEMORY) from error
         raise
 
 
@@ -138,6 +138,7 @@ def _begin(
 ) -> TrainResult:
     """A new training, or one that goes on from another run."""
     at = time.monotonic()
+    check_alone(team, saying is not None or start is not None)
     begun = None if start is None else begun_by(Path(start), config)
     config = config or (TrainConfig() if begun is None else begun.config)
     pick_device(config.device)
@@ -156,8 +157,7 @@ def _begin(
     for note in found.notes:
         reporter.warn(note)
     with results.open() as work:
-        told = team.told((config, found, None))
-        return _run(results, work, told, begun, saying, reporter, stop, at, kept, team, device)
+        return _run(results, work, team.told((config, found, None)), reporter, stop, at, kept, team, device, begun, saying)
 
 
 def _go_on(
@@ -178,8 +178,9 @@ def _go_on(
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             check_same(scan(source), found, folder)
+        check_alone(team, bool(saved.get("said")))
         told = team.told((TrainConfig.of_run(work), found, saved))
-        return _run(results, work, told, None, None, reporter, stop, begun, kept, team, device)
+        return _run(results, work, told, reporter, stop, begun, kept, team, device)
 
 
 def _help(folder: Path, team: Team, device: str, stop: StopRequest, kept: Path | None) -> TrainResult:
@@ -189,21 +190,21 @@ def _help(folder: Path, team: Team, device: str, stop: StopRequest, kept: Path |
     with TemporaryDirectory(prefix="stn-coloc-") as scratch:
         results = Results(Path(scratch) / "run", "train", NAMES)
         with results.open() as work:
-            return _run(results, work, team.told(None), None, None, Silent(), stop, begun, kept, team, pick_device(device))
+            return _run(results, work, team.told(None), Silent(), stop, begun, kept, team, pick_device(device))
 
 
 def _run(
     results: Results,
     work: Path,
     told: tuple[TrainConfig, Scan, dict[str, Any] | None],
-    begun: Begun | None,
-    saying: Saying | None,
     reporter: Reporter,
     stop: StopRequest,
     at: float,
     kept: Path | None,
     team: Team,
     place: torch.device | None,
+    begun: Begun | None = None,
+    saying: Saying | None = None,
 ) -> TrainResult:
     """All stages, from where a saved state says: `told` are settings, images and that state; `place` is the device of one of several."""
     config, found, saved = told
@@ -213,17 +214,14 @@ def _run(
     if saved is not None and team.first:
         say_how_to_go_on(results, stop)
     cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept, team)
-    said = None
-    if team.first:
-        said = said_before(work, cache) if saved is not None else keep_said(work, cache, config, saying, begun, reporter)
+    said = said_before(work, cache) if saved is not None else keep_said(work, cache, config, saying, begun, reporter)
     cache.settle(device)
-    said = team.told(said)
     context = Context(
         results, work, config, device, encoder, cache, large, large.letterbox, said, Metrics(work), reporter, stop, team
     )
     del large  # the search is the last that needs it
     state = restore(context, saved) if saved is not None else _new_state(context, begun)
-    if state.stage in FIRST:
+    if state.stage == "search":
         state = search_for_all(context, state)
     while state.stage in WORK:
         WORK[state.stage](context, state)

@@ -7,16 +7,33 @@ from pathlib import Path
 
 from stn_cli.coloc.said import fitting
 from stn_cli.coloc.train.resume import Begun
-from stn_cli.errors import CheckpointError, InputError, counted
+from stn_cli.errors import CheckpointError, InputError, UsageError, counted
 from stn_cli.media.cache import Cache
 from stn_cli.records import SaidImage, Skipped
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import write_skipped
 from stn_cli.runs.said import SAID, read_said_of_run, write_said
+from stn_cli.runtime.distributed import Team
 from stn_cli.runtime.progress import Reporter
 
 Saying = Callable[[Sequence[str]], Sequence[SaidImage]]
 """Names of a set's images -> what a person said of those of them that were looked at, under these names."""
+
+
+def check_alone(team: Team, asked: bool) -> None:
+    """See that what was said is learnt by one process.
+
+    Args:
+        team: the processes.
+        asked: whether something was said, or a run is gone on from.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if asked and team.size > 1:
+        raise UsageError(
+            "--boxes and --from are learnt by one process", None, f"{team.size} were started", "Start it without torchrun"
+        )
 
 
 def keep_said(

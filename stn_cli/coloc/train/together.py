@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 
 from stn_cli.coloc.train.context import Context
-from stn_cli.coloc.train.corrections import learn_corrections
 from stn_cli.coloc.train.start import search
 from stn_cli.coloc.train.state import RunState
 from stn_cli.media.cache import Cache, Letterbox, build_cache, load_letterbox
@@ -21,8 +20,6 @@ from stn_cli.runtime.distributed import Team
 
 SENT = 256
 """Images that are sent at once."""
-FIRST = {"search": search, "corrections": learn_corrections}
-"""What one process does before all learn: a search, or corrections of a finished run; both end before the regression."""
 
 
 def build_whole_cache(
@@ -77,18 +74,18 @@ def build_whole_cache(
 
 
 def search_for_all(context: Context, state: RunState) -> RunState:
-    """The stage before the regression: the first process searches, or learns what was said, and tells the others what it found.
+    """The search stage: the first process searches, and tells the others what it found.
 
     Args:
         context: what the training works with.
         state: where it stands.
 
     Returns:
-        The state after it, the same in every process.
+        The state after the search, the same in every process.
     """
     team = context.team
     if team.first:
-        FIRST[state.stage](context, state)
+        search(context, state)
     if team.size == 1:
         return state
     found = team.told(state.to_dict(context.cache.names) if team.first else None)
