@@ -50,8 +50,8 @@ def sample(
     """
     kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
     _check(U, grid, padding, backend)
-    wide = torch.promote_types(U.dtype, grid.dtype)
-    if U.dtype != wide or grid.dtype != wide:  # half-precision pictures are read at coordinates of full precision
+    wide = torch.promote_types(torch.promote_types(U.dtype, grid.dtype), torch.float32)
+    if U.dtype != wide or grid.dtype != wide:  # half-precision pictures are read in full precision: half is pixels off
         return sample(U.to(wide), grid.to(wide), kernel=kernel, padding=padding, backend=backend).to(U.dtype)
     mode = _torch_mode(kernel, U.ndim - 2)
     if mode is None and backend == "torch":
