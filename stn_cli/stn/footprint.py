@@ -103,7 +103,8 @@ def footprints(grid: Tensor, size: tuple[int, int], levels: int, *, each: bool) 
     gap = ((xx - yy).square() + 4 * xy.square()).sqrt()
     longer, shorter = ((xx + yy + gap) / 2).sqrt(), ((xx + yy - gap) / 2).clamp(min=0).sqrt()
     turned = torch.where(gap > 1e-4 * (xx + yy), (xx - yy) / gap, 1.0)  # cos of twice the longer axis' angle; a circle's is any
-    cos, sin = ((1 + turned) / 2).clamp(0, 1).sqrt(), torch.copysign(((1 - turned) / 2).clamp(0, 1).sqrt(), xy)
+    cos, sin = (((1 + sign * turned) / 2).clamp(0, 1).sqrt() for sign in (1, -1))
+    sin = torch.where(xy < 0, -sin, sin)
     finest = torch.maximum(shorter, longer * (ACROSS / ALONG)) / APART
     level = (finest.clamp(min=1).log2() + 1e-4).floor().clamp(max=levels - 1)
     n, m = (  # the small number: at a whole one rounding must not decide

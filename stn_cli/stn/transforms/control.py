@@ -142,7 +142,7 @@ class ControlTransformation(Transformation):
         p, c = self.matrix(theta), self.control_points(theta)
         sides = self._sides(p, c)
         missing = clamp_inward(sides.abs(), least, torch.inf) - sides.abs()
-        return (p + torch.copysign(missing, sides.detach())[..., None] * c.T).flatten(-2)
+        return (p + torch.where(sides < 0, -missing, missing)[..., None] * c.T).flatten(-2)
 
     def unfolded(self, theta: Tensor) -> Tensor:
         """Bends shrunk until no control point is further than `fold_free` from where the best fitting affine map puts it."""
