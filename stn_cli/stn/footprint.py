@@ -119,7 +119,7 @@ def footprints(grid: Tensor, size: tuple[int, int], levels: int, *, each: bool) 
     )
 
 
-def extents(grid: Tensor, size: tuple[int, int]) -> Tensor:
+def reaches(grid: Tensor, size: tuple[int, int]) -> Tensor:
     """The `reach` of the footprints of a grid, alone.
 
     Args:

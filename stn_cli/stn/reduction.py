@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.geometry import pixel_index
-from stn_cli.stn.footprint import Footprints, are_affine, extents, footprints
+from stn_cli.stn.footprint import Footprints, are_affine, reaches, footprints
 from stn_cli.stn.sampler import check_finite, sample
 
 REDUCED_PADDINGS = ("border", "zeros")
@@ -167,7 +167,7 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
     _check(pyramid, grid, padding)
     if _can_fuse(pyramid, grid):
         V = _read_fused(pyramid, grid)
-        return _faded(V, grid, pyramid.size, extents(grid, pyramid.size)) if padding == "zeros" else V
+        return _faded(V, grid, pyramid.size, reaches(grid, pyramid.size)) if padding == "zeros" else V
     B, R, h, w, _ = grid.shape
     once = R if torch.compiler.is_compiling() else max(1, POINTS // max(1, B * h * w))  # crops of each image
     parts = [_read(pyramid, part, padding) for part in grid.split(once, 1)]

@@ -13,7 +13,7 @@ from stn_cli.stn.reduction import has_triton
 CHECK = """
 import torch
 from stn_cli.stn import Pyramid, affine_grid, by_name, reduction
-from stn_cli.stn.footprint import extents, footprints
+from stn_cli.stn.footprint import reaches, footprints
 torch.manual_seed(0)
 matrix = torch.zeros(2, 3, 8)  # homographies: small, thin and turned, large and in perspective, outside
 scale = torch.tensor([[0.15, 0.5, 1.0], [0.3, 0.8, 1.3]])
@@ -32,7 +32,7 @@ for dtype, bar in ((torch.float32, 1e-5), (torch.float16, 2e-3), (torch.bfloat16
         seen.append((V.detach(), *torch.autograd.grad(V, (u, grid), given.to(dtype))))
     prints = footprints(grid, pyramid.size, pyramid.count, each=True)
     assert len(prints.level.unique()) >= 3 and len(prints.count[0].unique()) >= 5 and len(prints.count[1].unique()) == 2
-    assert torch.equal(extents(grid, pyramid.size), prints.reach) and float(seen[0][2].abs().max()) > 1
+    assert torch.equal(reaches(grid, pyramid.size), prints.reach) and float(seen[0][2].abs().max()) > 1
     for name, mine, theirs in zip(("values", "of the images", "of the grid"), seen[1], seen[0]):
         off = float((mine.float() - theirs.float()).abs().max() / theirs.float().abs().max())
         print(dtype, name, off)
