@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.geometry import pixel_index
-from stn_cli.stn.footprint import Footprints, are_affine, reaches, footprints
+from stn_cli.stn.footprint import Footprints, are_affine, footprints, reaches
 from stn_cli.stn.sampler import check_finite, sample
 
 REDUCED_PADDINGS = ("border", "zeros")
