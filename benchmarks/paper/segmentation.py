@@ -142,7 +142,7 @@ def main() -> None:
     arguments.add_argument("names", nargs="*", metavar="ROW", choices=[*ROWS, []], help="all when left out")
     arguments.add_argument("--quick", action="store_true", help="few images and steps, nothing saved")
     options = arguments.parse_args()
-    schedule = Schedule(steps=4, batch=8) if options.quick else Schedule(steps=600, batch=32, localisation_lr=0.3)
+    schedule = Schedule(steps=4, batch=8) if options.quick else Schedule(steps=600, batch=32, localisation_lr=1.0)
     train, test = (load(split, torch.device("cpu"), 200 if options.quick else None)[0] for split in ("train", "test"))
     images, own = scenes(test[:1000], torch.Generator().manual_seed(1))
     rows = {} if options.quick else earlier("paper_segmentation", "rows")
