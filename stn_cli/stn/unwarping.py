@@ -57,6 +57,11 @@ def unwarp(
         )
     if how == "adjoint":
         return spread(prediction, transform.grid(theta, tuple(prediction.shape[2:])), size)
+    return _asked(transform, prediction, theta, size)
+
+
+def _asked(transform: Transformation, prediction: Tensor, theta: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The inverse: each pixel of the image asks the crop."""
     wide = torch.promote_types(theta.dtype, torch.float32)
     pixels = base_grid(size, device=theta.device, dtype=wide).flatten(0, -2)  # (N, dims)
     back = transform.targets(theta, pixels.expand(len(theta), -1, -1))
