@@ -138,7 +138,26 @@ def _spread(grid: Tensor, size: tuple[int, int], each: bool) -> tuple[Tensor, Te
     return px * px + qx * qx, py * py + qy * qy, px * py + qx * qy
 
 
-def are_affine(grid: Tensor, size: tuple[int, int]) -> bool:
+def footprints_as_needed(grid: Tensor, size: tuple[int, int], levels: int) -> Footprints:
+    """The footprints of a grid: one of each crop where all crops are affine, else one of each pixel.
+
+    Args:
+        grid: (B, R, h, w, 2) source coordinates of R crops of each image.
+        size: (H, W) of the images.
+        levels: of the pyramid.
+
+    Returns:
+        Footprints, without gradients. In a graph, which must not branch, both are made and one is taken.
+    """
+    affine = are_affine(grid, size)
+    if not torch.compiler.is_compiling():
+        return footprints(grid, size, levels, each=not bool(affine))
+    whole, single = (footprints(grid, size, levels, each=each) for each in (False, True))
+    names = ("level", "along", "across", "count", "reach")
+    return Footprints(*(torch.where(affine, getattr(whole, name), getattr(single, name)) for name in names))
+
+
+def are_affine(grid: Tensor, size: tuple[int, int]) -> Tensor:
     """Whether all crops are affine, looked at on a lattice of points.
 
     Args:
@@ -146,7 +165,7 @@ def are_affine(grid: Tensor, size: tuple[int, int]) -> bool:
         size: (H, W) of the images.
 
     Returns:
-        Whether no point lies off the affine map of its crop's corners by more than what changes its steps by `BEND`.
+        A truth value: no point lies off the affine map of its crop's corners by more than what changes its steps by `BEND`.
     """
     h, w = grid.shape[2:4]
     rows, columns = (torch.arange(0, n, max(1, (n - 1) // (LATTICE - 1)), device=grid.device) for n in (h, w))
@@ -155,9 +174,9 @@ def are_affine(grid: Tensor, size: tuple[int, int]) -> bool:
     off = points - points[..., :1, :1] - across * columns - down * rows[:, None]
     sides = [s.norm(dim=0) * (n - 1) for s, n in ((across, w), (down, h)) if n > 1]
     if not sides:
-        return True
+        return torch.ones((), dtype=torch.bool, device=grid.device)
     allowed = BEND / 8 * torch.stack(sides).amin(0) + 1e-3  # steps that change by a share of b end b n / 8 off; and rounding
-    return bool((off.norm(dim=0) <= allowed).all())
+    return (off.norm(dim=0) <= allowed).all()
 
 
 def _half(grid: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.geometry import pixel_index
-from stn_cli.stn.footprint import Footprints, are_affine, footprints, reaches
+from stn_cli.stn.footprint import Footprints, footprints_as_needed, reaches
 from stn_cli.stn.sampler import check_finite, sample
 
 REDUCED_PADDINGS = ("border", "zeros")
@@ -150,7 +150,7 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
     """Cut R crops out of each image without aliasing.
 
     Each output pixel is the mean over the ellipse that it covers in the source, by a few reads along the ellipse's two axes from
-    the pyramid level that fits it. A pixel that covers at most 1.25 source pixels is read as `sample` reads it.
+    the pyramid level that fits it. A pixel that covers at most 1.25 source pixels is read as `sample` reads it; at an edge beyond which zeros lie it fades over what it covers.
 
     Args:
         pyramid: of B images.
@@ -187,13 +187,13 @@ def _check(pyramid: Pyramid, grid: Tensor, padding: str) -> None:
 
 def _read(pyramid: Pyramid, grid: Tensor, padding: str) -> Tensor:
     B, R, h, w, _ = grid.shape
-    traced = torch.compiler.is_compiling()
     grid = grid.to(torch.promote_types(torch.promote_types(pyramid.U.dtype, grid.dtype), torch.float32))
-    prints = footprints(grid, pyramid.size, pyramid.count, each=traced or not are_affine(grid, pyramid.size))
-    if not traced and not bool((prints.count > 1).any()):  # nothing is reduced
-        V = sample(pyramid.U, grid.reshape(B, R * h, w, 2), padding=padding)
-        return V.view(B, V.shape[1], R, h, w).transpose(1, 2)
-    V = pyramid.read(grid, prints).to(pyramid.U.dtype).transpose(1, 2)  # (B, C, R, h, w) -> (B, R, C, h, w)
+    prints = footprints_as_needed(grid, pyramid.size, pyramid.count)
+    if not torch.compiler.is_compiling() and not bool((prints.count > 1).any()):  # nothing is reduced
+        V = sample(pyramid.U, grid.reshape(B, R * h, w, 2), padding="border").view(B, -1, R, h, w)
+    else:
+        V = pyramid.read(grid, prints).to(pyramid.U.dtype)
+    V = V.transpose(1, 2)  # (B, C, R, h, w) -> (B, R, C, h, w)
     return _faded(V, grid, pyramid.size, prints.reach) if padding == "zeros" else V
 
 

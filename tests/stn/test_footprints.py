@@ -75,7 +75,7 @@ def test_one_footprint_for_a_crop_is_that_of_each_pixel(monkeypatch: pytest.Monk
     bent = by_name("projective").grid(torch.tensor([[0.8, 0, 0, 0, 0.8, 0, 0.3, 0]], dtype=D), (12, 10))[None]
     assert not are_affine(bent, (90, 70))
     once = sample_reduced(Pyramid(U), grid, padding="zeros")
-    monkeypatch.setattr("stn_cli.stn.reduction.are_affine", lambda *_: False)
+    monkeypatch.setattr("stn_cli.stn.footprint.are_affine", lambda *_: torch.tensor(False))
     torch.testing.assert_close(sample_reduced(Pyramid(U), grid, padding="zeros"), once)
 
 
