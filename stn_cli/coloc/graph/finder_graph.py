@@ -117,6 +117,6 @@ class FinderGraph(nn.Module):
 
 def _in_pixels(crops: Crops, placed: OnLetterbox) -> tuple[Tensor, Tensor]:
     """Upright boxes (B, R, 4) and corners (B, R, 4, 2) of crops, in double precision as records have them."""
-    moved = Crops(crops.transform, crops.matrix.double()).after(placed.letterbox_to_image())
+    moved = Crops(crops.transform, crops.matrix.to(torch.float64)).after(placed.letterbox_to_image())
     boxes = normalised_to_pixels(moved.boxes().unflatten(-1, (2, 2)), placed.size).flatten(-2)
     return clip_boxes(boxes, placed.size), normalised_to_pixels(moved.quads(), placed.size)
