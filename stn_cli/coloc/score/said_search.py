@@ -195,7 +195,7 @@ def offset_of(odds: Tensor, right: Tensor) -> float:
     >>> round(offset_of(torch.full((1000,), 2.0), torch.arange(1000) < 500), 2)
     -1.99
     """
-    x, y, offset = odds.double(), right.double(), 0.0
+    x, y, offset = odds.cpu().double(), right.cpu().double(), 0.0
     for _ in range(SAID.rounds):
         p = torch.sigmoid(x + offset)
         slope = float((p - y).sum()) + offset / SAID.spread**2
