@@ -151,14 +151,6 @@ def aliasing() -> str:
     return markdown(["", "false contrast, %", "lost below half the limit, %"], rows) + source("aliasing")
 
 
-def warps() -> str:
-    said = result("warps")["rows"]
-    pictures = ("photograph", "zone plate", "noise")
-    ways = [f"{p}, {way}" for p in pictures for way in ("one level", "footprints")]
-    rows = [[f"**{name}**" if name == "mean" else name, *(f"{row[way]:.1f}" for way in ways)] for name, row in said.items()]
-    return markdown(["error, % of the range", *(w.replace("footprints", "ours") for w in ways)], rows) + source("warps")
-
-
 SAMPLERS = ("grid affine", "grid projective", "grid thin_plate_spline", "grid affine3d", "sample bilinear, zeros", "sample bilinear, reflection",
             "sample bicubic, zeros", "sample integer, zeros", "sample integer, 16 channels", "sample trilinear, volume")  # fmt: skip
 
@@ -462,7 +454,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
         *(kept, doubt, busy, decoders, localise_rivals, loop_corloc, loop_ap50),
-        *(onnx_runs, warps),
+        onnx_runs,
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

@@ -79,13 +79,8 @@ def elastic(x: Tensor, g: torch.Generator) -> Tensor:
     return sample(x, spline.grid(theta.to(x.device), (28, 28)))
 
 
-def translated(x: Tensor, g: torch.Generator) -> Tensor:
+def translated(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6) -> Tensor:
     """TC: anywhere in 60 x 60, with 16 pieces of 6 x 6 pixels cut from other digits."""
-    return among_clutter(x, g)[0]
-
-
-def among_clutter(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, side, side), and where each digit's upper left corner lies (N, 2), x and y in pixels."""
     n, device = len(x), x.device
     out = x.new_zeros(n, 1, side, side)
     rows = torch.arange(n, device=device)[:, None, None]
@@ -102,9 +97,8 @@ def among_clutter(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int
         ys = corner[:, 1, None, None] + torch.arange(piece, device=device)[:, None]
         xs = corner[:, 0, None, None] + torch.arange(piece, device=device)
         paste(other[rows, ys, xs], torch.randint(side - piece + 1, (n, 2), generator=g).to(device))
-    where = torch.randint(side - 28 + 1, (n, 2), generator=g).to(device)
-    paste(x[:, 0], where)
-    return out, where
+    paste(x[:, 0], torch.randint(side - 28 + 1, (n, 2), generator=g).to(device))
+    return out
 
 
 DISTORTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
