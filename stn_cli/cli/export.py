@@ -112,10 +112,10 @@ def export(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Make a data set of boxes, for a trainer or an annotation tool; or of a run, with --format onnx, a file that other programs can run.
+    """Make a data set of boxes, or an ONNX file of a run.
 
-    Images that look alike, as copies and frames of one clip do, are never on both sides of the split. Files that are added later move no
-    others from one side to the other, but for those that they look alike to.
+    With --format onnx a run becomes a file that other programs can run. Images of a data set that look alike, as copies and frames of one
+    clip do, are never on both sides of the split; files that are added later move no others but those that they look alike to.
     """
     check_shared(min_score=min_score, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     use_threads(threads)

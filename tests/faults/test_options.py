@@ -206,7 +206,8 @@ def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytes
     assert everything_in(place) == before
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "a"}
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {"mine.txt", "here"}
+    kept = {"letterboxes-32"} if option.name == "--cache" else set()  # a folder that was named is where they belong
+    assert {p.name for p in (tmp_path / "a").iterdir()} - kept == {"mine.txt", "here"}
 
 
 # ---- a file of settings

@@ -27,7 +27,7 @@ SCORES = (0.9, 0.6, 0.4, 0.1)
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that finds four objects in each image: the first, really, and three in other places."""
-    real = Localiser._records
+    real = Localiser.records
 
     def more(self: Localiser, letterboxes: list[Any]) -> list[ImageRecord]:
         return [
@@ -35,7 +35,7 @@ def several(monkeypatch: pytest.MonkeyPatch) -> None:
             for r in real(self, letterboxes)
         ]
 
-    monkeypatch.setattr(Localiser, "_records", more)
+    monkeypatch.setattr(Localiser, "records", more)
 
 
 def spread(best: Localisation, share: float) -> tuple[Localisation, ...]:

@@ -86,15 +86,12 @@ MATRIX += [
 ]
 EXPORTED = {
     ("transformer", "fcn", "affine"),
-    ("transformer", "heatmap", "similarity"),
-    ("bounded", "trunk", "projective"),
     ("pool", "cnn", "thin_plate_spline"),
-    ("cascade", "heatmap", "structured"),
+    ("cascade", "heatmap", "similarity"),
 }
 """What is exported in every run of the tests: a second or two each."""
 COMPILED = {
     *zip(["transformer"] * 10, ["fcn", "cnn", "heatmap", "trunk"] * 3, TRANSFORMS, strict=False),
-    ("bounded", "trunk", "structured"),
     ("bounded", "trunk", "projective"),
     ("pool", "cnn", "box"),
     ("parallel", "fcn", "affine"),

@@ -276,7 +276,13 @@ def test_metrics_are_valid_json_and_hold_every_stage(trained: Trained) -> None:
     assert {r["stage"] for r in records} == {"search", "regression", "finetune", "done"}
 
 
-@pytest.mark.parametrize("transform", sorted(TRANSFORMS))
+LIKE_OTHERS = ("euclidean", "projective", "structured")
+"""Transformations whose training goes the way of another one's, step by step."""
+
+
+@pytest.mark.parametrize(
+    "transform", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in sorted(TRANSFORMS)]
+)
 def test_every_transform_trains(trained: Trained, tmp_path: Path, transform: str) -> None:
     result = train(trained.images, tmp_path / "run", TrainConfig(**{**QUICK, "steps": 8, "finetune": 2}, transform=transform))
     assert result.images == 20
