@@ -205,8 +205,8 @@ def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytes
     assert not list(filter(None, wrong)), "\n".join(filter(None, wrong))
     assert everything_in(place) == before
     assert (tmp_path / "mine.txt").read_text() == "mine"
-    assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "a"}
     kept = {"letterboxes-32"} if option.name == "--cache" else set()  # a folder that was named is where they belong
+    assert {p.name for p in tmp_path.iterdir()} - kept == {"mine.txt", "a"}
     assert {p.name for p in (tmp_path / "a").iterdir()} - kept == {"mine.txt", "here"}
 
 

@@ -90,7 +90,7 @@ def _averaged(images: Tensor, placed: OnLetterbox, scale: Tensor) -> Tensor:
     b, h, w, c = images.shape
     rows, tall = _overlaps(placed.cells(0), scale[0], h)
     columns, wide = _overlaps(placed.cells(1), scale[1], w)
-    out = (rows @ images.double().reshape(b, h, w * c)).view(b, placed.side, w, c)  # (B, S, W, 3)
+    out = (rows @ images.to(torch.float64).reshape(b, h, w * c)).view(b, placed.side, w, c)  # (B, S, W, 3)
     return (columns @ out) / (tall[:, None] * wide)[..., None]  # (B, S, S, 3)
 
 
