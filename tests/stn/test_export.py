@@ -85,6 +85,7 @@ MATRIX += [
     for name in TRANSFORMS
 ]
 EXPORTED = {
+    ("transformer", "trunk", "similarity"),
     ("transformer", "fcn", "affine"),
     ("pool", "cnn", "thin_plate_spline"),
     ("cascade", "heatmap", "similarity"),
