@@ -17,6 +17,7 @@ from stn_cli.errors import DivergedError
 from stn_cli.instances.labels import CellTargets, Labels
 from stn_cli.instances.network import COARSEST, InstanceNetwork, Maps
 from stn_cli.instances.overlap import iou_and_giou
+from stn_cli.instances.pasting import paste
 from stn_cli.instances.proposals import SIDES
 
 PIXELS = 8 * 108 * 108
@@ -34,6 +35,8 @@ NEGATIVE = 0.75
 """How much a cell that speaks for nothing counts, times its score squared (varifocal loss)."""
 LONGEST = 5.0
 """Norm to which gradients are cut."""
+PASTED = 0.5
+"""Share of the canvases into which objects are pasted."""
 JITTER = (0.85, 1.18)
 """Sizes in units of those at which images are looked at."""
 
@@ -45,6 +48,7 @@ def learn_folder(
     steps: int,
     seed: int,
     device: torch.device,
+    cutouts: Sequence[Tensor] = (),
     check: Callable[[str], None] = lambda _: None,
 ) -> InstanceNetwork:
     """Go on training with a folder's own images.
@@ -56,6 +60,7 @@ def learn_folder(
         steps: of the optimiser.
         seed: of all random numbers.
         device: to work on.
+        cutouts: of the folder's objects, (4, h, w) each, that are pasted beside others in some canvases; see `pasting`.
         check: told of each tenth step; may end the training by an exception.
 
     Returns:
@@ -75,7 +80,7 @@ def learn_folder(
             rate = RATE * min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
             for group, share in zip(optimiser.param_groups, (1.0, 1 / 3), strict=True):
                 group["lr"] = rate * share
-            loss = _descend(learner, optimiser, *_batch(images, labels, order, draw), device)
+            loss = _descend(learner, optimiser, *_batch(images, labels, cutouts, order, draw), device)
             if not math.isfinite(loss):
                 raise DivergedError("loss is not finite", f"step {step} of learning the objects", None, "Try another --seed")
             if step % 10 == 0:
@@ -128,7 +133,7 @@ def folder_loss(maps: Maps, cells: CellTargets) -> Tensor:
 
 
 def _batch(
-    images: Sequence[Tensor], labels: Sequence[Labels], order: list[int], draw: random.Random
+    images: Sequence[Tensor], labels: Sequence[Labels], cutouts: Sequence[Tensor], order: list[int], draw: random.Random
 ) -> tuple[Tensor, CellTargets]:
     """Canvases (B, 3, S, S) of images that are next, and what their cells should say."""
     longer = int(draw.choice(SIDES) * draw.uniform(*JITTER))
@@ -139,6 +144,8 @@ def _batch(
             order += draw.sample(range(len(images)), len(images))
         number = order.pop()
         canvas, own = _placed(images[number], labels[number], longer, side, draw)
+        if cutouts and draw.random() < PASTED:
+            canvas, own = paste(canvas, own, cutouts, draw)
         canvases.append(canvas)
         theirs.append(own)
     return torch.stack(canvases), CellTargets.of(theirs, side)

@@ -171,7 +171,7 @@ def test_a_folder_is_learnt_the_same_way_each_time_and_what_is_given_stays_as_it
     proposer = Proposer()
     before = {name: value.clone() for name, value in proposer.weights().items()}
     heard: list[str] = []
-    first, again = (learn_folder(proposer.network, images, labels, 12, 0, CPU, heard.append) for _ in range(2))
+    first, again = (learn_folder(proposer.network, images, labels, 12, 0, CPU, (), heard.append) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert all(torch.equal(before[name], value) for name, value in proposer.weights().items())
     assert heard[:2] == ["objects learnt, step 0 of 12", "objects learnt, step 10 of 12"]

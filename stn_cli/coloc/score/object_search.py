@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.cutouts import cut_out
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.objects import candidates
 from stn_cli.coloc.score.settings import OBJECTS, TAUGHT, UNTAUGHT, Evidence
@@ -98,7 +99,9 @@ class ObjectSearch:
         shares = ((found.boxes - low) / (high - low)).cpu()
         labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
         steps = share_of(seen.config.steps)
-        network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress)
+        seen.progress("objects cut out")
+        cutouts = cut_out(images, labels, found.odds.amax(1).cpu())
+        network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, cutouts, seen.progress)
         return Proposer.of(network).to(seen.device)
 
 

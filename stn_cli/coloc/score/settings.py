@@ -129,7 +129,20 @@ class LayoutSettings:
     )
 
 
+@dataclass(frozen=True)
+class CutoutSettings:
+    """Which objects are cut out to be pasted beside others, `cutouts.py`."""
+
+    share: float = setting(0.5, "of the images whose best object is cut out, the surest first")
+    least_images: int = setting(20, "and of this many at least")
+    edge: float = setting(0.01, "share of the image's side within which an object is taken to be cut by its edge")
+    least_pixels: int = setting(6, "along a side of an outline")
+    least_extent: float = setting(0.6, "share of its box that the outline's own box covers; less is a part of the object")
+    least_area: float = setting(0.25, "share of the box that is the object's; less is a speck")
+
+
 SCORE = ScoreSettings()
 LAYOUT = LayoutSettings()
 OBJECTS = ObjectSettings()
+CUTOUTS = CutoutSettings()
 CALIBRATION = CalibrationSettings()
