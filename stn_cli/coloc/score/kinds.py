@@ -16,7 +16,7 @@ from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.object_search import ObjectSearch
 from stn_cli.coloc.score.said_search import SaidSearch
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
-from stn_cli.coloc.score.settings import SCORE
+from stn_cli.coloc.score.settings import SCORE, UNTAUGHT
 from stn_cli.coloc.search.background import Background, find_background
 from stn_cli.coloc.search.choose import Hypothesis, choose, place_rigid
 from stn_cli.coloc.search.rigid import RigidResult
@@ -197,7 +197,7 @@ def _find_kind(
             chosen = replace(chosen, boxes=boxes)
             scorer = _scorer_of(seen, chosen, appearance)  # what the objects are like, in place of what the windows were like
         else:
-            found = SaidSearch(seen, said, appearance(), taken, place).find(proposer, chosen.boxes)
+            found = SaidSearch(seen, said, appearance(), taken, place, evidence=UNTAUGHT).find(proposer, chosen.boxes)
             proposer, scorer, there = found.proposer, found.scorer, found.there
             chosen = replace(chosen, boxes=found.boxes)
     if place is None and not isinstance(chosen.evidence, RigidResult | WordsResult):

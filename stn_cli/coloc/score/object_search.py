@@ -91,9 +91,21 @@ class ObjectSearch:
         Returns:
             The proposer.
         """
-        shares = as_shares(self.seen, self.seen.chosen, found.boxes)
-        labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
+        labels = self.labels(self.seen.chosen, found)
         return taught(self.seen, proposer, self.seen.chosen, labels, share_of(self.seen.config.steps))
+
+    def labels(self, index: Tensor, found: Proposed) -> list[Labels]:
+        """What images teach of what was found in them.
+
+        Args:
+            index: (n,) which images.
+            found: in these images.
+
+        Returns:
+            Labels of each, boxes in shares of the image's sides.
+        """
+        shares = as_shares(self.seen, index, found.boxes)
+        return [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
 
 
 def as_shares(seen: SearchedSet, index: Tensor, boxes: Tensor) -> Tensor:

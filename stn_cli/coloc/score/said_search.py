@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from stn_cli.coloc.scene import sample_indices
 from stn_cli.coloc.score.dense import Anchors, DenseScorer
 from stn_cli.coloc.score.object_search import ObjectSearch, as_shares, share_of, taught
 from stn_cli.coloc.score.objects import separate
-from stn_cli.coloc.score.settings import OBJECTS, SAID, TAUGHT
+from stn_cli.coloc.score.settings import OBJECTS, SAID, TAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.discriminant import Projection
 from stn_cli.coloc.search.searched import SearchedSet
@@ -42,6 +42,21 @@ class FoundAnew:
 
 
 @dataclass(frozen=True, slots=True)
+class Believed:
+    """What was found in images of which nothing was said.
+
+    Attributes:
+        index: (n,) which images.
+        labels: of each.
+        share: how often such boxes are right, as far as is known.
+    """
+
+    index: Tensor
+    labels: list[Labels]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class SaidSearch:
     """The search for whole objects of a kind of which some are known.
 
@@ -52,6 +67,7 @@ class SaidSearch:
         taken: (N, K, 4) boxes of objects of other kinds; None of the first kind.
         background: of the set; None where it is not of fixed cameras.
         projection: of the encoder's cells; that of the set when None.
+        evidence: what counts beside the odds of the proposer that is begun with.
     """
 
     seen: SearchedSet
@@ -60,6 +76,7 @@ class SaidSearch:
     taken: Tensor | None
     background: Background | None
     projection: Projection | None = None
+    evidence: Evidence = TAUGHT
 
     def find(self, proposer: Proposer, windows: Tensor) -> FoundAnew:
         """Learn from what was said, and choose the best object of each image.
@@ -87,7 +104,9 @@ class SaidSearch:
             Both.
         """
         scorer = self.scorer(windows)
-        proposer = self.learn(proposer, math.ceil(SAID.steps * share_of(self.seen.config.steps)))
+        others = self.believed(proposer, scorer, windows)
+        steps = SAID.steps * share_of(self.seen.config.steps) * (1 + others.share)  # what was said is seen as often as without them
+        proposer = self.learn(proposer, math.ceil(steps), others)
         return self.calibrated(proposer, scorer, windows), scorer
 
     def search(self, scorer: DenseScorer, windows: Tensor) -> ObjectSearch:
@@ -104,12 +123,45 @@ class SaidSearch:
             seen.encoder, self.appearance, seen.scene.rectangles, boxes[seen.chosen], anchors, self.projection
         )
 
-    def learn(self, proposer: Proposer, steps: int) -> Proposer:
+    def believed(self, proposer: Proposer, scorer: DenseScorer, windows: Tensor) -> Believed:
+        """What is found in the other images that the search looks at, and how far it is to be believed.
+
+        In the images of which something was said it can be seen how often the best box was right. As often, against one canvas of those
+        images, one of the others is learnt, and as much its boxes count: a set that was right for the most part does not forget it, and
+        mistakes of one that was wrong are not learnt again.
+
+        Args:
+            proposer, scorer: as they are before anything is learnt.
+            windows: (N, 4) the one window that was found in each image.
+
+        Returns:
+            Images, their labels, and the share.
+        """
+        search = self.search(scorer, windows)
+        known = torch.tensor([i for i, boxes in self.said.boxes.items() if len(boxes)], dtype=torch.long)
+        others = self.seen.chosen[~torch.isin(self.seen.chosen, torch.tensor(list(self.said.boxes)))]
+        if not len(known) or not len(others):
+            return Believed(others[:0], [], 0.0)
+        found = search.candidates(proposer, known, self.evidence)
+        best = found.boxes[torch.arange(len(known)), found.odds.argmax(1)].cpu()
+        right = [
+            bool((box_iou(box[None], self.said.boxes[i]) > SAID.right).any())
+            for i, box in zip(known.tolist(), best, strict=True)
+        ]
+        share = sum(right) / (len(right) + 1)  # of few images none is certain
+        if share == 0:
+            return Believed(others[:0], [], 0.0)
+        found = search.candidates(proposer, others, self.evidence)
+        labels = search.labels(others, found)
+        return Believed(others, [replace(own, weights=own.weights * share) for own in labels], share)
+
+    def learn(self, proposer: Proposer, steps: int, others: Believed) -> Proposer:
         """A proposer that has learnt the images of which something was said: their boxes, and that the rest of them is none.
 
         Args:
             proposer: to begin with; left as it is.
             steps: of the optimiser.
+            others: what is learnt beside them.
 
         Returns:
             The proposer.
@@ -118,7 +170,16 @@ class SaidSearch:
         for i, boxes in self.said.boxes.items():
             own = as_shares(self.seen, torch.tensor([i]), boxes[None])[0]
             labels.append(Labels(own, torch.ones(len(own)), torch.ones(len(own), dtype=torch.bool)))
-        return taught(self.seen, proposer, torch.tensor(list(self.said.boxes)), labels, steps)
+        index, again = list(self.said.boxes), 1
+        if others.labels:
+            again = max(1, round(len(others.labels) / (others.share * len(index))))
+        return taught(
+            self.seen,
+            proposer,
+            torch.cat([torch.tensor(index).repeat(again), others.index]),
+            labels * again + others.labels,
+            steps,
+        )
 
     def calibrated(self, proposer: Proposer, scorer: DenseScorer, windows: Tensor) -> Proposer:
         """A proposer whose odds are as often right, in images of which something was said, as they say.

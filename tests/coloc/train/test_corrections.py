@@ -6,20 +6,27 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-from stn_cli.coloc.said import fitting
-from stn_cli.coloc.score.dense import Anchors
-from stn_cli.coloc.score.said_search import matched, offset_of
+from stn_cli.coloc.said import Said, fitting
+from stn_cli.coloc.score.dense import Anchors, DenseScorer
+from stn_cli.coloc.score.object_search import ObjectSearch
+from stn_cli.coloc.score.said_search import SaidSearch, matched, offset_of
+from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.train.run import train as learn
+from stn_cli.encoders import Appearance
 from stn_cli.errors import CheckpointError, Interrupted, UsageError
 from stn_cli.geometry import Frame, box_iou
-from stn_cli.instances.proposer import Proposer
+from stn_cli.instances.labels import Labels
+from stn_cli.instances.proposer import Proposed, Proposer
 from stn_cli.jobs.train import train
 from stn_cli.records import SaidImage, Skipped
 from stn_cli.runs import checkpoint
@@ -213,3 +220,50 @@ def test_one_example_says_what_is_looked_for(tmp_path: Path) -> None:
         hits[name] = int((box_iou(found[:, 0], wanted) > 0.4).sum())
     assert hits["alone"] <= 2
     assert hits["shown"] >= 10
+
+
+def said_search(chosen: int, said: Said, found: Tensor) -> SaidSearch:
+    """A search among images of 32 pixels in which one box is found in each: `found` (N, 4)."""
+    large = SimpleNamespace(rectangles=lambda: torch.tensor([[-1.0, -1, 1, 1]]).expand(len(found), 4))
+    seen = cast(SearchedSet, SimpleNamespace(chosen=torch.arange(chosen), large=large))
+
+    class Known(SaidSearch):
+        def search(self, scorer: DenseScorer, windows: Tensor) -> ObjectSearch:
+            search = ObjectSearch(seen, scorer, windows, None, None)
+            proposed = lambda proposer, index, evidence: Proposed(found[index][:, None], torch.full((len(index), 1), 2.0))  # noqa: E731
+            return cast(ObjectSearch, SimpleNamespace(candidates=proposed, labels=search.labels))
+
+    return Known(seen, said, cast(Appearance, None), None, None)
+
+
+def test_what_was_found_is_learnt_as_far_as_it_was_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, wrong = torch.tensor([-0.5, -0.5, 0.5, 0.5]), torch.tensor([0.5, 0.5, 0.9, 0.9])
+    found = right.expand(9, 4)
+    told: list[tuple[Tensor, list[Labels], int]] = []
+    monkeypatch.setattr(
+        "stn_cli.coloc.score.said_search.taught",
+        lambda seen, proposer, index, labels, steps: told.append((index, labels, steps)),
+    )
+    nobody, scorer = cast(Proposer, None), cast(DenseScorer, None)
+    for boxes, share in (((right, right, right), 0.75), ((right, wrong, wrong), 0.25), ((wrong, wrong, wrong), 0.0)):
+        search = said_search(9, Said({i: box[None] for i, box in enumerate(boxes)}, {}), found)
+        others = search.believed(nobody, scorer, found)
+        assert others.share == share
+        search.learn(nobody, 5, others)
+        index, labels, _ = told.pop()
+        assert len(index) == len(labels)
+        own = index < 3
+        assert [float(label.weights[0]) for label, mine in zip(labels, own, strict=True) if not mine] == [share] * int(
+            (~own).sum()
+        )
+        assert int((~own).sum()) == (6 if share else 0)
+        if share:  # of those in which something was said there are as many as 1 to the share
+            assert int(own.sum()) == 3 * round(6 / (share * 3))
+
+
+def test_nothing_that_was_found_is_learnt_where_nobody_said_what_an_object_is() -> None:
+    found = torch.tensor([-0.5, -0.5, 0.5, 0.5]).expand(4, 4)
+    none = Said({0: torch.zeros(0, 4)}, {0: torch.zeros(0, 4)})
+    assert said_search(4, none, found).believed(cast(Proposer, None), cast(DenseScorer, None), found).share == 0
+    every = Said(dict.fromkeys(range(4), found[:1]), {})
+    assert said_search(4, every, found).believed(cast(Proposer, None), cast(DenseScorer, None), found).share == 0
