@@ -29,7 +29,8 @@ from stn_cli.cli.options import (
     Workers,
     names_in,
     one_or_all,
-    out_place,
+    out_folder,
+    parse_place,
 )
 from stn_cli.errors import UsageError, counted
 from stn_cli.runtime.threads import use_threads
@@ -83,7 +84,7 @@ Column = Annotated[
 def localise(
     source: ImageSource = None,
     model: Annotated[Path, typer.Option("--model", "-m", help="Run folder.")] = Path(RUN),
-    out: Annotated[str | None, out_place(BOXES)] = None,
+    out: Annotated[str | None, out_folder(BOXES, parse_place)] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     min_score: LeastScore = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -94,37 +95,18 @@ DATA_SET = "stn-coloc-dataset"
 """Where results go unless `--out` says otherwise."""
 
 
-def out_folder(default: str) -> OptionInfo:
+def out_folder(default: str, parser: Callable[[str], object] = parse_out) -> OptionInfo:
     """`--out` of a command that writes a folder, `default` when left out.
 
     Args:
         default: name of the folder when the flag is left out.
+        parser: what makes a place of what was typed; `parse_place` where it may lie in an object store.
 
     Returns:
         The option, for Typer.
     """
     option: OptionInfo = typer.Option(
-        "--out", "-o", metavar="<path>", parser=parse_out, help="Folder for the results; made if missing.", show_default=default
-    )
-    return option
-
-
-def out_place(default: str) -> OptionInfo:
-    """`--out` of a command that writes a folder, which may lie in an object store.
-
-    Args:
-        default: name of the folder when the flag is left out.
-
-    Returns:
-        The option, for Typer.
-    """
-    option: OptionInfo = typer.Option(
-        "--out",
-        "-o",
-        metavar="<path>",
-        parser=parse_place,
-        help="Folder for the results; made if missing.",
-        show_default=default,
+        "--out", "-o", metavar="<path>", parser=parser, help="Folder for the results; made if missing.", show_default=default
     )
     return option
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stn_cli.geometry import Frame
 from stn_cli.media.cache import Cache, build_cache
 from stn_cli.media.scan import ImageFile
+from stn_cli.records import Skipped
 from stn_cli.runtime.distributed import ALONE, Team
 
 
@@ -63,10 +65,24 @@ def build_shared_cache(
     Returns:
         The images that could be decoded, in the order of `files`.
     """
-    own = build_cache(
-        files[team.share(len(files))], letterbox, scratch, workers=workers, max_pixels=max_pixels, progress=progress
-    )
+    part = files[team.share(len(files))]
+    own = build_cache(part, letterbox, scratch, workers=workers, max_pixels=max_pixels, progress=progress)
+    facts, counts = facts_of_all(own, team)
+    return SharedCache(own.pixels, *facts, scratch, None, None, team, sum(counts[: team.rank]))
+
+
+def facts_of_all(
+    own: Cache, team: Team
+) -> tuple[tuple[list[Frame], list[str], list[Skipped], list[tuple[str, str]]], list[int]]:
+    """What all processes know of the parts that they read, in the order of the files.
+
+    Args:
+        own: this process's part.
+        team: the processes.
+
+    Returns:
+        Frames, names, skipped files and notes of all images, and how many images each process has.
+    """
     told = team.all_of((own.frames, own.names, own.skipped, own.notes))
     frames, names, skipped, notes = ([item for part in column for item in part] for column in zip(*told, strict=True))
-    first = sum(len(part[0]) for part in told[: team.rank])
-    return SharedCache(own.pixels, frames, names, skipped, notes, scratch, None, None, team, first)
+    return (frames, names, skipped, notes), [len(part[0]) for part in told]

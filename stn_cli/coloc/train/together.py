@@ -15,6 +15,7 @@ from stn_cli.coloc.train.state import RunState
 from stn_cli.media.cache import Cache, Letterbox, build_cache, load_letterbox
 from stn_cli.media.rows import make_rows
 from stn_cli.media.scan import ImageFile
+from stn_cli.media.shared_cache import facts_of_all
 from stn_cli.records import Skipped
 from stn_cli.runtime.distributed import Team
 
@@ -55,13 +56,12 @@ def build_whole_cache(
     own = build_cache(part, letterbox, scratch, workers=workers, max_pixels=max_pixels, progress=progress, load=load)
     if team.size == 1:
         return own
-    told = team.all_of((own.frames, own.names, own.skipped, own.notes))
-    frames, names, skipped, notes = ([item for rows in column for item in rows] for column in zip(*told, strict=True))
-    pixels, at = make_rows(scratch, (len(frames), letterbox, letterbox, 3)), 0
+    facts, counts = facts_of_all(own, team)
+    pixels, at = make_rows(scratch, (sum(counts), letterbox, letterbox, 3)), 0
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
-    for rank, (theirs, *_) in enumerate(told):
-        for first in range(0, len(theirs), SENT):
-            count = min(SENT, len(theirs) - first)
+    for rank, theirs in enumerate(counts):
+        for first in range(0, theirs, SENT):
+            count = min(SENT, theirs - first)
             if rank == team.rank:
                 block = torch.from_numpy(own.pixels[np.arange(first, first + count)]).to(device).contiguous()
             else:
@@ -70,7 +70,7 @@ def build_whole_cache(
             for row in block.cpu().numpy():
                 pixels[at] = row
                 at += 1
-    return Cache(pixels, frames, names, skipped, notes, scratch)
+    return Cache(pixels, *facts, scratch)
 
 
 def search_for_all(context: Context, state: RunState) -> RunState:
