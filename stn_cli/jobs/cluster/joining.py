@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,12 +163,19 @@ def check_machines(ray: Any) -> None:
         return there
 
     asked = ray.remote(num_cpus=0, max_retries=2)(version)
-    nodes = {n["NodeID"]: n["NodeManagerHostname"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")}
-    try:
-        answers = [asked.options(scheduling_strategy=OnNode(node, soft=False)).remote() for node in nodes]
-        found = ray.get(answers, timeout=LOOK_AROUND)
-    except ray.exceptions.RayError as error:
-        raise ResourceError("the cluster does not answer", None, one_line(error), "See ray status") from error
+    end = time.monotonic() + LOOK_AROUND
+    while True:
+        nodes = {n["NodeID"]: n["NodeManagerHostname"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")}
+        try:
+            answers = [asked.options(scheduling_strategy=OnNode(node, soft=False)).remote() for node in nodes]
+            found = ray.get(answers, timeout=LOOK_AROUND)
+            break
+        except ray.exceptions.TaskUnschedulableError as error:  # one has just gone, and the list does not know yet
+            if time.monotonic() > end:
+                raise ResourceError("the cluster does not answer", None, one_line(error), "See ray status") from error
+            time.sleep(1.0)
+        except ray.exceptions.RayError as error:
+            raise ResourceError("the cluster does not answer", None, one_line(error), "See ray status") from error
     for host, there in zip(nodes.values(), found, strict=True):
         if there != __version__:
             why = f"it has {there}, this is {__version__}" if there else "it is not installed there"
