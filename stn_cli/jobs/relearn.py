@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stn_cli.errors import InputError, OutputError
 from stn_cli.files import name_from_results
-from stn_cli.review.learning import Hear
+from stn_cli.review.learning import LearningWatch, Opening
 from stn_cli.review.pictures import ReviewPictures
 from stn_cli.review.places import BOXES_NAME, ReviewFiles
 from stn_cli.review.session import ReviewSession
@@ -42,26 +43,25 @@ def run_of(boxes: Path, info: Any) -> Path | None:
 
 def relearn(
     session: ReviewSession,
-    hear: Hear,
+    watch: LearningWatch,
     reopen: Callable[[Path], tuple[ReviewSession, ReviewPictures]],
     source: Path | None = None,
-) -> tuple[ReviewSession, ReviewPictures]:
-    """Learn from what was said in a review, find all boxes anew, and open the review of those; what was said goes along.
+) -> Opening:
+    """Learn from what was said in a review, and find all boxes anew.
 
     The run, its boxes and their journal stay as they are; the new ones lie beside them, numbered.
 
     Args:
         session: the review; others may act in it until the end.
-        hear: is told of progress.
+        watch: is told of progress.
         reopen: opens the review of a file of boxes.
         source: folder of the images; as the boxes say when None.
 
     Returns:
-        The review of the new boxes, and its pictures.
+        What opens the review of the new boxes, with all that was said until then.
 
     Raises:
-        InputError: the run has gone, or the training or the finding failed; the message has its last line.
-        OutputError: the new boxes' journal cannot be written.
+        InputError: the run has gone, or the training or the finding failed; the message says why.
     """
     info = session.data.get("info")
     run = run_of(session.boxes, info)
@@ -75,16 +75,25 @@ def relearn(
     images = [str(where)] if where is not None and where.is_dir() else []
     new = next_run(run)
     boxes = boxes_folder(new)
-    _call(["train", *images, "--from", str(run), "--boxes", str(session.result), "-o", str(new), "--no-report"], hear)
-    _call(["localise", *images, "-m", str(new), "-o", str(boxes)], hear)
-    with session.journal.locked():  # whatever is said until here goes along
-        session.save()
-        files = ReviewFiles.of(boxes / BOXES_NAME)
-        try:
-            shutil.copyfile(session.journal.path, files.journal)
-        except OSError as error:
-            raise OutputError("cannot write", files.journal, error.strerror, "Free some space") from error
-        return reopen(files.boxes)
+    _call(["train", *images, "--from", str(run), "--boxes", str(session.result), "-o", str(new), "--no-report"], watch)
+    _call(["localise", *images, "-m", str(new), "-o", str(boxes)], watch)
+    return partial(_reopened, session, ReviewFiles.of(boxes / BOXES_NAME), reopen)
+
+
+def _reopened(
+    session: ReviewSession, files: ReviewFiles, reopen: Callable[[Path], tuple[ReviewSession, ReviewPictures]]
+) -> tuple[ReviewSession, ReviewPictures]:
+    """The review of other boxes, with all that was said in one.
+
+    Raises:
+        OutputError: the other boxes' journal cannot be written.
+    """
+    session.save()
+    try:
+        shutil.copyfile(session.journal.path, files.journal)
+    except OSError as error:
+        raise OutputError("cannot write", files.journal, error.strerror, "Free some space") from error
+    return reopen(files.boxes)
 
 
 def next_run(run: Path) -> Path:
@@ -107,29 +116,30 @@ def next_run(run: Path) -> Path:
             return found
 
 
-def _call(words: Sequence[str], hear: Callable[[str], None]) -> None:
+def _call(words: Sequence[str], watch: LearningWatch) -> None:
     """Run a command of this program in a process of its own, so that a review needs no network of its own in memory.
 
     Raises:
         InputError: it failed.
     """
-    last = ""
-    with subprocess.Popen(
-        [*PROGRAM, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as process:
+    why = ""
+    with (
+        subprocess.Popen(
+            [*PROGRAM, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as process,
+        watch.during(process),
+    ):
         assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if line.strip():
-                    last = line.strip()
-                    hear(f"{words[0]}: {last}")
-        except BaseException:
-            process.terminate()
-            raise
+        for line in process.stderr:
+            if line.startswith("error: "):
+                why = line.removeprefix("error: ").strip()
+            elif line.strip():
+                watch.hear(line.strip())
     if process.returncode:
-        raise InputError(f"{words[0]} failed", None, last or f"exit code {process.returncode}")
+        ended = f"stopped by signal {-process.returncode}" if process.returncode < 0 else f"exit code {process.returncode}"
+        raise InputError(f"{words[0]} failed", None, why or ended)

@@ -139,9 +139,9 @@ def review_boxes(
         InputError, OutputError: see `open_review`; or the corrected file cannot be written in the end.
         ResourceError: the port is taken, or the libraries of the extra `review` are missing.
     """
-    server = _page_server()  # before anything is written
+    serving = _page_server()  # before anything is written
     session, pictures = open_review(boxes, source, labels or [])
-    application = server.ReviewApplication(session, pictures, _learner(session, source))
+    application = serving.ReviewApplication(session, pictures, _learner(session, source))
 
     def ready(address: str, once: str) -> None:
         say(address)
@@ -153,10 +153,11 @@ def review_boxes(
             (reporter or Silent()).warn(note)
         with listening(port) as open_socket:
             application.save_now()
-            server.serve(application, open_socket, ready)
+            serving.serve(application, open_socket, ready)
         application.session.save()
     finally:
-        application.session.journal.close()
+        if application.close():
+            (reporter or Silent()).warn("what was being learnt was given up; nothing that was said is lost")
     last = application.session  # of better boxes, where something was learnt
     return ReviewSummary(last.result, len(last.state.images), last.reviewed)
 
@@ -175,12 +176,12 @@ def _page_server() -> ModuleType:
         ResourceError: its libraries are missing.
     """
     try:
-        import stn_cli.review.server as server
+        import stn_cli.review.serving as serving
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("stn_cli"):
             raise
         raise ResourceError("review needs a package that is missing", error.name, None, INSTALL) from error
-    return server
+    return serving
 
 
 def listening(port: int | None) -> socket.socket:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import signal
-import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from importlib import resources
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -46,6 +41,7 @@ class ReviewApplication:
 
     def __init__(self, session: ReviewSession, pictures: ReviewPictures, learner: Learner | None = None) -> None:
         self.session, self.pictures = session, pictures
+        self._earlier: list[ReviewSession] = []
         self.learning = Learning(learner)
         self.unsaved = ""
         self._files = {
@@ -85,11 +81,18 @@ class ReviewApplication:
             return _json({"error": "no such file"}, 404)
         return Response(found[0], media_type=found[1], headers={"cache-control": "no-store"})
 
+    def _in_session(self, do: Callable[[ReviewSession], Any]) -> Any:
+        """Do something in the review once nobody else writes; it may be that of better boxes by then."""
+        while True:
+            session = self.session
+            with session.journal.locked():
+                if session is self.session:
+                    return do(session)
+
     def _state(self, request: Request) -> Response:
-        session = self.session
-        with session.journal.locked():
-            return _json(
-                {
+        return _json(
+            self._in_session(
+                lambda session: {
                     "boxes": os.path.abspath(session.boxes),
                     "result": str(session.result),
                     "kinds": [{"id": key, "name": name} for key, name in session.state.categories.items()],
@@ -99,23 +102,28 @@ class ReviewApplication:
                     "images": self._entries(range(len(session.state.images))),
                 }
             )
+        )
 
     def _changes(self, request: Request) -> Response:
+        def changes(session: ReviewSession) -> Response:
+            session.catch_up()
+            return self._answer(session.changed_since(since))
+
         try:
             since = int(request.query_params.get("since", "0"))
-            with self.session.journal.locked():
-                self.session.catch_up()
-                return self._answer(self.session.changed_since(since))
+            answer: Response = self._in_session(changes)
+            return answer
         except ValueError:
             return _json({"error": "no number"}, 422)
         except ColocError as error:
             return _json({"error": error.line()}, 507)
 
     def _answer(self, places: Iterable[int], status: int = 200, **more: Any) -> Response:
-        with self.session.journal.locked():
-            seq = self.session.journal.last
-            said = {"boxes": os.path.abspath(self.session.boxes), "unsaved": self.unsaved, "learning": self.learning.as_json()}
-            return _json({"seq": seq, "images": self._entries(places), **said, **more}, status)
+        def answer(session: ReviewSession) -> dict[str, Any]:
+            entries = {"seq": session.journal.last, "images": self._entries(places), "boxes": os.path.abspath(session.boxes)}
+            return {**entries, "unsaved": self.unsaved, "learning": self.learning.as_json(), **more}
+
+        return _json(self._in_session(answer), status)
 
     def _entries(self, places: Iterable[int]) -> list[dict[str, Any]]:
         """Images as the page has them, short: there may be many."""
@@ -159,10 +167,14 @@ class ReviewApplication:
         return images[place].file
 
     async def _act(self, request: Request) -> Response:
-        return await self._asked(request, lambda asked: self.session.act(str(asked["page"]), list(asked["images"])))
+        def act(asked: Any) -> list[int]:
+            page, images, seen = str(asked["page"]), list(asked["images"]), asked.get("boxes")
+            return list(self._in_session(lambda session: session.act(page, images, seen)))
+
+        return await self._asked(request, act)
 
     async def _undo(self, request: Request) -> Response:
-        return await self._asked(request, lambda asked: self.session.undo(str(asked["page"])))
+        return await self._asked(request, lambda asked: self._in_session(lambda session: session.undo(str(asked["page"]))))
 
     async def _save(self, request: Request) -> Response:
         def save(asked: Any) -> list[int]:
@@ -184,8 +196,19 @@ class ReviewApplication:
 
     def _go_on_with(self, session: ReviewSession, pictures: ReviewPictures) -> None:
         """Review other boxes from now on; pages hear of it, and load them."""
-        before, self.session, self.pictures = self.session, session, pictures
-        before.journal.close()
+        self._earlier.append(self.session)  # whoever waits for its journal looks which one is at work
+        self.session, self.pictures = session, pictures
+
+    def close(self) -> bool:
+        """Let go of all files.
+
+        Returns:
+            Whether something was being learnt, which was ended.
+        """
+        learning = self.learning.stop()
+        for session in (*self._earlier, self.session):
+            session.journal.close()
+        return learning
 
     async def _asked(self, request: Request, do: Any) -> Response:
         """Do what a page asks for; whatever goes wrong, it hears of it, and nothing was done."""
@@ -224,63 +247,3 @@ class ReviewApplication:
 def _json(value: object, status: int = 200) -> Response:
     data = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Response(data, status, media_type="application/json", headers={"cache-control": "no-store"})
-
-
-def new_token() -> str:
-    """A token that nobody guesses.
-
-    Returns:
-        Text that an address can hold.
-    """
-    return secrets.token_urlsafe(24)
-
-
-class _Server(uvicorn.Server):
-    """Ends at a signal, and does not send it to itself once more afterwards: the corrected file is written then."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say that it is ready once signals are taken and requests answered."""
-        await super().startup(sockets)
-        self._ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def serve(application: ReviewApplication, listening: socket.socket, ready: Callable[[str, str], None]) -> None:
-    """Answer until SIGINT or SIGTERM; what was said is on disk at every moment.
-
-    Args:
-        application: the answers.
-        listening: a bound socket.
-        ready: called when requests are answered, with the page's address and with one that leads to it once.
-    """
-    port = listening.getsockname()[1]
-    site, token, once = f"http://127.0.0.1:{port}/", new_token(), new_token()
-    config = uvicorn.Config(
-        application.guarded(token, port, once),
-        log_level="error",
-        access_log=False,  # it would print the token
-        lifespan="off",
-        ws="none",
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    stop = threading.Event()
-    saver = threading.Thread(target=application.keep_saved, args=[stop], daemon=True)
-    saver.start()
-    try:
-        _Server(config, lambda: ready(f"{site}{token}/", site + once)).run(sockets=[listening])
-    finally:
-        stop.set()
-        saver.join()

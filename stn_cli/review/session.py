@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -97,23 +98,26 @@ class ReviewSession:
         with self.journal.locked():
             return [place for place, image in enumerate(self.state.images) if image.mark.seq > seq]
 
-    def act(self, page: str, asked: list[dict[str, Any]]) -> list[int]:
+    def act(self, page: str, asked: list[dict[str, Any]], seen: str | None = None) -> list[int]:
         """Do what a page asks for: one action, one line.
 
         Args:
             page: id of the page, for its undo.
             asked: for each image its number `i`, the line `base` that the page knows of it, and the state, see `wanted_mark`.
+            seen: the file of the boxes that the page shows; these when None. Other boxes than these are not accepted unseen.
 
         Returns:
             Numbers of the images that changed.
 
         Raises:
-            Conflict: an image is not any more as the page knows it.
+            Conflict: an image is not any more as the page knows it, or its boxes are others.
             ValueError, KeyError, TypeError: what is asked for makes no sense.
             OutputError: it cannot be written; nothing has changed.
         """
         if not asked or len(asked) > MOST_AT_ONCE:
             raise ValueError(f"an action is of 1 to {MOST_AT_ONCE} images")
+        if seen not in (None, os.path.abspath(self.boxes)) and any(row["status"] == "accepted" for row in asked):
+            raise Conflict("these boxes were found anew: look at them first", [])
         with self.journal.locked():
             self.catch_up()
             images = self.state.images

@@ -6,10 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import uvicorn
+
+from stn_cli.jobs.review import listening
+from stn_cli.review.server import ReviewApplication
+from stn_cli.review.serving import new_token
 from tests.conftest import ROOT
 
 
@@ -42,3 +49,21 @@ def running(*words: object, cwd: Path | None = None) -> Iterator[Running]:
     finally:
         found.process.kill()
         found.process.communicate()
+
+
+@contextmanager
+def answering(application: ReviewApplication) -> Iterator[str]:
+    """An application that answers in a thread of this process: its address."""
+    with listening(0) as open_socket:
+        port, token = open_socket.getsockname()[1], new_token()
+        server = uvicorn.Server(uvicorn.Config(application.guarded(token, port), log_level="error", lifespan="off", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [open_socket]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{port}/{token}/"
+        finally:
+            server.should_exit = True
+            thread.join()
+            application.close()

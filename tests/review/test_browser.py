@@ -53,6 +53,11 @@ class Window:
         """Wait until all that was done is confirmed."""
         self.until("[...document.querySelectorAll('.saved')].every((node) => node.textContent === 'saved')")
 
+    def shows_thumbnails(self, count: int) -> None:
+        """Wait until so many images are seen: what nobody saw is not judged."""
+        self.until(f"document.querySelectorAll('.cell img').length === {count}")
+        self.until("[...document.querySelectorAll('.cell img')].every((picture) => picture.naturalWidth > 0)")
+
     def shown(self) -> None:
         """Wait until the large image is there."""
         self.until("!document.querySelector('#accept').disabled")
@@ -342,8 +347,7 @@ def test_what_a_page_could_not_save_is_offered_to_the_next_one(browser: Any, tmp
     name = most_doubtful(boxes, 2)[1]
     with running(boxes, "--port", 0) as review:
         window = Window(browser, review.address)
-        window.until("document.querySelectorAll('.cell img').length === 8")
-        window.until("[...document.querySelectorAll('.cell img')].every((picture) => picture.naturalWidth > 0)")
+        window.shows_thumbnails(8)
         review.process.kill()
         review.process.wait()
         window.press("ArrowRight", "x")
@@ -367,8 +371,7 @@ def test_an_image_that_is_gone_is_said_and_not_judged(browser: Any, review: Runn
     (tmp_path / "set/images" / name).unlink()
     window = Window(browser, review.address)
     window.until("document.querySelector('.cell .lost')?.textContent === 'vanished'")
-    window.until("document.querySelectorAll('.cell img').length === 7")
-    window.until("[...document.querySelectorAll('.cell img')].every((picture) => picture.naturalWidth > 0)")  # what nobody saw is not accepted
+    window.shows_thumbnails(7)  # what nobody saw is not accepted
     window.press("Shift+A")
     window.saved()
     assert window.text("#progress") == "7 of 8 reviewed"

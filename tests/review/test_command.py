@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from stn_cli.jobs import review as job
-from stn_cli.review import server
+from stn_cli.review import serving
 from stn_cli.runs.folder import boxes_folder
 from tests.conftest import Trained
 from tests.review.running import running
@@ -206,7 +206,7 @@ def test_a_browser_is_opened_by_a_link_that_works_once(tmp_path: Path, monkeypat
     def serve(application: object, listening: socket.socket, ready: Callable[[str, str], None]) -> None:
         ready("http://127.0.0.1:1/token/", "http://127.0.0.1:1/once")
 
-    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(serving, "serve", serve)
     for wanted in (True, False):
         job.review_boxes(boxes, port=0, browser=wanted, say=said.append)
     while len(opened) < 1:
@@ -219,7 +219,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
     tmp_path: Path, cli: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes = write_set(tmp_path / "set", 2)
-    monkeypatch.delitem(sys.modules, "stn_cli.review.server")
+    monkeypatch.delitem(sys.modules, "stn_cli.review.serving")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, _, err = cli("review", boxes, "--no-browser")
     assert (code, err) == (7, "error: review needs a package that is missing: 'uvicorn'. pip install 'stn-coloc[review]'\n")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from stn_cli.errors import InputError
+from stn_cli.jobs import relearn as job
 from stn_cli.jobs.relearn import next_run, relearn, run_of
 from stn_cli.jobs.review import open_review
+from stn_cli.review.learning import LearningWatch
 from stn_cli.review.server import ReviewApplication
+from stn_cli.review.session import ReviewSession
 from stn_cli.runs.said import read_said_of_run
 from tests.conftest import Trained
 from tests.review.sets import write_set
@@ -47,10 +54,10 @@ def test_what_was_said_goes_along_to_better_boxes(trained: Trained, tmp_path: Pa
     assert cli("localise", trained.images, "-m", run, "-o", boxes, "-q")[0] == 0
     session, pictures = open_review(boxes / "boxes.json", None, [])
     before = (boxes / "boxes.json").read_bytes()
-    notes: list[str] = []
+    watch = LearningWatch()
     session.act("p", [{"i": 2, "base": 0, "status": "corrected", "objects": [{"box": [1.5, 2, 30, 20], "kind": 1}]}])
     session.act("p", [{"i": 4, "base": 0, "status": "none"}])
-    better, _ = relearn(session, notes.append, lambda path: open_review(path, None, []))
+    better, _ = relearn(session, watch, lambda path: open_review(path, None, []))()
     try:
         assert better.boxes == tmp_path / "x-2-boxes" / "boxes.json"
         assert {image.file: len(image.boxes) for image in read_said_of_run(tmp_path / "x-2-run")} == {
@@ -62,7 +69,7 @@ def test_what_was_said_goes_along_to_better_boxes(trained: Trained, tmp_path: Pa
         assert [mark.status for mark in marks].count("unreviewed") == len(marks) - 2
         assert marks[2].objects[0].box == (1.5, 2, 30, 20)
         assert better.journal.last == session.journal.last  # pages go on with the same numbers
-        assert any(note.startswith("train: ") for note in notes)
+        assert watch.note  # the last line of the last command
         assert run_of(better.boxes, better.data["info"]) == tmp_path / "x-2-run"
     finally:
         session.journal.close()
@@ -73,7 +80,7 @@ def test_what_was_said_goes_along_to_better_boxes(trained: Trained, tmp_path: Pa
 def test_the_page_goes_on_with_what_was_learnt(tmp_path: Path) -> None:
     first, second = write_set(tmp_path / "a"), write_set(tmp_path / "b")
     application = ReviewApplication(
-        *open_review(first, None, []), lambda session, hear: (hear("half way"), open_review(second, None, []))[1]
+        *open_review(first, None, []), lambda session, watch: (watch.hear("half way"), lambda: open_review(second, None, []))[1]
     )
     page = client(application)
     assert page.get(f"{ROOT}/state").json()["learning"]["can"]
@@ -103,6 +110,104 @@ def test_a_fault_is_said_and_the_review_stays(tmp_path: Path) -> None:
     application.session.journal.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_program_is_said_too(tmp_path: Path) -> None:
+    def fails(*_: object) -> Any:
+        raise RuntimeError("a bug")
+
+    application = ReviewApplication(*open_review(write_set(tmp_path / "a"), None, []), fails)
+    page = client(application)
+    ask(page, "act", images=[{"i": 0, "base": 0, "status": "none"}])
+    assert ask(page, "learn").status_code == 200
+    assert ended(page)["learning"]["fault"] == "a fault of this program (RuntimeError: a bug)"
+    assert not application.close()
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("print('decode: 3', file=sys.stderr); print('error: no space left', file=sys.stderr); sys.exit(4)", "no space left"),
+        ("print('decode: 3', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)", "stopped by signal 9"),
+        ("print('decode: 3', file=sys.stderr); sys.exit(1)", "exit code 1"),
+    ],
+)
+def test_why_a_training_failed_is_its_error_and_not_what_it_did_last(
+    trained: Trained, tmp_path: Path, cli: Call, monkeypatch: pytest.MonkeyPatch, does: str, why: str
+) -> None:
+    shutil.copytree(trained.run, tmp_path / "x-run")
+    assert cli("localise", trained.images, "-m", tmp_path / "x-run", "-o", tmp_path / "x-boxes", "-q")[0] == 0
+    session, _ = open_review(tmp_path / "x-boxes" / "boxes.json", None, [])
+    monkeypatch.setattr(job, "PROGRAM", (sys.executable, "-c", f"import os, sys; {does}"))
+    with pytest.raises(InputError) as failed:
+        relearn(session, LearningWatch(), lambda path: open_review(path, None, []))
+    assert failed.value.line() == f"train failed ({why})"
+    session.journal.close()
+
+
+def test_what_is_said_while_better_boxes_are_opened_is_said_of_them(tmp_path: Path) -> None:
+    first, second = write_set(tmp_path / "a"), write_set(tmp_path / "b")
+    asked, opens, go = threading.Event(), threading.Event(), threading.Event()
+
+    def learner(session: ReviewSession, _: LearningWatch) -> Any:
+        asked.wait(20)
+        return partial(opening, session)
+
+    def opening(session: ReviewSession) -> Any:
+        shutil.copyfile(session.journal.path, second.with_name("review.jsonl"))
+        opens.set()
+        go.wait(20)
+        return open_review(second, None, [])
+
+    application = ReviewApplication(*open_review(first, None, []), learner)
+    page = client(application)
+    ask(page, "act", images=[{"i": 0, "base": 0, "status": "none"}])
+    ask(page, "learn")
+    asked.set()
+    assert opens.wait(20)
+    answers: list[int] = []
+    said = [{"i": 1, "base": 0, "status": "none", "f": "001.png"}], [{"i": 2, "base": 0, "status": "accepted", "f": "002.png"}]
+    threads = [
+        threading.Thread(target=lambda rows=rows: answers.append(ask(page, "act", images=rows, boxes=str(first)).status_code))
+        for rows in said
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)  # both wait for the journal
+    go.set()
+    for thread in threads:
+        thread.join()
+    ended(page)
+    assert sorted(answers) == [200, 409]  # "no object" is so whatever the boxes; what nobody saw is not accepted
+    marks = [image.mark.status for image in application.session.state.images]
+    assert marks[:3] == ["none", "none", "unreviewed"]
+    assert ask(page, "act", images=[{"i": 2, "base": 0, "status": "accepted"}], boxes=str(second)).status_code == 200
+    application.close()
+    assert len(second.with_name("review.jsonl").read_bytes().splitlines()) == 3
+    assert len(first.with_name("review.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_what_is_learnt_ends_with_the_review(tmp_path: Path) -> None:
+    begun: list[subprocess.Popen[str]] = []
+
+    def learner(_: ReviewSession, watch: LearningWatch) -> Any:
+        with (
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], text=True) as process,
+            watch.during(process),
+        ):
+            begun.append(process)
+            process.wait()
+        raise InputError("train failed")
+
+    application = ReviewApplication(*open_review(write_set(tmp_path / "a"), None, []), learner)
+    page = client(application)
+    ask(page, "act", images=[{"i": 0, "base": 0, "status": "none"}])
+    ask(page, "learn")
+    while not begun:
+        time.sleep(0.01)
+    assert application.close()
+    assert begun[0].returncode == -15
+
+
 def test_boxes_of_no_run_cannot_be_learnt_from(tmp_path: Path) -> None:
     boxes = write_set(tmp_path / "a")
     session, pictures = open_review(boxes, None, [])
@@ -112,7 +217,7 @@ def test_boxes_of_no_run_cannot_be_learnt_from(tmp_path: Path) -> None:
     assert not page.get(f"{ROOT}/state").json()["learning"]["can"]
     assert ask(page, "learn").status_code == 409
     with pytest.raises(InputError, match="the run of these boxes is not there"):
-        relearn(session, print, lambda path: open_review(path, None, []))
+        relearn(session, LearningWatch(), lambda path: open_review(path, None, []))
     session.journal.close()
 
 

@@ -12,7 +12,7 @@ const $$ = (selector) => [...document.querySelectorAll(selector)];
 const NAMES = { all: "All", unreviewed: "Unreviewed", accepted: "Accepted", corrected: "Corrected", none: "No object" };
 
 const filter = { status: "unreviewed", kind: null, name: "", bins: null };
-let order = "doubt", seq = 0, notes = [], unsaved = "", gone = "", learning = {}, mine = [], at = 0, work = [], steps = 0;
+let order = "doubt", seq = 0, notes = [], unsaved = "", gone = "", learning = {}, dismissed = "", mine = [], at = 0, work = [], steps = 0;
 
 const page = sessionStorage.getItem("page") || crypto.randomUUID();
 sessionStorage.setItem("page", page); // undo goes on after the page is loaded again
@@ -44,6 +44,7 @@ const queue = new ActionQueue(post, page, {
     // what was undone is shown, unless the person has gone on meanwhile
     if (why === "undo" && images.length === 1 && from === steps && !$("#editor").hidden && editor.i !== images[0].i) goTo(images[0].i);
   },
+  seen: () => model.boxes,
   changed() { keep(); refresh(); },
   conflict(kept, others, why) {
     if (kept.length) mine = kept;
@@ -127,7 +128,10 @@ function renewBanner() {
     lines.push(`${many === 1 ? "One action" : `${many} actions`} of an earlier page could not be saved there.`);
     buttons.push([many === 1 ? "Do it now" : "Do them now", () => leave(true)], ["Forget", () => leave(false)]);
   }
-  if (learning.fault) lines.push(`Nothing was learnt: ${learning.fault}.`);
+  if (learning.fault && learning.fault !== dismissed) {
+    lines.push(`Nothing was learnt: ${learning.fault}.`);
+    buttons.push(["Dismiss", () => { dismissed = learning.fault; refresh(); }]);
+  }
   if (unsaved) lines.push(`All actions are saved, but the corrected boxes are not written: ${unsaved}`);
   if (notes.length) { lines.push(...notes.map((note) => `Note: ${note}.`)); buttons.push(["Dismiss", () => { notes = []; refresh(); }]); }
   banner.hidden = !lines.length;
@@ -152,15 +156,17 @@ function renewLearn(reviewed) {
   node.hidden = !learning.can;
   node.disabled = !reviewed || learning.works;
   node.textContent = learning.works ? `Learning… ${learning.seconds} s` : "Learn from these";
-  node.title = learning.works ? learning.note : "Learn from what you said, and find all boxes anew";
+  $("#learning").textContent = learning.works ? learning.note.split(". ")[0] : "";
 }
 
 async function learn() {
+  dismissed = "";
   try {
     const { status, body } = await post("learn", { page });
     if (status !== 200) return say(body.error);
+    ({ learning } = body);
+    refresh();
     say("Learning from what you said. Go on meanwhile: whatever you say goes along");
-    poll();
   } catch {
     gone = "gone";
     refresh();
@@ -412,7 +418,7 @@ async function poll() {
     gone = "";
     seq = body.seq;
     take(body.images);
-    if (body.boxes !== model.boxes && !queue.items.length && !editor.drag) return location.reload(); // better boxes: this page loads them
+    if (body.boxes !== model.boxes && !queue.items.length && !mine.length && !editor.drag) return loadAnew();
     const other = unsaved !== body.unsaved || JSON.stringify(learning) !== JSON.stringify(body.learning);
     ({ unsaved, learning } = body);
     if (body.images.length || other || back) refresh();
@@ -420,6 +426,22 @@ async function poll() {
     const why = error.said ? error.message : "gone";
     if (gone !== why) { gone = why; refresh(); }
   }
+}
+
+// better boxes were found: this page loads them, and is at the same image again
+function loadAnew() {
+  sessionStorage.setItem("anew", JSON.stringify({ before: model.boxes, open: $("#editor").hidden ? null : model.images[editor.i].f }));
+  location.reload();
+}
+
+function goOn(anew) {
+  if (!anew || anew.before === model.boxes) return;
+  notes.push(`these boxes were found anew after what you said; the earlier ones stay in ${anew.before}`);
+  const i = model.images.findIndex((image) => image.f === anew.open);
+  if (i < 0) return refresh();
+  openAt(grid.list, Math.max(0, grid.list.indexOf(i)));
+  goTo(i);
+  refresh();
 }
 
 async function begin() {
@@ -435,6 +457,8 @@ async function begin() {
   if (model.images.every((image) => image.st > 0)) filter.status = "all";
   list();
   grid.go(0);
+  goOn(JSON.parse(sessionStorage.getItem("anew")));
+  sessionStorage.removeItem("anew");
   setInterval(poll, POLL);
   setInterval(() => { if (queue.fault && queue.items.length) queue.run(); }, AGAIN);
 }

@@ -2,8 +2,8 @@
 
 // `post(path, body)` gives {status, body}, or throws where nobody answers
 export class ActionQueue {
-  constructor(post, page, { applied, changed, conflict, refused }) {
-    Object.assign(this, { post, page, applied, changed, conflict, refused });
+  constructor(post, page, { seen, applied, changed, conflict, refused }) {
+    Object.assign(this, { post, page, seen, applied, changed, conflict, refused });
     this.items = [];
     this.fault = "";
     this.busy = false;
@@ -58,7 +58,7 @@ export class ActionQueue {
     const images = item.images.map((image) => ({ ...image, base: image.base ?? this.seqOf(image.i) }));
     let answer;
     try {
-      answer = await this.post(item.path, item.path === "undo" ? { page: this.page } : { page: this.page, images });
+      answer = await this.post(item.path, item.path === "undo" ? { page: this.page } : { page: this.page, images, boxes: this.seen() });
     } catch {
       this.fault = "gone";
       return false;
@@ -70,8 +70,8 @@ export class ActionQueue {
       this.applied(body.images, item.path, item.from);
       return true;
     }
-    if (status === 409) return this._conflict(item, body);
-    if (status === 422 || status === 413) {
+    if (status === 409 && body.boxes === this.seen()) return this._conflict(item, body);
+    if (status === 409 || status === 422 || status === 413) {
       this.items.shift();
       this.refused(body.error);
       return true;
