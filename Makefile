@@ -65,6 +65,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.busy
 	taskset -c 0 $(BIN)/python -m benchmarks.localise_rivals
 	$(BIN)/python -m benchmarks.review
+	$(BIN)/python -m benchmarks.review_actions
 	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing

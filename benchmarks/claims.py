@@ -139,8 +139,20 @@ def _corrections() -> dict[str, Any]:
     return {"before": before, "after": after}
 
 
+def _actions() -> dict[str, Any]:
+    said = result("review_actions")
+    drags = said["by"]["drags"]
+    return {**said, "drags": drags, "keys": said["actions"] - drags}
+
+
 CLAIMS = (
     Claim("README.md", "raised CorLoc of the others from {before:.0f} to {after:.0f} on four sets", _corrections),
+    Claim(
+        "docs/review.md",
+        "in the run of {shown} photographs of kangaroos, the first {boxes} wrong or missing boxes, in {images} images, took {actions} actions "
+        "of the hand: {drags} drags and {keys} keys; the page needed {seconds:.1f} s for all of them together",
+        _actions,
+    ),
     Claim(ANY, "{megabytes:.1f} MB inside the package", _package),
     Claim(ANY, "a network of ours inside the package, {megabytes:.1f} MB", _package),
     Claim(ANY, "on cells, hammers and motorbikes {least:.0f} to {most:.0f} of 100 are right", _plain_sets),
