@@ -2,11 +2,11 @@
 
     python -m benchmarks.review_actions [--set SET] [--run RUN]      # needs Chromium (apt install chromium) and pip install '.[test]'
 
-A simulated person knows the truth, opens the first image by Enter and goes through them as the page shows them, most doubtful first. A box that
-overlaps a true one by an IoU of 0.7 stays. One by 0.4 is selected (Tab) and its corners are dragged, two at most; a corner whose edges lie within
-3 % of the true box's sides stays. A true box that is left is drawn by one drag, with Shift. Boxes that are left then are selected and deleted. A goes
-on. It ends when twenty boxes were dragged or drawn. An action is a key, or a drag; the seconds are those from each action until the page shows
-it as saved, or the next image: the time of eye and hand is not in them.
+A simulated person knows the truth, opens the first image by Enter and goes through them as the page shows them, most doubtful first. A box
+that overlaps a true one by an IoU of 0.7 stays. One by 0.4 is selected (Tab) and its corners are dragged, two at most; a corner whose edges
+lie within 3 % of the true box's sides stays. Boxes that are left then are selected and deleted, true boxes that are left are drawn by one drag,
+with Shift. A goes on. It ends when twenty boxes were dragged or drawn. An action is a key, or a drag; the seconds are those from each action
+until the page shows it as saved, or the next image: the time of eye and hand is not in them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Hand:
         left, top = self.point(0, 0)
         right, _ = self.point(1, 0)
         found = self.page.evaluate(
-            "[...document.querySelectorAll('#drawing .box')].map((b) => b.getBoundingClientRect()).map((r) => [r.left, r.top, r.right, r.bottom])"
+            "[...document.querySelectorAll('#drawing .box')]"
+            ".map((box) => box.getBoundingClientRect()).map((r) => [r.left, r.top, r.right, r.bottom])"
         )
         return [[(v - (left, top)[i % 2]) / (right - left) for i, v in enumerate(box)] for box in found]
 
