@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Predicted = Annotated[
     Path,
-    typer.Argument(metavar="PRED", help="boxes.json of localise, or COCO of another tool; tracks.json or tracks.txt of track."),
+    typer.Argument(metavar="PRED", help="Folder or file of localise or track, COCO of another tool, or MOTChallenge text."),
 ]
 Truth = Annotated[
     Path,
@@ -57,8 +57,10 @@ def evaluate(
     from stn_cli.cli.console import print_json, print_table
     from stn_cli.evaluate.predicted import read_predicted
     from stn_cli.evaluate.tracks import is_text
+    from stn_cli.formats.results_folder import predictions_in
     from stn_cli.formats.tracks import is_tracks, parse_tracks
 
+    predicted = predictions_in(predicted)
     data = None if is_text(predicted) else read_predicted(predicted)
     if is_text(predicted) or is_tracks(data):
         if category is not None:

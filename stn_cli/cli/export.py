@@ -40,7 +40,7 @@ Boxes = Annotated[
     Path,
     typer.Argument(
         metavar="BOXES|RUN",
-        help="boxes.json of localise, COCO of another tool, JSON {file: [[x1, y1, x2, y2]]}, or VOC XML; for onnx a run folder.",
+        help="Folder or boxes.json of localise, COCO of another tool, JSON {file: [[x1, y1, x2, y2]]}, or VOC XML; for onnx a run folder.",
     ),
 ]
 SetFormat = Annotated[

@@ -16,9 +16,13 @@ from stn_cli.formats.json_file import read_json
 from stn_cli.formats.labels import OBJECT
 from stn_cli.formats.outlines import any_mask
 from stn_cli.formats.parquet_file import is_shards, read_shards
+from stn_cli.formats.results_folder import boxes_in
 from stn_cli.formats.truth import Truth, is_outside, orphans, plain_truth, repeated
 from stn_cli.formats.voc import read_voc
 from stn_cli.records import ImageRecord, Localisation, TrueObject, corners
+
+BOXES = "the file of boxes"
+"""What is read, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,8 @@ def read_given(path: Path) -> Given:
     """Boxes of a set of images.
 
     Args:
-        path: a COCO file, of this tool or another; `boxes.parquet`, a file or a folder of shards, or the folder that it lies in; a JSON file
-            {"file": [[x1, y1, x2, y2], ...]}; or a folder of Pascal VOC XML.
+        path: a COCO file, of this tool or another, or a folder with `boxes.json` in it; `boxes.parquet`, a file or a folder of shards, or the
+            folder that it lies in; a JSON file {"file": [[x1, y1, x2, y2], ...]}; or a folder of Pascal VOC XML.
 
     Returns:
         The boxes. Objects without a score have 1; regions that are marked as crowds are left out, with a note.
@@ -51,20 +55,21 @@ def read_given(path: Path) -> Given:
     Raises:
         InputError: unreadable, of another form, without an image, or naming files outside the set.
     """
+    path = boxes_in(path)
     if is_shards(path):
         shards = read_shards(path)
         found = Given(shards.records, shards.names, shards.source)
     elif path.is_dir():
-        found = _of_truth(Truth(read_voc(path)))
+        found = _of_truth(Truth(read_voc(path, BOXES)))
     else:
-        data = read_json(path, "the file of boxes")
+        data = read_json(path, BOXES)
         if isinstance(data, list):
             todo = "Give a COCO file that lists the images, too"
             raise InputError("a list of results names images by id only", path, None, todo)
         if is_coco(data):
             found = _of_coco(parse_coco(data, path), path, data)
         elif isinstance(data, dict):
-            found = _of_truth(plain_truth(data, path))
+            found = _of_truth(plain_truth(data, path, BOXES))
         else:
             raise InputError("no boxes of images", path, "neither COCO nor an object of file names and boxes")
     if not found.records:

@@ -10,8 +10,10 @@ from typing import Any
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError, counted
 from stn_cli.formats.coco_file import Id, fault, is_coco, parse_coco
+from stn_cli.formats.given import BOXES
 from stn_cli.formats.json_file import read_json, side_box
 from stn_cli.formats.label_studio_file import is_label_studio, parse_label_studio
+from stn_cli.formats.results_folder import corrections_in
 from stn_cli.formats.truth import is_outside, orphans, plain_truth
 from stn_cli.formats.voc import read_voc
 from stn_cli.records import PixelBox, SaidImage
@@ -39,7 +41,7 @@ def read_said(path: Path) -> SaidFile:
 
     Args:
         path: review's result, where only images count that were reviewed; another tool's COCO file or Label Studio's export; JSON
-            {"file": [[x1, y1, x2, y2], ...]}; or a folder of Pascal VOC XML. An image without a box holds no object.
+            {"file": [[x1, y1, x2, y2], ...]}; a folder that was reviewed; or one of Pascal VOC XML. An image without a box holds no object.
 
     Returns:
         What it says.
@@ -47,16 +49,17 @@ def read_said(path: Path) -> SaidFile:
     Raises:
         InputError: unreadable, of another form, naming files outside the set, contradicting itself, or nothing in it is of a person.
     """
+    path = corrections_in(path)
     if path.is_dir():
-        found = _of_truth({file: [o.box for o in objects] for file, objects in read_voc(path).items()})
+        found = _of_truth({file: [o.box for o in objects] for file, objects in read_voc(path, BOXES).items()})
     else:
-        data = read_json(path, "the file of boxes", once=True)
+        data = read_json(path, BOXES, once=True)
         if is_label_studio(data):
             found = _joined(*parse_label_studio(data, path), path)
         elif is_coco(data):
             found = _of_coco(data, path)
         elif isinstance(data, dict):
-            truth = plain_truth(data, path)
+            truth = plain_truth(data, path, BOXES)
             found = _of_truth({file: [o.box for o in objects] for file, objects in truth.images.items()})
         else:
             raise InputError(
@@ -84,7 +87,7 @@ def said_boxes(boxes: Mapping[str, Sequence[PixelBox]]) -> SaidFile:
     """
     if not boxes:
         raise InputError("boxes say nothing of any image")
-    return _of_truth({file: [o.box for o in objects] for file, objects in plain_truth(boxes).images.items()})
+    return _of_truth({file: [o.box for o in objects] for file, objects in plain_truth(boxes, None, "boxes").images.items()})
 
 
 def _of_truth(images: Mapping[str, Sequence[PixelBox]]) -> SaidFile:

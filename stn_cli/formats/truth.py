@@ -39,12 +39,13 @@ class Truth:
     notes: tuple[str, ...] = ()
 
 
-def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = None) -> Truth:
+def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = None, what: str = "truth") -> Truth:
     """Truth from boxes [x1, y1, x2, y2] by file name; `path` is where they were read.
 
     Args:
         boxes: true boxes by file name, pixels.
         path: where they were read, for messages.
+        what: they are, for messages.
 
     Returns:
         The truth.
@@ -60,7 +61,7 @@ def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = Non
             images[name] = [TrueObject(corner_box(box)) for box in given]
         except ValueError as error:
             why = f"{shown(name)}: {error}"
-            raise InputError("truth has a value that is no list of [x1, y1, x2, y2]", path, why) from error
+            raise InputError(f"{what} has a value that is no list of [x1, y1, x2, y2]", path, why) from error
     return Truth(images)
 
 

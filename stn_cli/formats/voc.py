@@ -18,7 +18,7 @@ LARGEST_XML = 64 << 20
 """Bytes of one image's annotation."""
 
 
-def read_voc(folder: Path) -> dict[str, list[TrueObject]]:
+def read_voc(folder: Path, what: str = "truth") -> dict[str, list[TrueObject]]:
     """Objects by file name from a folder of XML files; VOC's 1-based inclusive pixels become 0-based continuous ones.
 
     An object is `object` with its `bndbox`; boxes of its parts (head, hand) are none. A file in a folder below names an image in that
@@ -26,6 +26,7 @@ def read_voc(folder: Path) -> dict[str, list[TrueObject]]:
 
     Args:
         folder: of XML files.
+        what: they are, for messages.
 
     Returns:
         True objects by file name.
@@ -37,10 +38,10 @@ def read_voc(folder: Path) -> dict[str, list[TrueObject]]:
         p for p in sorted(folder.rglob("*")) if p.suffix.lower() == ".xml" and not p.name.startswith("._") and not p.is_dir()
     ]
     if not files:
-        raise InputError("no XML file in truth folder", folder)
+        raise InputError(f"{what} is a folder without Pascal VOC XML", folder)
     truth: dict[str, list[TrueObject]] = {}
     for path in files:
-        name, objects = _read(path)
+        name, objects = _read(path, what)
         inside = path.parent.relative_to(folder).as_posix()
         if inside != "." and "/" not in name and "\\" not in name:
             name = f"{inside}/{name}"
@@ -48,15 +49,15 @@ def read_voc(folder: Path) -> dict[str, list[TrueObject]]:
     return truth
 
 
-def _read(path: Path) -> tuple[str, list[TrueObject]]:
-    data = read_file(path, "truth", LARGEST_XML)
+def _read(path: Path, what: str) -> tuple[str, list[TrueObject]]:
+    data = read_file(path, what, LARGEST_XML)
     try:
         root: Element = defusedxml.ElementTree.parse(io.BytesIO(data), forbid_dtd=True).getroot()
         if root.tag != "annotation":
             raise ValueError("its root is no annotation")
         return (root.findtext("filename") or "").strip() or path.stem, [_object(item) for item in root.findall("object")]
     except DefusedXmlException as error:
-        raise InputError("truth defines XML entities and is refused", path, type(error).__name__) from error
+        raise InputError(f"{what} defines XML entities and is refused", path, type(error).__name__) from error
     except (ParseError, ValueError, LookupError) as error:  # LookupError: of an encoding that does not exist
         raise InputError("not a Pascal VOC file", path, error) from error
 

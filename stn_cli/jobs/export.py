@@ -22,11 +22,13 @@ from stn_cli.data_sets.split import SPLITS, splits_of
 from stn_cli.errors import ColocError, InputError, UsageError, counted
 from stn_cli.formats.csv import TableWriter
 from stn_cli.formats.given import Given, read_given
+from stn_cli.formats.results_folder import boxes_in
 from stn_cli.formats.writer import about
 from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Unusable, decoded
 from stn_cli.outputs.results import Results
 from stn_cli.records import Skipped, reasons
+from stn_cli.review.places import ReviewFiles
 from stn_cli.runs.folder import SKIPPED, write_skipped
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
@@ -63,11 +65,11 @@ def export_boxes(
         OutputError: the data set cannot be written.
         Interrupted: a signal came; nothing is left behind.
     """
-    begun, path, folder = time.monotonic(), Path(boxes), Path(out)
+    begun, path, folder = time.monotonic(), boxes_in(Path(boxes)), Path(out)
     reporter = reporter or Silent()
     with StopRequest() as stop:
         given = _named(read_given(path), options)
-        for note in given.notes:
+        for note in (*given.notes, *_better_ones(path)):
             reporter.warn(note)
         found = find_images([r.file for r in given.records], path, given.source, options.source)
         parents = sorted({os.path.dirname(image) for image in found.values()})
@@ -83,6 +85,13 @@ def export_boxes(
             )
     job.summary.seconds = time.monotonic() - begun
     return job.summary
+
+
+def _better_ones(boxes: Path) -> tuple[str, ...]:
+    """A note where a person has corrected these boxes, and they are not exported."""
+    files = ReviewFiles.beside(boxes)
+    corrected = files.result.is_file() and files.journal.is_file() and files.journal.stat().st_size > 0
+    return (f"these boxes were corrected: {files.result} has the corrected ones, name it to export them",) if corrected else ()
 
 
 def _parts(options: ExportOptions) -> Sequence[str]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from stn_cli.errors import InputError, OutputError
 from stn_cli.files import name_from_results
+from stn_cli.formats.results_folder import BOXES_NAME
 from stn_cli.review.learning import LearningWatch, Opening
 from stn_cli.review.pictures import ReviewPictures
-from stn_cli.review.places import BOXES_NAME, ReviewFiles
+from stn_cli.review.places import ReviewFiles
 from stn_cli.review.session import ReviewSession
 from stn_cli.runs.checkpoint import STATE
 from stn_cli.runs.folder import boxes_folder

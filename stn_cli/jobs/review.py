@@ -16,10 +16,11 @@ from types import ModuleType
 from stn_cli.errors import InputError, ResourceError
 from stn_cli.formats.coco_file import CocoImage, parse_coco
 from stn_cli.formats.json_file import read_json
+from stn_cli.formats.results_folder import BOXES_NAME
 from stn_cli.jobs.relearn import relearn, run_of
 from stn_cli.review.learning import Learner
 from stn_cli.review.pictures import ReviewPictures, upright_size
-from stn_cli.review.places import BOXES_NAME, ReviewFiles, place_images, shown_name
+from stn_cli.review.places import ReviewFiles, place_images, shown_name
 from stn_cli.review.result import check_result
 from stn_cli.review.session import ReviewSession
 from stn_cli.runs.folder import IMAGES, boxes_folder

@@ -94,7 +94,8 @@ class Results:
             place = Place.of(given)
             if place.is_below(out):
                 what = "results would take the place of what they are made from"
-                raise OutputError(what, os.fspath(given), f"it lies in {printable(str(self.folder))}", "Choose another --out")
+                why = "--out is the same" if place.path == out.path else f"it lies in {printable(str(self.folder))}"
+                raise OutputError(what, os.fspath(given), why, "Choose another --out")
             if both and out.is_below(place):
                 what = "results would lie among what they are made from"
                 todo = f"Choose an --out beside it, for example -o {os.path.join(os.path.dirname(place.path), 'results')}"

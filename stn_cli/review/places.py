@@ -10,10 +10,10 @@ from typing import Any
 
 from stn_cli.errors import CheckpointError, InputError, printable
 from stn_cli.files import is_inside, name_from_results, name_in_results
+from stn_cli.formats.results_folder import BOXES_NAME
 from stn_cli.review.result import BEGINS
 from stn_cli.runs.folder import read_images
 
-BOXES_NAME = "boxes.json"
 LOOKED_FOR = 50
 """Images by which a folder is known as theirs."""
 
@@ -41,6 +41,11 @@ class ReviewFiles:
         if corrected:
             todo = "Name the boxes that it was made from: their corrections go on where they are"
             raise InputError("that is the result of a review", boxes, None, todo)
+        return cls.beside(boxes)
+
+    @classmethod
+    def beside(cls, boxes: Path) -> ReviewFiles:
+        """The same, whatever is there."""
         stem = "" if boxes.name == BOXES_NAME else f"{boxes.stem}."
         return cls(boxes, boxes.with_name(f"{stem}review.jsonl"), boxes.with_name(f"{stem}reviewed.json"))
 

@@ -135,6 +135,8 @@ class TrainConfig:
         Raises:
             CheckpointError: they are missing, damaged, or not those of this version.
         """
+        if not (folder / FILE).exists():
+            raise CheckpointError("no run there", folder, f"it has no {FILE}", "Name a folder that stn-coloc train wrote")
         try:
             return cls.from_toml(folder / FILE)
         except (InputError, UsageError) as error:
