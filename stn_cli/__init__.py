@@ -90,5 +90,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The names that completion shows, also before they are first used."""
-    return sorted({*globals(), *__all__})
+    """The names that completion shows, also before they are first used, and none that this file needs for itself."""
+    return sorted(__all__)

@@ -17,6 +17,10 @@ def test_every_public_name_is_there() -> None:
         assert getattr(stn_cli, name) is not None
 
 
+def test_completion_shows_the_public_names_and_no_others() -> None:
+    assert dir(stn_cli) == sorted(stn_cli.__all__)
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         stn_cli.trian  # noqa: B018

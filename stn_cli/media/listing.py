@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 
 from stn_cli.errors import counted
 from stn_cli.media.header import Unusable, opened
-from stn_cli.media.signatures import APPLE_DOUBLE, EXTENSIONS, HEAD, Foreign, foreign, has_foreign_extension, looks_like_image
+from stn_cli.media.signatures import (
+    APPLE_DOUBLE,
+    EXTENSIONS,
+    HEAD,
+    VIDEO_EXTENSIONS,
+    Foreign,
+    foreign,
+    has_foreign_extension,
+    looks_like_image,
+)
 from stn_cli.outputs.manifest import MANIFEST, STAGING, is_staging, written_by_tool
 from stn_cli.records import Skipped
 
@@ -54,6 +63,7 @@ class PassedOver:
         unfinished: folders in which a call of this tool works, or was stopped.
         leftovers: names of leftovers of other systems, counted.
         foreign: formats that cannot be decoded, counted.
+        videos: in folders, where only images are looked for.
     """
 
     skipped: list[Skipped] = field(default_factory=list)
@@ -61,6 +71,7 @@ class PassedOver:
     unfinished: int = 0
     leftovers: Counter[str] = field(default_factory=Counter)
     foreign: Counter[Foreign] = field(default_factory=Counter)
+    videos: int = 0
 
     def notes(self) -> list[str]:
         """What the user should hear of it, with counts."""
@@ -72,6 +83,8 @@ class PassedOver:
         if self.leftovers:
             names = ", ".join(name for name, _ in self.leftovers.most_common(5))
             out.append(f"{counted(self.leftovers.total(), 'leftover')} of other systems left out: {names}")
+        if self.videos:
+            out.append(f"{counted(self.videos, 'video')} left out: name a video itself, and its frames are taken")
         out += [f"{counted(n, kind.name + ' file')} left out: {kind.todo}" for kind, n in self.foreign.most_common()]
         return out
 
@@ -229,6 +242,7 @@ def _is_wanted(path: str, name: str, found: PassedOver) -> bool:
     head = read_head(path)
     kind = foreign(head, path)
     if kind is None:
+        found.videos += extension in VIDEO_EXTENSIONS
         return looks_like_image(head) or has_foreign_extension(path)  # empty, or a pointer: decoding says so
     if kind.decodable:
         return True

@@ -259,3 +259,13 @@ def test_a_large_tree_is_listed_without_a_look_at_its_files(tmp_path: Path, monk
     monkeypatch.undo()
     assert len(found.images) == 10_000
     assert not [path for path in looked if path.endswith(".jpg")]
+
+
+def test_a_video_among_images_is_said_to_be_left_out(tmp_path: Path) -> None:
+    for name in ("a.png", "clip.mp4", "below/CLIP.MOV", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = scan(tmp_path)
+    assert [f.name for f in found.images] == ["a.png"]
+    assert found.notes == ["2 videos left out: name a video itself, and its frames are taken"]
+    assert found.skipped == []
