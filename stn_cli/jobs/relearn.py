@@ -17,7 +17,7 @@ from stn_cli.files import name_from_results
 from stn_cli.formats.results_folder import BOXES_NAME
 from stn_cli.review.learning import LearningWatch, Opening
 from stn_cli.review.pictures import ReviewPictures
-from stn_cli.review.places import ReviewFiles
+from stn_cli.review.places import ReviewFiles, run_places
 from stn_cli.review.session import ReviewSession
 from stn_cli.runs.checkpoint import STATE
 from stn_cli.runs.folder import boxes_folder
@@ -38,8 +38,7 @@ def run_of(boxes: Path, info: Any) -> Path | None:
     named = info.get("run") if isinstance(info, dict) else None
     if not isinstance(named, str) or not named:
         return None
-    places = (Path(name_from_results(named)), boxes.parent / name_from_results(named))
-    return next((place for place in places if (place / STATE).is_file()), None)
+    return next((place for place in run_places(boxes, named) if (place / STATE).is_file()), None)
 
 
 def relearn(

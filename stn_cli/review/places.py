@@ -102,7 +102,7 @@ def _candidates(boxes: Path, own: dict[str, str], info: dict[str, Any], given: P
         yield below(Path(os.path.join(boxes.parent, name_from_results(source))))
     run = info.get("run")
     if isinstance(run, str) and run:
-        for folder in (Path(name_from_results(run)), boxes.parent / name_from_results(run)):
+        for folder in run_places(boxes, run):
             try:
                 yield {name_in_results(file.name): Path(file.path) for file in read_images(folder)}
             except CheckpointError:
@@ -116,6 +116,20 @@ def _candidates(boxes: Path, own: dict[str, str], info: dict[str, Any], given: P
         Path("images"),
     ):
         yield below(folder)
+
+
+def run_places(boxes: Path, run: str) -> tuple[Path, ...]:
+    """Where the run of a file of boxes may be.
+
+    Args:
+        boxes: the file.
+        run: as the file names it: from the folder in which `localise` was called, often the one in which both lie.
+
+    Returns:
+        Folders, the likeliest first.
+    """
+    name = name_from_results(run)
+    return Path(name), boxes.parent / name, boxes.absolute().parent.parent / name
 
 
 def shown_name(name: str) -> str:

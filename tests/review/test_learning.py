@@ -221,6 +221,19 @@ def test_boxes_of_no_run_cannot_be_learnt_from(tmp_path: Path) -> None:
     session.journal.close()
 
 
+def test_the_run_beside_the_boxes_is_known_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x-run").mkdir()
+    (tmp_path / "x-run" / "state.pt").touch()
+    (tmp_path / "else").mkdir()
+    boxes = tmp_path / "x-boxes" / "boxes.json"
+    for folder in (tmp_path, tmp_path / "else"):
+        monkeypatch.chdir(folder)
+        found = run_of(boxes, {"run": "x-run"})
+        assert found is not None
+        assert found.resolve() == tmp_path / "x-run"
+    assert run_of(boxes, {"run": "y-run"}) is None
+
+
 @pytest.mark.parametrize(
     ("run", "there", "new"),
     [
