@@ -207,7 +207,11 @@ def _export_run(
 def _in_words(summary: ExportSummary) -> str:
     total = sum(summary.images.values())
     parts = ", ".join(f"{name} {count}" for name, count in sorted(summary.images.items(), key=lambda part: -part[1]) if name)
-    words = counted(total, "image") + (f" in {counted(summary.groups, 'group')} ({parts})" if parts else "")
+    words = counted(total, "image") + (
+        f" in {counted(summary.groups, 'group')} that {'is' if summary.groups == 1 else 'are'} not split ({parts})"
+        if parts
+        else ""
+    )
     below = f", {counted(summary.below, 'object')} {summary.doubt} left out" if summary.below else ""
     return f"{words}, {counted(summary.objects, 'object')}{below}"
 

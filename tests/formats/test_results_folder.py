@@ -37,6 +37,11 @@ def test_a_folder_of_localise_is_exported_and_evaluated(boxes: Path, cli: Call) 
     assert cli("evaluate", boxes.parent, boxes, "--json")[:2] == cli("evaluate", boxes, boxes, "--json")[:2]
 
 
+def test_who_exports_hears_what_a_group_is(boxes: Path, cli: Call) -> None:
+    err = cli("export", boxes.parent, "--source", boxes.parent / "images", "-o", "data")[2]
+    assert "8 images in 8 groups that are not split (train 7, val 1), 8 objects" in err
+
+
 def test_a_folder_of_track_is_evaluated(tmp_path: Path, cli: Call) -> None:
     frame = {"frame": 0, "time": 0.0, "objects": [{"id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]}
     (tmp_path / "tracks.json").write_text(json.dumps({"video": {}, "frames": [frame]}))
