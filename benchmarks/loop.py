@@ -35,8 +35,8 @@ from benchmarks.detections import calibration_error, matched
 from benchmarks.loop_rivals import detector, neighbours
 from benchmarks.photo_table import SETS
 from benchmarks.provenance import begin, earlier, save
-from stn_cli.coloc.said import Said
-from stn_cli.coloc.score.corrections import said_search
+from stn_cli.coloc.annotations import Annotations
+from stn_cli.coloc.score.corrections import annotated_search
 from stn_cli.coloc.score.kinds import Kind
 from stn_cli.coloc.score.object_search import ObjectSearch
 from stn_cli.coloc.score.objects import separate
@@ -132,15 +132,15 @@ def measure(name: str, runs: Path, asked: list[tuple[str, int]], rivals: list[in
         others = sorted(random.Random(1).sample(sorted(set(range(n)) - set(labelled)), min(SCORED, n - k)))
         truth = [of.truth[i] for i in others]
         begun = time.process_time()
-        said = Said({i: of.truth[i] for i in labelled}, {i: torch.zeros((0, 4)) for i in labelled})
-        search = said_search(of.seen, of.kind, said)
+        annotations = Annotations({i: of.truth[i] for i in labelled}, {i: torch.zeros((0, 4)) for i in labelled})
+        search = annotated_search(of.seen, of.kind, annotations)
         proposer, scorer = search.learn_all(of.kind.proposer, of.kind.boxes[:, 0])
         seconds = time.process_time() - begun
         found = of.found(search.search(scorer, of.kind.boxes[:, 0]).candidates(proposer, torch.tensor(others), TAUGHT))
         row = {"after": accuracy(found, truth), "before": accuracy([before[i] for i in others], truth), "seconds": seconds}
         if policy == "chosen" and k in rivals:
-            row["detector"] = accuracy(detector(of.seen, said, others, 2 * seconds), truth)
-            row["neighbours"] = accuracy(neighbours(of.seen, search, said, others), truth)
+            row["detector"] = accuracy(detector(of.seen, annotations, others, 2 * seconds), truth)
+            row["neighbours"] = accuracy(neighbours(of.seen, search, annotations, others), truth)
         yield f"{policy} {k}", row
 
 

@@ -14,13 +14,13 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from stn_cli.coloc.annotations import Annotations
 from stn_cli.coloc.crops import Crops
-from stn_cli.coloc.said import Said
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.annotated_search import AnnotatedSearch
 from stn_cli.coloc.score.dense import held_beyond
 from stn_cli.coloc.score.object_search import as_shares
 from stn_cli.coloc.score.objects import separate
-from stn_cli.coloc.score.said_search import SaidSearch
 from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.encoders.small import SmallEncoder
@@ -63,8 +63,8 @@ def pictures(seen: SearchedSet, numbers: list[int]) -> list[Tensor]:
     return [image[:, y1:y2, x1:x2] for image, (x1, y1, x2, y2) in zip(scene.images, corners, strict=True)]
 
 
-def detector(seen: SearchedSet, said: Said, others: list[int], seconds: float) -> Found:
-    """FCOS on our encoder, fine-tuned on what was said for so many seconds of the processor; boxes on the letterbox, best first."""
+def detector(seen: SearchedSet, annotations: Annotations, others: list[int], seconds: float) -> Found:
+    """FCOS on our encoder, fine-tuned on annotations for so many seconds of the processor; boxes on the letterbox, best first."""
     torch.manual_seed(0)
     network = copy.deepcopy(SmallEncoder().network).float().requires_grad_(True)
     sizes = AnchorGenerator(((8,), (16,), (32,), (64,)), ((1.0,),) * 4)
@@ -72,12 +72,12 @@ def detector(seen: SearchedSet, said: Said, others: list[int], seconds: float) -
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()  # batches are small
-    labelled = sorted(said.boxes)
+    labelled = sorted(annotations.boxes)
     images = pictures(seen, labelled)
     wanted = []
     for number, image in zip(labelled, images, strict=True):
         h, w = image.shape[-2:]
-        boxes = as_shares(seen, torch.tensor([number]), said.boxes[number][None])[0] * torch.tensor([w, h, w, h])
+        boxes = as_shares(seen, torch.tensor([number]), annotations.boxes[number][None])[0] * torch.tensor([w, h, w, h])
         wanted.append(boxes)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.01)
     generator, begun = torch.Generator().manual_seed(0), time.process_time()
@@ -111,14 +111,14 @@ def _mirrored(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return image.flip(-1), torch.stack([w - boxes[:, 2], boxes[:, 1], w - boxes[:, 0], boxes[:, 3]], 1)
 
 
-def neighbours(seen: SearchedSet, search: SaidSearch, said: Said, others: list[int]) -> Found:
-    """Of what the network as it is shipped proposes, the likeness (cosine) to the nearest box that was said, times its own probability."""
+def neighbours(seen: SearchedSet, search: AnnotatedSearch, annotations: Annotations, others: list[int]) -> Found:
+    """Of what the network as it is shipped proposes, the likeness (cosine) to the nearest annotated box, times its own probability."""
     scorer = search.scorer(torch.zeros((len(seen.cache), 4)))
-    labelled = [i for i, boxes in said.boxes.items() if len(boxes)]
+    labelled = [i for i, boxes in annotations.boxes.items() if len(boxes)]
     known = []
     for i in labelled:
         z = scorer.seen(Scene.of(seen.cache, torch.tensor([i]), seen.device))[0]
-        known.append(held_beyond(z, Crops.of_boxes(said.boxes[i][None]))[0])
+        known.append(held_beyond(z, Crops.of_boxes(annotations.boxes[i][None]))[0])
     examples = F.normalize(torch.cat(known), dim=-1)
     proposer, out = Proposer(), Found()
     for part in torch.tensor(others).split(16):

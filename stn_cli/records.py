@@ -173,14 +173,14 @@ class TrueObject:
 
 
 @dataclass(frozen=True, slots=True)
-class SaidImage:
-    """What a person said of one image: all of its objects.
+class AnnotatedImage:
+    """A person's annotation of one image: all of its objects.
 
     Attributes:
         file: the image's name.
         width, height: of the upright image that the boxes are of, pixels; 0 is not known.
         boxes: of its objects, each with the number of its kind from 0; none where the image holds no object.
-        rejected: boxes that are of no object, as a model had said.
+        rejected: boxes of no object, that a model had found.
     """
 
     file: str

@@ -65,7 +65,7 @@ def review(
 
 def _announce(address: str, progress: Progress) -> None:
     print(address, flush=True)
-    progress.say("Ctrl-C ends the review; whatever was said is kept")
+    progress.say("Ctrl-C ends the review; all corrections are kept")
 
 
 def _localised(run: Path, out: Path, device: str, progress: Progress) -> Path:

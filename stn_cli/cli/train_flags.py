@@ -23,7 +23,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that wa
 Boxes = Annotated[
     Path | None,
     typer.Option(
-        help="What you said of some of the images: reviewed.json or its folder, COCO, Label Studio's JSON, {file: [[x1, y1, x2, y2]]}, VOC XML.",
+        help="Your annotations of some images: reviewed.json or its folder, COCO, Label Studio's JSON, {file: [[x1, y1, x2, y2]]}, VOC XML.",
         show_default=False,
     ),
 ]

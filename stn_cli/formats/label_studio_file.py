@@ -1,4 +1,4 @@
-"""Label Studio's export as JSON: what annotators said of each task's image."""
+"""Label Studio's export as JSON: the annotations of each task's image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stn_cli.bounds import shown
 from stn_cli.errors import InputError, counted
 from stn_cli.formats.json_file import number, whole
 from stn_cli.formats.labels import OBJECT
-from stn_cli.records import PixelBox, SaidImage
+from stn_cli.records import AnnotatedImage, PixelBox
 
 RECTANGLES = ("rectanglelabels", "rectangle", "labels")
 OTHER_SHAPES = ("polygonlabels", "polygon", "ellipselabels", "ellipse", "brushlabels", "brush", "keypointlabels", "keypoint")
@@ -33,8 +33,8 @@ def is_label_studio(data: object) -> bool:
     )
 
 
-def parse_label_studio(data: list[dict[str, Any]], path: Path) -> tuple[list[SaidImage], tuple[str, ...], list[str]]:
-    """What annotators said of images; tasks that nobody has submitted, and predictions, say nothing.
+def parse_label_studio(data: list[dict[str, Any]], path: Path) -> tuple[list[AnnotatedImage], tuple[str, ...], list[str]]:
+    """The annotations of images; tasks that nobody has submitted, and predictions, say nothing.
 
     Args:
         data: the tasks.
@@ -47,7 +47,7 @@ def parse_label_studio(data: list[dict[str, Any]], path: Path) -> tuple[list[Sai
     Raises:
         InputError: a task is none of images and rectangles.
     """
-    images: list[SaidImage] = []
+    images: list[AnnotatedImage] = []
     kinds: dict[str, int] = {}
     several = 0
     for task in data:
@@ -89,7 +89,7 @@ def _name(data: dict[str, Any]) -> str:
     return f"{folder}/{name}".lstrip("/") if not parts.scheme else name
 
 
-def _image(file: str, result: list[dict[str, Any]], kinds: dict[str, int]) -> SaidImage:
+def _image(file: str, result: list[dict[str, Any]], kinds: dict[str, int]) -> AnnotatedImage:
     found: dict[object, tuple[PixelBox, str]] = {}
     width = height = 0
     for place, row in enumerate(result):
@@ -105,7 +105,9 @@ def _image(file: str, result: list[dict[str, Any]], kinds: dict[str, int]) -> Sa
         key = row.get("id", place)  # a rectangle and its label may be two rows of one id
         label = str(names[0]) if isinstance(names, list) and names else found[key][1] if key in found else OBJECT
         found[key] = _box(value, width, height), label
-    return SaidImage(file, width, height, tuple((box, kinds.setdefault(label, len(kinds))) for box, label in found.values()))
+    return AnnotatedImage(
+        file, width, height, tuple((box, kinds.setdefault(label, len(kinds))) for box, label in found.values())
+    )
 
 
 def _box(value: dict[str, Any], width: int, height: int) -> PixelBox:

@@ -32,7 +32,7 @@ def predictions_in(path: Path) -> Path:
 
 
 def corrections_in(path: Path) -> Path:
-    """The file of what a person said that a path means.
+    """The file of a person's annotations that a path means.
 
     Args:
         path: a file, or a folder.

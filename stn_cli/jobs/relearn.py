@@ -47,7 +47,7 @@ def relearn(
     reopen: Callable[[Path], tuple[ReviewSession, ReviewPictures]],
     source: Path | None = None,
 ) -> Opening:
-    """Learn from what was said in a review, and find all boxes anew.
+    """Learn from the corrections of a review, and find all boxes anew.
 
     The run, its boxes and their journal stay as they are; the new ones lie beside them, numbered.
 
@@ -58,7 +58,7 @@ def relearn(
         source: folder of the images; as the boxes say when None.
 
     Returns:
-        What opens the review of the new boxes, with all that was said until then.
+        What opens the review of the new boxes, with all corrections until then.
 
     Raises:
         InputError: the run has gone, or the training or the finding failed; the message says why.
@@ -83,7 +83,7 @@ def relearn(
 def _reopened(
     session: ReviewSession, files: ReviewFiles, reopen: Callable[[Path], tuple[ReviewSession, ReviewPictures]]
 ) -> tuple[ReviewSession, ReviewPictures]:
-    """The review of other boxes, with all that was said in one.
+    """The review of other boxes, with all corrections of one.
 
     Raises:
         OutputError: the other boxes' journal cannot be written.

@@ -70,7 +70,7 @@ def boxes_of(given: Path) -> Path | None:
 
 
 def open_review(boxes: Path, source: Path | None, labels: list[str]) -> tuple[ReviewSession, ReviewPictures]:
-    """Read the boxes and what was said of them, and find the images.
+    """Read the boxes and the corrections to them, and find the images.
 
     Args:
         boxes: a COCO file.
@@ -158,7 +158,7 @@ def review_boxes(
         application.session.save()
     finally:
         if application.close():
-            (reporter or Silent()).warn("what was being learnt was given up; nothing that was said is lost")
+            (reporter or Silent()).warn("what was being learnt was given up; no correction is lost")
     last = application.session  # of better boxes, where something was learnt
     return ReviewSummary(last.result, len(last.state.images), last.reviewed)
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from stn_cli.coloc.train import run
+from stn_cli.coloc.train.annotated_images import Annotator
 from stn_cli.coloc.train.run import TrainResult
-from stn_cli.coloc.train.said_images import Saying
 from stn_cli.errors import InputError, counted
 from stn_cli.evaluate.names import pair_names
 from stn_cli.files import name_in_results
-from stn_cli.formats.said import read_said, said_boxes
-from stn_cli.records import PixelBox, SaidImage
+from stn_cli.formats.annotations import plain_annotations, read_annotations
+from stn_cli.records import AnnotatedImage, PixelBox
 from stn_cli.report import page
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runtime.launch import launched
@@ -42,7 +42,7 @@ def train(
         source: what to learn from: a folder, an image, a glob, a list of paths; not needed to resume, nor with `start`.
         out: the run folder.
         config: settings; with `resume` those of the run are taken, and with `start` where none are given.
-        boxes: what a person said of some of the images: a file that `--boxes` takes, or boxes (x1, y1, x2, y2) in pixels of the upright
+        boxes: a person's annotations of some of the images: a file that `--boxes` takes, or boxes (x1, y1, x2, y2) in pixels of the upright
             image by file name, none of an image that holds no object.
         start: a finished run to go on from, with what it knows; it stays as it is.
         overwrite: a run that is there may be replaced.
@@ -61,10 +61,10 @@ def train(
     bar = Bar()
     hears = reporter or (bar if progress else Silent())
     try:
-        saying = None if boxes is None else _saying(boxes, hears)
+        annotator = None if boxes is None else _annotator(boxes, hears)
         result = run.train(
-            source, out, config, saying=saying, start=start, overwrite=overwrite, resume=resume, reporter=hears, cache=cache
-        )
+            source, out, config, annotator=annotator, start=start, overwrite=overwrite, resume=resume, reporter=hears, cache=cache,
+        )  # fmt: skip
         if report and launched().speaks:
             with StopRequest(f"The run is whole; stn-coloc report {Path(out)} writes its page"):
                 page.write_report(Path(out), device=config.device if config else "auto", reporter=hears)
@@ -73,18 +73,18 @@ def train(
     return result
 
 
-def _saying(boxes: str | os.PathLike[str] | Mapping[str, Sequence[PixelBox]], hears: Reporter) -> Saying:
-    """What was said, to be asked for by the names of the images.
+def _annotator(boxes: str | os.PathLike[str] | Mapping[str, Sequence[PixelBox]], hears: Reporter) -> Annotator:
+    """The annotations, to be asked for by the names of the images.
 
     Raises:
         InputError: the file cannot be used.
     """
-    told = said_boxes(boxes) if isinstance(boxes, Mapping) else read_said(Path(boxes))
+    told = plain_annotations(boxes) if isinstance(boxes, Mapping) else read_annotations(Path(boxes))
     where = "boxes" if isinstance(boxes, Mapping) else os.fspath(boxes)
     for note in told.notes:
         hears.warn(note)
 
-    def of(names: Sequence[str]) -> list[SaidImage]:
+    def of(names: Sequence[str]) -> list[AnnotatedImage]:
         own = {name_in_results(name): name for name in names}
         images = {image.file: image for image in told.images}
         pairs = pair_names(list(own), list(images)).predicted

@@ -1,4 +1,4 @@
-"""review.jsonl: what a person said, a line per action, on disk before the page hears that it is done.
+"""review.jsonl: what a person did, a line per action, on disk before the page hears that it is done.
 
 Lines are only ever added. Several processes may write at once: each takes the lock, reads what the others wrote, and adds its line with the
 next number. A line that was cut short was never confirmed to anyone: it is left where it is, counted, and not taken for an action.

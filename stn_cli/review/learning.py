@@ -1,4 +1,4 @@
-"""Learning from what was said while the review goes on: in a thread, once at a time; its end gives a review of better boxes."""
+"""Learning from corrections while the review goes on: in a thread, once at a time; its end gives a review of better boxes."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class LearningWatch:
 
 Opening = Callable[[], tuple[ReviewSession, ReviewPictures]]
 Learner = Callable[[ReviewSession, LearningWatch], Opening]
-"""A review, and who is told of progress -> what opens the review of the boxes that were found after what was said in it was learnt. It is called
-in a thread while the review goes on; the opening takes along all that was said, and is called with the review's journal locked."""
+"""A review, and who is told of progress -> what opens the review of the boxes that were found after its corrections were learnt. It is called
+in a thread while the review goes on; the opening takes along all corrections, and is called with the review's journal locked."""
 
 
 class Learning:
@@ -116,7 +116,7 @@ class Learning:
     def _work(self, learner: Learner, session: ReviewSession, done: Callable[[ReviewSession, ReviewPictures], None]) -> None:
         try:
             opening = learner(session, self._watch)
-            with session.journal.locked():  # what is said until here goes along, what comes later is said of the better boxes
+            with session.journal.locked():  # actions until here go along, later ones are of the better boxes
                 done(*opening())
         except ColocError as error:
             self._fault = error.line()

@@ -36,7 +36,7 @@ class ReviewApplication:
     Args:
         session: the review.
         pictures: of its images.
-        learner: learns from what was said, and gives a review of the boxes that come of it; None where the boxes are of no run.
+        learner: learns from the corrections, and gives a review of the boxes that come of it; None where the boxes are of no run.
     """
 
     def __init__(self, session: ReviewSession, pictures: ReviewPictures, learner: Learner | None = None) -> None:
@@ -189,7 +189,7 @@ class ReviewApplication:
 
     def _begin_to_learn(self) -> list[int]:
         if not self.session.reviewed:
-            raise Conflict("nothing was said of any image yet", [])
+            raise Conflict("no image is reviewed yet", [])
         if not self.learning.begin(self.session, self._go_on_with):
             raise Conflict("it is learning already, or there is no run to go on from", [])
         return []

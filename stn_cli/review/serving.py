@@ -46,7 +46,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(application: ReviewApplication, listening: socket.socket, ready: Callable[[str, str], None]) -> None:
-    """Answer until SIGINT or SIGTERM; what was said is on disk at every moment.
+    """Answer until SIGINT or SIGTERM; all corrections are on disk at every moment.
 
     Args:
         application: the answers.

@@ -32,7 +32,7 @@ class Conflict(ColocError):
 
 
 class ReviewSession:
-    """Boxes, what was said of them, and the files of both.
+    """Boxes, the corrections to them, and the files of both.
 
     Args:
         coco: the boxes that are looked at.

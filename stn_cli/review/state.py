@@ -52,7 +52,7 @@ class Mark:
     Attributes:
         status: one of `STATUSES`.
         objects: its boxes.
-        rejected: boxes of the model that a person said are none: no box that is left lies there.
+        rejected: boxes of the model that a person took away: no box that is left lies there.
         seq: number of the line that says so; 0 where none does.
         origin: number of the action that made it so: after an undo that of the action which is in force again.
     """
@@ -100,7 +100,7 @@ class ReviewState:
         categories: names of kinds by id.
         actions: what was done, by number.
         unknown: names in the journal that the boxes do not have.
-        resized: names of images that had another size when they were reviewed: what was said of them is not used.
+        resized: names of images that had another size when they were reviewed: their corrections are not used.
     """
 
     def __init__(self, coco: CocoFile) -> None:

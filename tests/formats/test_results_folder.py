@@ -65,12 +65,12 @@ def test_a_folder_that_was_reviewed_is_learnt_from(trained: Trained, tmp_path: P
     folder = tmp_path / "boxes"
     assert cli("localise", trained.images, "-m", trained.run, "-o", folder, "-q")[0] == 0
     code, _, err = cli("train", trained.images, "--boxes", folder, "-o", tmp_path / "run")
-    assert (code, "nobody has said that they are right" in err) == (3, True)
+    assert (code, "nobody has looked at them" in err) == (3, True)
     correct(folder / "boxes.json")
     shutil.move(folder / "boxes.json", tmp_path)
-    from stn_cli.formats.said import read_said
+    from stn_cli.formats.annotations import read_annotations
 
-    assert [image.boxes for image in read_said(folder).images] == [()]
+    assert [image.boxes for image in read_annotations(folder).images] == [()]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from stn_cli.errors import ColocError, InputError, OutputError, UsageError
-from stn_cli.formats.said import read_said
+from stn_cli.formats.annotations import read_annotations
 from stn_cli.jobs.export import ExportOptions, export_boxes
 from stn_cli.records import ImageRecord, Localisation, corners
 from tests.conftest import Trained, write_image
@@ -502,11 +502,13 @@ def test_who_said_so_goes_along_where_a_format_has_a_place_for_it(folder: Path, 
     again = json.loads(written.read_text())
     assert [row.get("reviewed") for row in again["images"]] == [True] + [None] * 11
     assert [(row.get("reviewed"), row.get("source")) for row in again["annotations"]] == [(True, "human"), (None, None)]
-    assert [image.file for image in read_said(written).images] == ["00.png"]  # what a person said can still be learnt from
+    assert [image.file for image in read_annotations(written).images] == [
+        "00.png"
+    ]  # what a person said can still be learnt from
     export_boxes(path, tmp_path / "studio", ExportOptions("label-studio", images="none"))
     first, second = json.loads(next((tmp_path / "studio").glob("*.json")).read_text())[:2]
     assert "predictions" not in first
     assert len(first["annotations"][0]["result"]) == 1
     assert "annotations" not in second
     assert second["predictions"][0]["score"] == 0.4
-    assert [image.file for image in read_said(next((tmp_path / "studio").glob("*.json"))).images] == ["00.png"]
+    assert [image.file for image in read_annotations(next((tmp_path / "studio").glob("*.json"))).images] == ["00.png"]

@@ -76,7 +76,7 @@ def test_better_boxes_come_while_one_goes_on(browser: Any, taught: Taught) -> No
         taught.end.set()
         window.page.wait_for_selector("#banner:not([hidden])")
         assert window.text("#banner").startswith(
-            "Note: these boxes were found anew after what you said; the earlier ones stay in"
+            "Note: these boxes were found anew after your corrections; the earlier ones stay in"
         )
         assert str(taught.first) in window.text("#banner")
         window.shown()

@@ -1,4 +1,4 @@
-"""Learning from what was said while a review goes on: the page's button, the folders, and the end of it."""
+"""Learning from annotations while a review goes on: the page's button, the folders, and the end of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stn_cli.jobs.review import open_review
 from stn_cli.review.learning import LearningWatch
 from stn_cli.review.server import ReviewApplication
 from stn_cli.review.session import ReviewSession
-from stn_cli.runs.said import read_said_of_run
+from stn_cli.runs.annotations import read_run_annotations
 from tests.conftest import Trained
 from tests.review.sets import write_set
 from tests.review.test_server import PORT, ROOT, SITE, TOKEN
@@ -60,7 +60,7 @@ def test_what_was_said_goes_along_to_better_boxes(trained: Trained, tmp_path: Pa
     better, _ = relearn(session, watch, lambda path: open_review(path, None, []))()
     try:
         assert better.boxes == tmp_path / "x-2-boxes" / "boxes.json"
-        assert {image.file: len(image.boxes) for image in read_said_of_run(tmp_path / "x-2-run")} == {
+        assert {image.file: len(image.boxes) for image in read_run_annotations(tmp_path / "x-2-run")} == {
             "002.png": 1,
             "004.png": 0,
         }

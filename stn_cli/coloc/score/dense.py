@@ -11,7 +11,7 @@ from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.laid_out import lay_out_crops
 from stn_cli.coloc.score.maps import beyond_ring, ring_margins
-from stn_cli.coloc.score.settings import SAID, SCORE
+from stn_cli.coloc.score.settings import ANNOTATIONS, SCORE
 from stn_cli.coloc.search.discriminant import LinearMargin, Projection, likeness
 from stn_cli.coloc.search.layout import cells_of, lay_out
 from stn_cli.coloc.search.settings import DENSE
@@ -21,12 +21,12 @@ from stn_cli.encoders import Appearance, Encoder
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """What a person said of some of N images that a scorer learns from.
+    """A person's annotations of some of N images that a scorer learns from.
 
     Attributes:
         boxes: by the image's place among the N, (M, 4) of its objects, normalised letterbox boxes; none where it holds none.
         rejected: likewise, of what is no object.
-        share: how much the images of which something was said count together, the others the rest.
+        share: how much the annotated images count together, the others the rest.
     """
 
     boxes: dict[int, Tensor]
@@ -48,11 +48,11 @@ class Anchors:
         for i, boxes in self.boxes.items():
             weights[i] = self.share / len(self.boxes)
             inside[i] = cells_of(boxes.to(inside.device), size).any(0)
-            hard[i] = SAID.rejected * cells_of(self.rejected[i].to(inside.device), size).any(0)
+            hard[i] = ANNOTATIONS.rejected * cells_of(self.rejected[i].to(inside.device), size).any(0)
         return inside, weights * n, hard
 
     def examples(self, z: Tensor, found: Tensor) -> Tensor:
-        """What crops hold that others are compared with: those that were said, where there are any.
+        """What crops hold that others are compared with: the annotated ones, where there are any.
 
         Args:
             z: (N, h, w, d) projected cells.
@@ -121,7 +121,7 @@ class DenseScorer(nn.Module):
             seen: what it sees of the set at the size that the transformer looks at.
             rectangles: (N, 4).
             boxes: (N, 4) of the objects, normalised letterbox boxes.
-            anchors: what a person said of some of the images, in place of what was found in them; None where nothing was said.
+            anchors: a person's annotations of some of the images, in place of what was found in them; None where there are none.
             projection: of the cells; that of the set when None.
         """
         layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)

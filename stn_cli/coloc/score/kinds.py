@@ -10,11 +10,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from stn_cli.coloc.annotations import Annotations
 from stn_cli.coloc.crops import Crops, random_boxes, turned_crops
-from stn_cli.coloc.said import Said
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.annotated_search import AnnotatedSearch
 from stn_cli.coloc.score.object_search import ObjectSearch
-from stn_cli.coloc.score.said_search import SaidSearch
 from stn_cli.coloc.score.scorers import DenseScorer, RigidScorer, Scorer, WordsScorer
 from stn_cli.coloc.score.settings import SCORE
 from stn_cli.coloc.search.background import Background, find_background
@@ -94,9 +94,9 @@ class Kind:
         self.angles = torch.cat([self.angles, angles[:, None]], 1)
         self.present = torch.cat([self.present, present[:, None]], 1)
 
-    def fix(self, said: Said) -> None:
-        """Put what a person said in the place of what was found: these crops stay where they are."""
-        for i, known in said.boxes.items():
+    def fix(self, annotations: Annotations) -> None:
+        """Put a person's annotations in the place of what was found: these crops stay where they are."""
+        for i, known in annotations.boxes.items():
             self.present[i] = False
             own, free = known.to(self.boxes.device), list(range(len(known)))
             for r in range(min(len(own), self.boxes.shape[1])):  # each the one that is nearest to what was found
@@ -127,7 +127,7 @@ def find_kinds(
     device: torch.device,
     progress: Callable[[str], None] = lambda _: None,
     large: Cache | None = None,
-    said: Sequence[Said | None] = (None,),
+    annotations: Sequence[Annotations | None] = (None,),
 ) -> list[Kind]:
     """Search a set of images for what they have in common.
 
@@ -143,19 +143,19 @@ def find_kinds(
         device: to work on.
         progress: told what is being done.
         large: the same images, larger, for a dense encoder to look at closely; `cache` when left out.
-        said: what a person said of some of the images, of each kind; None where nothing was said.
+        annotations: a person's, of some of the images, for each kind; None where there are none.
 
     Returns:
         The kinds, in the order in which they were found.
     """
-    known = [i for own in said if own is not None for i in own.boxes]
+    known = [i for own in annotations if own is not None for i in own.boxes]
     seen = SearchedSet.of(cache, large or cache, encoder, config, device, progress, known)
     background = cache_result(partial(_background, seen))  # rigid kinds have no use for it
     kinds = list[Kind]()
     for number in range(config.kinds):
         progress(f"kind {number + 1}")
         taken = torch.cat([kind.upright() for kind in kinds], 1) if kinds else None
-        found = _find_kind(seen, taken, background, said[number] if number < len(said) else None)
+        found = _find_kind(seen, taken, background, annotations[number] if number < len(annotations) else None)
         kinds.append(found.kind)
         if found.place is not None:
             _add_others(seen, found, found.place, kinds)
@@ -179,12 +179,12 @@ def _background(seen: SearchedSet) -> Background | None:
 
 
 def _find_kind(
-    seen: SearchedSet, taken: Tensor | None, background: Callable[[], Background | None], said: Said | None
+    seen: SearchedSet, taken: Tensor | None, background: Callable[[], Background | None], annotations: Annotations | None
 ) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
-    if said is not None and said.objects and isinstance(chosen.evidence, RigidResult):
-        chosen = place_rigid(seen, like_examples(seen, chosen.evidence, said), chosen.contrast, taken)
+    if annotations is not None and annotations.objects and isinstance(chosen.evidence, RigidResult):
+        chosen = place_rigid(seen, like_examples(seen, chosen.evidence, annotations), chosen.contrast, taken)
     appearance = cache_result(partial(appearance_of, seen))  # scorers of other kinds have no use for it
     scorer, common = _scorer_of(seen, chosen, appearance), None
     proposer = place = None
@@ -192,12 +192,12 @@ def _find_kind(
     if isinstance(scorer, DenseScorer):
         place = background()
         proposer = Proposer().to(seen.device)
-        if said is None:
+        if annotations is None:
             proposer, boxes = ObjectSearch(seen, scorer, chosen.boxes, taken, place).find(proposer)
             chosen = replace(chosen, boxes=boxes)
             scorer = _scorer_of(seen, chosen, appearance)  # what the objects are like, in place of what the windows were like
         else:
-            found = SaidSearch(seen, said, appearance(), taken, place).find(proposer, chosen.boxes)
+            found = AnnotatedSearch(seen, annotations, appearance(), taken, place).find(proposer, chosen.boxes)
             proposer, scorer, there = found.proposer, found.scorer, found.there
             chosen = replace(chosen, boxes=found.boxes)
     if place is None and not isinstance(chosen.evidence, RigidResult | WordsResult):
@@ -220,8 +220,8 @@ def _find_kind(
     if isinstance(scorer, DenseScorer):  # where the margin says that there is none, there is nothing to learn from
         margins = _margins_of(seen, kind, chosen.boxes, chosen.angles)
         kind.present[:, 0] &= margins > quantile(random.flatten(), SCORE.hopeless)
-    if said is not None:
-        kind.fix(said)
+    if annotations is not None:
+        kind.fix(annotations)
     return _Found(kind, chosen.place, float(random.median() + first.median()) / 2)
 
 

@@ -121,23 +121,23 @@ class ObjectSettings:
 
 
 @dataclass(frozen=True)
-class SaidSettings:
-    """What a person said of some images, `said_search.py`."""
+class AnnotationSettings:
+    """A person's annotations of some images, `annotated_search.py`."""
 
     share: float = setting(
         0.5,
         "of the scorer's cells that are those images' together, whatever their number",
-        measured="Learning from what was said",
+        measured="Learning from annotations",
     )
     rejected: float = setting(3.0, "how much more a cell counts where a rejected box is")
     steps: float = setting(
-        0.6, "share of the steps in which the proposer learns a folder: so long it learns what was said",
-        measured="Learning from what was said",
+        0.6, "share of the steps in which the proposer learns a folder: so long it learns the annotations",
+        measured="Learning from annotations",
     )  # fmt: skip
     calibrated: int = setting(64, "of those images at most, in which it is seen how often scores are right")
-    right: float = setting(0.5, "IoU above which a box is one that was said")
+    right: float = setting(0.5, "IoU above which a box is an annotated one")
     spread: float = setting(
-        1.0, "of what may have to be added to log odds, before anything is known", measured="Learning from what was said"
+        1.0, "of what may have to be added to log odds, before anything is known", measured="Learning from annotations"
     )
     rounds: int = setting(30, "of Newton's method")
 
@@ -153,6 +153,6 @@ class LayoutSettings:
 
 SCORE = ScoreSettings()
 LAYOUT = LayoutSettings()
-SAID = SaidSettings()
+ANNOTATIONS = AnnotationSettings()
 OBJECTS = ObjectSettings()
 CALIBRATION = CalibrationSettings()

@@ -7,27 +7,27 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from stn_cli.coloc.annotations import Annotations
 from stn_cli.coloc.crops import turned_crops
-from stn_cli.coloc.said import Said
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.rigid import RigidResult, embed_cut
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import RIGID
 
 
-def like_examples(seen: SearchedSet, rigid: RigidResult, said: Said) -> RigidResult:
+def like_examples(seen: SearchedSet, rigid: RigidResult, annotations: Annotations) -> RigidResult:
     """The layout and the size of what was boxed.
 
     Args:
         seen: the set.
         rigid: what its search found; where crops may be turned, its layout says how each example lies.
-        said: with at least one box.
+        annotations: with at least one box.
 
     Returns:
         The same with the examples' mean as its prototype, and their middle size.
     """
     parts, sides = list[Tensor](), list[Tensor]()
-    for number, boxes in said.boxes.items():
+    for number, boxes in annotations.boxes.items():
         if not len(boxes):
             continue
         scene = Scene.of(seen.cache, torch.tensor([number]), seen.device)

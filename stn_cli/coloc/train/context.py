@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from stn_cli.coloc.said import Said
+from stn_cli.coloc.annotations import Annotations
 from stn_cli.coloc.train.settings import SAVE_EVERY
 from stn_cli.coloc.train.state import RunState
 from stn_cli.encoders import Encoder
 from stn_cli.errors import Interrupted
 from stn_cli.media.cache import Cache
 from stn_cli.outputs.results import Results
-from stn_cli.records import SaidImage
+from stn_cli.records import AnnotatedImage
 from stn_cli.runs import checkpoint
+from stn_cli.runs.annotations import annotations_digest
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.metrics import Metrics
-from stn_cli.runs.said import said_digest
 from stn_cli.runtime.distributed import ALONE, Team
 from stn_cli.runtime.progress import Reporter
 from stn_cli.runtime.stopping import StopRequest
@@ -38,7 +38,7 @@ class Context:
         cache: N images at the size that the transformer looks at.
         large: the same images, larger, for the search; None after it.
         closely: longer side of `large`, pixels.
-        said: what a person said of some of the images.
+        annotations: a person's, of some of the images.
         metrics: the log.
         reporter: is told of progress.
         stop: whether a signal came.
@@ -53,23 +53,23 @@ class Context:
     cache: Cache
     large: Cache | None
     closely: int
-    said: Sequence[SaidImage]
+    annotations: Sequence[AnnotatedImage]
     metrics: Metrics
     reporter: Reporter
     stop: StopRequest
     team: Team = ALONE
 
-    def said_of(self, kind: int) -> Said | None:
-        """What was said of a kind of object; None where nothing was."""
-        if not self.said:
+    def annotations_of(self, kind: int) -> Annotations | None:
+        """The annotations of a kind of object; None where there are none."""
+        if not self.annotations:
             return None
-        return Said.of(self.said, self.cache.names, self.cache.frames, kind if self.config.kinds > 1 else None)
+        return Annotations.of(self.annotations, self.cache.names, self.cache.frames, kind if self.config.kinds > 1 else None)
 
     def save(self, state: RunState) -> None:
         """Write the state to the disk; from here on a stopped training can be resumed."""
         if not self.team.first:
             return
-        checkpoint.save_state(self.folder, state.to_dict(self.cache.names) | {"said": said_digest(self.folder)})
+        checkpoint.save_state(self.folder, state.to_dict(self.cache.names) | {"annotations": annotations_digest(self.folder)})
         say_how_to_go_on(self.results, self.stop, state.stage)
 
     def enter(self, state: RunState, stage: str) -> None:

@@ -1,4 +1,4 @@
-"""The stage that takes the place of the search where a training goes on from a finished run: what a person said is learnt."""
+"""The stage that takes the place of the search where a training goes on from a finished run: a person's annotations are learnt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stn_cli.coloc.train.state import RunState
 
 
 def learn_corrections(context: Context, state: RunState) -> None:
-    """Learn what was said of some images, and search the others anew.
+    """Learn the annotations of some images, and search the others anew.
 
     Args:
         context: what the training works with.
@@ -26,18 +26,18 @@ def learn_corrections(context: Context, state: RunState) -> None:
         context.reporter.advance(1, note)
         context.stop.check()
 
-    said = [context.said_of(number) for number in range(len(state.kinds))]
-    known = [i for own in said if own is not None for i in own.boxes]
+    annotations = [context.annotations_of(number) for number in range(len(state.kinds))]
+    known = [i for own in annotations if own is not None for i in own.boxes]
     large = context.large or context.cache
     with torch.no_grad():
         seen = SearchedSet.of(context.cache, large, context.encoder, context.config, context.device, heard, known)
-        for number, (kind, own) in enumerate(zip(state.kinds, said, strict=True)):
+        for number, (kind, own) in enumerate(zip(state.kinds, annotations, strict=True)):
             heard(f"kind {number + 1}")
             before = [other.upright() for other in state.kinds[:number]]
             if own is not None:
                 correct_kind(seen, kind, own, torch.cat(before, 1) if before else None)
             context.metrics.log(
-                {"stage": "corrections", "object": number, "kind": kind.kind, "said": 0 if own is None else len(own)}
+                {"stage": "corrections", "object": number, "kind": kind.kind, "annotations": 0 if own is None else len(own)}
             )
     context.large = None
     for finder, kind in zip(state.finders, state.kinds, strict=True):

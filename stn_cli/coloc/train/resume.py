@@ -20,11 +20,11 @@ from stn_cli.media.scan import ImageFile, Scan
 from stn_cli.outputs.manifest import is_staging
 from stn_cli.outputs.results import Results
 from stn_cli.reading import is_plain
-from stn_cli.records import SaidImage
+from stn_cli.records import AnnotatedImage
 from stn_cli.runs import checkpoint
+from stn_cli.runs.annotations import annotations_digest, read_run_annotations
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import read_images
-from stn_cli.runs.said import read_said_of_run, said_digest
 
 BUILT_WITH = ("encoder", "weights", "layer", "transform", "cascade", "imgsz", "kinds", "objects")
 """Settings that a run's networks are built with, and its images are looked at with."""
@@ -38,14 +38,14 @@ class Begun:
         run: its folder.
         config: its settings.
         images: that it learnt from.
-        said: what a person said of them.
+        annotations: a person's, of them.
         saved: its state, not checked yet.
     """
 
     run: Path
     config: TrainConfig
     images: list[ImageFile]
-    said: list[SaidImage]
+    annotations: list[AnnotatedImage]
     saved: dict[str, Any]
 
 
@@ -76,7 +76,7 @@ def begun_by(run: Path, config: TrainConfig | None) -> Begun:
         if config is not None and getattr(config, name) != getattr(own, name):
             why = f"{name}: {getattr(own, name)!r} in the run, {getattr(config, name)!r} given"
             raise UsageError("--from takes the run's own settings here", run, why, "Leave it out")
-    return Begun(run, own, read_images(run), read_said_of_run(run), saved)
+    return Begun(run, own, read_images(run), read_run_annotations(run), saved)
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def go_on_from(context: Context, begun: Begun) -> RunState:
         begun: the run.
 
     Returns:
-        A state in which what was said comes next.
+        A state in which the annotations come next.
 
     Raises:
         CheckpointError: the run's parts do not fit together.
@@ -192,9 +192,9 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
         raise CheckpointError(
             "the images are not those that the run began with", context.folder, None, "Start anew with --overwrite"
         )
-    if saved.get("said", "") != said_digest(context.folder):
+    if saved.get("annotations", "") != annotations_digest(context.folder):
         raise CheckpointError(
-            "what was said is not what the run began with", context.folder, None, "Start anew with --overwrite"
+            "the annotations are not those that the run began with", context.folder, None, "Start anew with --overwrite"
         )
     try:
         state = RunState.from_dict(saved, context.config, context.encoder, len(context.cache), context.device)

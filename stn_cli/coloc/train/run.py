@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from stn_cli.coloc.train.annotated_images import Annotator, annotations_before, check_alone, keep_annotations
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
 from stn_cli.coloc.train.corrections import learn_corrections
 from stn_cli.coloc.train.decode import decode_images
@@ -19,7 +20,6 @@ from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
 from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, restore, take_up
-from stn_cli.coloc.train.said_images import Saying, check_alone, keep_said, said_before
 from stn_cli.coloc.train.state import RunState
 from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
@@ -29,10 +29,10 @@ from stn_cli.media.scan import Scan, places_of, require_images, scan
 from stn_cli.outputs.results import Results
 from stn_cli.records import Skipped
 from stn_cli.runs import checkpoint
+from stn_cli.runs.annotations import ANNOTATIONS
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import IMAGES, SKIPPED, read_images, read_skipped
 from stn_cli.runs.metrics import Metrics
-from stn_cli.runs.said import SAID
 from stn_cli.runtime.device import pick_device
 from stn_cli.runtime.distributed import Team, team_of
 from stn_cli.runtime.progress import Reporter, Silent
@@ -40,7 +40,7 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
 CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
-NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, SAID, checkpoint.MODEL, checkpoint.STATE)
+NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, ANNOTATIONS, checkpoint.MODEL, checkpoint.STATE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
 LESS_MEMORY = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"
@@ -76,7 +76,7 @@ def train(
     out: str | os.PathLike[str] = "stn-coloc-run",
     config: TrainConfig | None = None,
     *,
-    saying: Saying | None = None,
+    annotator: Annotator | None = None,
     start: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -89,7 +89,7 @@ def train(
         source: what to learn from, see `stn_cli.media.scan.scan`; not needed to resume, nor with `start`, whose images are taken then.
         out: the run folder.
         config: settings; with `resume` those of the run are taken, and of `start` where none are given.
-        saying: what a person said of some of the images, by their names.
+        annotator: gives a person's annotations of some of the images, by their names.
         start: a run to go on from, with what it knows; it stays as it is.
         overwrite: a run that is there may be replaced.
         resume: go on where a run that was stopped stands.
@@ -100,7 +100,7 @@ def train(
         A summary; everything else is in the run folder.
 
     Raises:
-        InputError: fewer than two usable images, or all of them alike; or what was said is of none of them.
+        InputError: fewer than two usable images, or all of them alike; or the annotations are of none of them.
         OutputError: the run folder cannot be used.
         CheckpointError: nothing to resume or to go on from, or it is damaged.
         UsageError: settings are not those of the run that is gone on from.
@@ -116,7 +116,7 @@ def train(
             place = pick_device(device) if team.size > 1 else None
             if resume:
                 return _go_on(folder, source, reporter, stop, kept, team, place)
-            return _begin(folder, source, config, start, saying, overwrite, reporter, stop, kept, team, place)
+            return _begin(folder, source, config, start, annotator, overwrite, reporter, stop, kept, team, place)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise ResourceError("out of memory", todo=LESS_MEMORY) from error
@@ -128,7 +128,7 @@ def _begin(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
     config: TrainConfig | None,
     start: str | os.PathLike[str] | None,
-    saying: Saying | None,
+    annotator: Annotator | None,
     overwrite: bool,
     reporter: Reporter,
     stop: StopRequest,
@@ -138,7 +138,7 @@ def _begin(
 ) -> TrainResult:
     """A new training, or one that goes on from another run."""
     at = time.monotonic()
-    check_alone(team, saying is not None or start is not None)
+    check_alone(team, annotator is not None or start is not None)
     begun = None if start is None else begun_by(Path(start), config)
     config = config or (TrainConfig() if begun is None else begun.config)
     pick_device(config.device)
@@ -157,7 +157,7 @@ def _begin(
     for note in found.notes:
         reporter.warn(note)
     with results.open() as work:
-        return _run(results, work, team.told((config, found, None)), reporter, stop, at, kept, team, device, begun, saying)
+        return _run(results, work, team.told((config, found, None)), reporter, stop, at, kept, team, device, begun, annotator)
 
 
 def _go_on(
@@ -178,7 +178,7 @@ def _go_on(
         found = Scan(read_images(work), read_skipped(work))
         if source is not None:
             check_same(scan(source), found, folder)
-        check_alone(team, bool(saved.get("said")))
+        check_alone(team, bool(saved.get("annotations")))
         told = team.told((TrainConfig.of_run(work), found, saved))
         return _run(results, work, told, reporter, stop, begun, kept, team, device)
 
@@ -204,7 +204,7 @@ def _run(
     team: Team,
     place: torch.device | None,
     begun: Begun | None = None,
-    saying: Saying | None = None,
+    annotator: Annotator | None = None,
 ) -> TrainResult:
     """All stages, from where a saved state says: `told` are settings, images and that state; `place` is the device of one of several."""
     config, found, saved = told
@@ -214,10 +214,14 @@ def _run(
     if saved is not None and team.first:
         say_how_to_go_on(results, stop)
     cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept, team)
-    said = said_before(work, cache) if saved is not None else keep_said(work, cache, config, saying, begun, reporter)
+    annotations = (
+        annotations_before(work, cache)
+        if saved is not None
+        else keep_annotations(work, cache, config, annotator, begun, reporter)
+    )
     cache.settle(device)
     context = Context(
-        results, work, config, device, encoder, cache, large, large.letterbox, said, Metrics(work), reporter, stop, team
+        results, work, config, device, encoder, cache, large, large.letterbox, annotations, Metrics(work), reporter, stop, team
     )
     del large  # the search is the last that needs it
     state = restore(context, saved) if saved is not None else _new_state(context, begun)

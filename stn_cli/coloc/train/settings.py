@@ -77,7 +77,7 @@ class Finetuning:
 
 @dataclass(frozen=True)
 class Corrections:
-    """A training that goes on from a finished run with what a person said, `corrections.py`."""
+    """A training that goes on from a finished run with a person's annotations, `corrections.py`."""
 
     share_of_steps: int = setting(
         4, "regression and fine-tuning have this part of their steps: the finder knows the object already"

@@ -32,9 +32,11 @@ def search(context: Context, state: RunState) -> None:
         outlook.hear(note)
         context.stop.check()
 
-    said = [context.said_of(number) for number in range(context.config.kinds)]
+    annotations = [context.annotations_of(number) for number in range(context.config.kinds)]
     with torch.no_grad():
-        state.kinds = find_kinds(context.cache, context.encoder, context.config, context.device, heard, context.large, said)
+        state.kinds = find_kinds(
+            context.cache, context.encoder, context.config, context.device, heard, context.large, annotations
+        )
     outlook.finish()
     context.large = None  # nobody else has a use for it, and it takes memory
     _log(context, state)

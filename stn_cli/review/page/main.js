@@ -166,7 +166,7 @@ async function learn() {
     if (status !== 200) return say(body.error);
     ({ learning } = body);
     refresh();
-    say("Learning from what you said. Go on meanwhile: whatever you say goes along");
+    say("Learning from your corrections. Go on meanwhile: further ones go along");
   } catch {
     gone = "gone";
     refresh();
@@ -323,7 +323,7 @@ function judge(status) {
   const open = !$("#editor").hidden;
   const i = open ? editor.i : grid.list[grid.here];
   if (i === undefined) return;
-  if (open ? !editor.usable : !grid.isSeen(grid.here)) return say("It cannot be seen, so nothing is said of it");
+  if (open ? !editor.usable : !grid.isSeen(grid.here)) return say("It cannot be seen, so it is not judged");
   const now = STATUSES[model.shown(i).st];
   const same = now === status || (status === "accepted" && now === "corrected");
   if (!same) act([{ i, status }]);
@@ -436,7 +436,7 @@ function loadAnew() {
 
 function goOn(anew) {
   if (!anew || anew.before === model.boxes) return;
-  notes.push(`these boxes were found anew after what you said; the earlier ones stay in ${anew.before}`);
+  notes.push(`these boxes were found anew after your corrections; the earlier ones stay in ${anew.before}`);
   const i = model.images.findIndex((image) => image.f === anew.open);
   if (i < 0) return refresh();
   openAt(grid.list, Math.max(0, grid.list.indexOf(i)));

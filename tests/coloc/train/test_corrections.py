@@ -13,19 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
-from stn_cli.coloc.said import fitting
+from stn_cli.coloc.annotations import fitting
+from stn_cli.coloc.score.annotated_search import matched, offset_of
 from stn_cli.coloc.score.dense import Anchors
-from stn_cli.coloc.score.said_search import matched, offset_of
 from stn_cli.coloc.train.run import train as learn
 from stn_cli.errors import CheckpointError, Interrupted, UsageError
 from stn_cli.geometry import Frame, box_iou
 from stn_cli.instances.proposer import Proposer
 from stn_cli.jobs.train import train
-from stn_cli.records import SaidImage, Skipped
+from stn_cli.records import AnnotatedImage, Skipped
 from stn_cli.runs import checkpoint
+from stn_cli.runs.annotations import ANNOTATIONS, read_run_annotations
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import read_skipped
-from stn_cli.runs.said import SAID, read_said_of_run
 from tests.coloc.train.test_run import StopAt, weights
 from tests.conftest import QUICK, Trained, write_image
 
@@ -42,9 +42,9 @@ def places(run: Path) -> tuple[list[str], torch.Tensor, torch.Tensor]:
 def test_a_run_is_gone_on_from_with_what_was_said(trained: Trained, tmp_path: Path, cli: Call) -> None:
     before = {file.name: file.read_bytes() for file in trained.run.iterdir()}
     boxes = {"003.png": [[1.5, 2, 30, 20]], "007.png": []}
-    (tmp_path / "said.json").write_text(json.dumps(boxes))
+    (tmp_path / "annotations.json").write_text(json.dumps(boxes))
     new = tmp_path / "new"
-    code, out, err = cli("train", "--from", trained.run, "--boxes", tmp_path / "said.json", "-o", new, "--no-report")
+    code, out, err = cli("train", "--from", trained.run, "--boxes", tmp_path / "annotations.json", "-o", new, "--no-report")
     assert (code, out.strip()) == (0, str(new)), err
     assert {file.name: file.read_bytes() for file in trained.run.iterdir()} == before  # stays as it is
     names, found, present = places(new)
@@ -52,13 +52,13 @@ def test_a_run_is_gone_on_from_with_what_was_said(trained: Trained, tmp_path: Pa
     torch.testing.assert_close(found[names.index("003.png"), 0], wanted)  # a fixed crop
     assert bool(present[names.index("003.png"), 0])
     assert not bool(present[names.index("007.png")].any())
-    assert [(i.file, len(i.boxes)) for i in read_said_of_run(new)] == [("003.png", 1), ("007.png", 0)]
+    assert [(i.file, len(i.boxes)) for i in read_run_annotations(new)] == [("003.png", 1), ("007.png", 0)]
     assert TrainConfig.of_run(new) == TrainConfig.of_run(trained.run)
     # what was said before is known to the next one, and what is said anew wins
     (tmp_path / "more.json").write_text(json.dumps({"003.png": [[2, 2, 30, 20], [31, 3, 40, 12]]}))
     code, _, err = cli("train", "--from", new, "--boxes", tmp_path / "more.json", "-o", tmp_path / "third", "--no-report")
     assert code == 0, err
-    assert {i.file: len(i.boxes) for i in read_said_of_run(tmp_path / "third")} == {"003.png": 2, "007.png": 0}
+    assert {i.file: len(i.boxes) for i in read_run_annotations(tmp_path / "third")} == {"003.png": 2, "007.png": 0}
 
 
 @pytest.mark.parametrize(("stage", "count"), [("corrections", 1), ("regression", 3)])
@@ -74,8 +74,8 @@ def test_a_stopped_one_keeps_what_was_said(trained: Trained, tmp_path: Path, sta
     first, second = weights(whole), weights(run)
     assert first.keys() == second.keys()
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-    (other / "unfinished" / SAID).unlink()
-    with pytest.raises(CheckpointError, match="what was said is not what the run began with"):
+    (other / "unfinished" / ANNOTATIONS).unlink()
+    with pytest.raises(CheckpointError, match="the annotations are not those that the run began with"):
         train(None, other, resume=True, report=False, progress=False)
 
 
@@ -101,8 +101,8 @@ BAD = [
 def test_boxes_that_cannot_be_used_end_in_one_line(
     trained: Trained, tmp_path: Path, cli: Call, boxes: object, why: str
 ) -> None:
-    (tmp_path / "said.json").write_text(boxes if isinstance(boxes, str) else json.dumps(boxes))
-    code, out, err = cli("train", "--from", trained.run, "--boxes", tmp_path / "said.json", "-o", tmp_path / "new", "-q")
+    (tmp_path / "annotations.json").write_text(boxes if isinstance(boxes, str) else json.dumps(boxes))
+    code, out, err = cli("train", "--from", trained.run, "--boxes", tmp_path / "annotations.json", "-o", tmp_path / "new", "-q")
     assert (code, out) == (3, "")
     assert why in err.splitlines()[-1]
     assert err.splitlines()[-1].startswith("error: ")
@@ -111,23 +111,23 @@ def test_boxes_that_cannot_be_used_end_in_one_line(
 
 def test_a_part_that_cannot_be_used_is_listed(trained: Trained, tmp_path: Path, cli: Call) -> None:
     boxes = {"003.png": [[1, 2, 30, 20]], "004.png": [[1, 2, 30, 20], [99, 2, 120, 20]], "gone.png": []}
-    (tmp_path / "said.json").write_text(json.dumps(boxes))
+    (tmp_path / "annotations.json").write_text(json.dumps(boxes))
     new = tmp_path / "new"
-    words = ("train", "--from", trained.run, "--boxes", tmp_path / "said.json", "-o", new, "--no-report", "--strict")
+    words = ("train", "--from", trained.run, "--boxes", tmp_path / "annotations.json", "-o", new, "--no-report", "--strict")
     code, _, err = cli(*words)
     assert code == 3  # --strict
     assert "1 image of the file of boxes not among the images, left out: gone.png" in err
-    assert [i.file for i in read_said_of_run(new)] == ["003.png"]
+    assert [i.file for i in read_run_annotations(new)] == ["003.png"]
     assert [(r.file, r.reason.split(":")[0]) for r in read_skipped(new)] == [("004.png", "boxes not used")]
 
 
 def test_boxes_of_another_orientation_are_not_used(tmp_path: Path) -> None:
     frame = Frame(48, 60, 48)  # upright
-    turned = fitting(SaidImage("a.jpg", 60, 48, (((1, 2, 30, 20), 0),)), frame)
+    turned = fitting(AnnotatedImage("a.jpg", 60, 48, (((1, 2, 30, 20), 0),)), frame)
     assert isinstance(turned, Skipped)
     assert "boxes are of the upright image" in turned.reason
-    halved = fitting(SaidImage("a.jpg", 24, 30, (((1, 2, 20, 20), 0),), ((0, 0, 5, 5),)), frame)
-    assert halved == SaidImage("a.jpg", 48, 60, (((2, 4, 40, 40), 0),), ((0, 0, 10, 10),))
+    halved = fitting(AnnotatedImage("a.jpg", 24, 30, (((1, 2, 20, 20), 0),), ((0, 0, 5, 5),)), frame)
+    assert halved == AnnotatedImage("a.jpg", 48, 60, (((2, 4, 40, 40), 0),), ((0, 0, 10, 10),))
 
 
 def test_boxes_are_of_the_upright_frame(trained: Trained, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The search for objects where a person said what some images hold: what was said are the anchors, the rest is searched as before."""
+"""The search for objects where a person has annotated some images: these are the anchors, the rest is searched as before."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.said import Said
+from stn_cli.coloc.annotations import Annotations
 from stn_cli.coloc.scene import sample_indices
 from stn_cli.coloc.score.dense import Anchors, DenseScorer
 from stn_cli.coloc.score.object_search import ObjectSearch, as_shares, share_of, taught
 from stn_cli.coloc.score.objects import separate
-from stn_cli.coloc.score.settings import OBJECTS, SAID, TAUGHT
+from stn_cli.coloc.score.settings import ANNOTATIONS, OBJECTS, TAUGHT
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.discriminant import Projection
 from stn_cli.coloc.search.searched import SearchedSet
@@ -26,12 +26,12 @@ from stn_cli.runs.config import MOST_OBJECTS
 
 @dataclass(frozen=True, slots=True)
 class FoundAnew:
-    """What a search with what was said came to.
+    """What a search with annotations came to.
 
     Attributes:
-        proposer: of whole objects, knows what was said.
+        proposer: of whole objects, knows the annotations.
         scorer: likewise.
-        boxes: (N, 4) the best object of each image; what was said where something was.
+        boxes: (N, 4) the best object of each image; the annotated one where there is one.
         there: (N,) whether there is one.
     """
 
@@ -42,12 +42,12 @@ class FoundAnew:
 
 
 @dataclass(frozen=True, slots=True)
-class SaidSearch:
+class AnnotatedSearch:
     """The search for whole objects of a kind of which some are known.
 
     Attributes:
-        seen: the set; the images of which something was said are among those that it looks at.
-        said: of the kind.
+        seen: the set; the annotated images are among those that it looks at.
+        annotations: of the kind.
         appearance: what the encoder sees of the images that the search looks at.
         taken: (N, K, 4) boxes of objects of other kinds; None of the first kind.
         background: of the set; None where it is not of fixed cameras.
@@ -55,14 +55,14 @@ class SaidSearch:
     """
 
     seen: SearchedSet
-    said: Said
+    annotations: Annotations
     appearance: Appearance
     taken: Tensor | None
     background: Background | None
     projection: Projection | None = None
 
     def find(self, proposer: Proposer, windows: Tensor) -> FoundAnew:
-        """Learn from what was said, and choose the best object of each image.
+        """Learn from annotations, and choose the best object of each image.
 
         Args:
             proposer: of whole objects, of any class or of this kind.
@@ -78,7 +78,7 @@ class SaidSearch:
         return FoundAnew(proposer, self.scorer(best), *self.placed(best))
 
     def learn_all(self, proposer: Proposer, windows: Tensor) -> tuple[Proposer, DenseScorer]:
-        """A proposer and a scorer that know what was said.
+        """A proposer and a scorer that know the annotations.
 
         Args:
             proposer, windows: as for `find`.
@@ -87,7 +87,7 @@ class SaidSearch:
             Both.
         """
         scorer = self.scorer(windows)
-        proposer = self.learn(proposer, math.ceil(SAID.steps * share_of(self.seen.config.steps)))
+        proposer = self.learn(proposer, math.ceil(ANNOTATIONS.steps * share_of(self.seen.config.steps)))
         return self.calibrated(proposer, scorer, windows), scorer
 
     def search(self, scorer: DenseScorer, windows: Tensor) -> ObjectSearch:
@@ -95,17 +95,19 @@ class SaidSearch:
         return ObjectSearch(self.seen, scorer, windows, self.taken, self.background)
 
     def scorer(self, boxes: Tensor) -> DenseScorer:
-        """The scorer of what was said, and of boxes (N, 4) that were found in the other images."""
+        """The scorer of the annotations, and of boxes (N, 4) that were found in the other images."""
         seen = self.seen
         place = {number: row for row, number in enumerate(seen.chosen.tolist())}
-        known, wrong = ({place[i]: of for i, of in which.items()} for which in (self.said.boxes, self.said.rejected))
-        anchors = Anchors(known, wrong, SAID.share)
+        known, wrong = (
+            {place[i]: of for i, of in which.items()} for which in (self.annotations.boxes, self.annotations.rejected)
+        )
+        anchors = Anchors(known, wrong, ANNOTATIONS.share)
         return DenseScorer.of(
             seen.encoder, self.appearance, seen.scene.rectangles, boxes[seen.chosen], anchors, self.projection
         )
 
     def learn(self, proposer: Proposer, steps: int) -> Proposer:
-        """A proposer that has learnt the images of which something was said: their boxes, and that the rest of them is none.
+        """A proposer that has learnt the annotated images: their boxes, and that the rest of them is none.
 
         Args:
             proposer: to begin with; left as it is.
@@ -115,13 +117,13 @@ class SaidSearch:
             The proposer.
         """
         labels = []
-        for i, boxes in self.said.boxes.items():
+        for i, boxes in self.annotations.boxes.items():
             own = as_shares(self.seen, torch.tensor([i]), boxes[None])[0]
             labels.append(Labels(own, torch.ones(len(own)), torch.ones(len(own), dtype=torch.bool)))
-        return taught(self.seen, proposer, torch.tensor(list(self.said.boxes)), labels, steps)
+        return taught(self.seen, proposer, torch.tensor(list(self.annotations.boxes)), labels, steps)
 
     def calibrated(self, proposer: Proposer, scorer: DenseScorer, windows: Tensor) -> Proposer:
-        """A proposer whose odds are as often right, in images of which something was said, as they say.
+        """A proposer whose odds are as often right, in annotated images, as they say.
 
         Args:
             proposer: that has learnt them; it is changed.
@@ -131,20 +133,20 @@ class SaidSearch:
         Returns:
             The proposer.
         """
-        index = torch.tensor(sorted(self.said.boxes))
-        index = index[sample_indices(len(index), SAID.calibrated, self.seen.config.seed)]
+        index = torch.tensor(sorted(self.annotations.boxes))
+        index = index[sample_indices(len(index), ANNOTATIONS.calibrated, self.seen.config.seed)]
         found = self.search(scorer, windows).candidates(proposer, index, TAUGHT)
         chosen, there = separate(found.boxes, found.odds, MOST_OBJECTS, OBJECTS.least)
         odds, right = list[Tensor](), list[Tensor]()
         for row, i in enumerate(index.tolist()):
             own = chosen[row][there[row]]
             odds.append(found.odds[row, own].cpu())
-            right.append(torch.tensor(matched(found.boxes[row, own].cpu(), self.said.boxes[i]), dtype=torch.bool))
+            right.append(torch.tensor(matched(found.boxes[row, own].cpu(), self.annotations.boxes[i]), dtype=torch.bool))
         proposer.shift(offset_of(torch.cat(odds), torch.cat(right)))
         return proposer
 
     def placed(self, found: Tensor) -> tuple[Tensor, Tensor]:
-        """One object of each image: what was said, the one that is nearest to what was found; elsewhere what was found.
+        """One object of each image: the annotated one, the one that is nearest to what was found; elsewhere what was found.
 
         Args:
             found: (N, 4).
@@ -153,7 +155,7 @@ class SaidSearch:
             Boxes (N, 4), and (N,) whether there is an object.
         """
         boxes, there = found.clone(), torch.ones(len(found), dtype=torch.bool, device=found.device)
-        for i, known in self.said.boxes.items():
+        for i, known in self.annotations.boxes.items():
             there[i] = bool(len(known))
             if len(known):
                 own = known.to(found.device)
@@ -176,7 +178,7 @@ def matched(boxes: Tensor, known: Tensor) -> list[bool]:
     taken, out = set[int](), list[bool]()
     for row in box_iou(boxes[:, None], known[None]):
         best = int(row.argmax())
-        out.append(bool(row[best] > SAID.right) and best not in taken)
+        out.append(bool(row[best] > ANNOTATIONS.right) and best not in taken)
         if out[-1]:
             taken.add(best)
     return out
@@ -196,9 +198,9 @@ def offset_of(odds: Tensor, right: Tensor) -> float:
     -1.99
     """
     x, y, offset = odds.cpu().double(), right.cpu().double(), 0.0
-    for _ in range(SAID.rounds):
+    for _ in range(ANNOTATIONS.rounds):
         p = torch.sigmoid(x + offset)
-        slope = float((p - y).sum()) + offset / SAID.spread**2
-        step = slope / (float((p * (1 - p)).sum()) + SAID.spread**-2)
+        slope = float((p - y).sum()) + offset / ANNOTATIONS.spread**2
+        step = slope / (float((p * (1 - p)).sum()) + ANNOTATIONS.spread**-2)
         offset -= max(-1.0, min(1.0, step))  # far off, where odds are all alike, Newton's own steps are too long
     return offset

@@ -1,4 +1,4 @@
-"""said.json: what a person said of a run's images, so that the run can be gone on with without the file that it came from."""
+"""annotations.json: a person's annotations of a run's images, so that the run can be gone on with without the file that they came from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from stn_cli.bounds import shown
 from stn_cli.errors import CheckpointError
 from stn_cli.files import name_from_results, name_in_results, write_bytes
 from stn_cli.reading import is_plain, read_plain
-from stn_cli.records import PixelBox, SaidImage
+from stn_cli.records import AnnotatedImage, PixelBox
 
-SAID = "said.json"
+ANNOTATIONS = "annotations.json"
 MOST_BYTES = 1 << 30
 LARGEST = 1e9
 """Pixels; no picture is that wide."""
 
 
-def write_said(folder: Path, images: Iterable[SaidImage]) -> None:
-    """Write what was said.
+def write_run_annotations(folder: Path, images: Iterable[AnnotatedImage]) -> None:
+    """Write annotations.
 
     Args:
         folder: of the run.
@@ -38,11 +38,11 @@ def write_said(folder: Path, images: Iterable[SaidImage]) -> None:
         for image in images
     ]
     text = "[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "\n]\n"
-    write_bytes(folder / SAID, text.encode("ascii"))
+    write_bytes(folder / ANNOTATIONS, text.encode("ascii"))
 
 
-def read_said_of_run(folder: Path) -> list[SaidImage]:
-    """What `write_said` wrote; a run may come from a stranger.
+def read_run_annotations(folder: Path) -> list[AnnotatedImage]:
+    """What `write_run_annotations` wrote; a run may come from a stranger.
 
     Args:
         folder: of the run.
@@ -53,7 +53,7 @@ def read_said_of_run(folder: Path) -> list[SaidImage]:
     Raises:
         CheckpointError: damaged.
     """
-    path = folder / SAID
+    path = folder / ANNOTATIONS
     if not is_plain(path):
         return []
     try:
@@ -62,12 +62,12 @@ def read_said_of_run(folder: Path) -> list[SaidImage]:
             raise ValueError("no list")
         return [_image(row) for row in rows]
     except OSError as error:
-        raise CheckpointError("cannot read what was said", path, error.strerror, "Train again with --boxes") from error
+        raise CheckpointError("cannot read the annotations", path, error.strerror, "Train again with --boxes") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError("damaged list of what was said", path, shown(error), "Train again with --boxes") from error
+        raise CheckpointError("damaged annotations", path, shown(error), "Train again with --boxes") from error
 
 
-def said_digest(folder: Path) -> str:
+def annotations_digest(folder: Path) -> str:
     """What a training state says of the file, so that one is never gone on with beside the other of another training.
 
     Args:
@@ -76,11 +76,11 @@ def said_digest(folder: Path) -> str:
     Returns:
         SHA-256 of the file; empty where there is none.
     """
-    path = folder / SAID
+    path = folder / ANNOTATIONS
     return hashlib.sha256(read_plain(path, MOST_BYTES)).hexdigest() if is_plain(path) else ""
 
 
-def _image(row: dict[str, Any]) -> SaidImage:
+def _image(row: dict[str, Any]) -> AnnotatedImage:
     width, height = row["size"]
     kinds = row["kinds"]
     if not isinstance(row["file"], str) or not all(type(v) is int and 0 < v < LARGEST for v in (width, height)):
@@ -88,7 +88,7 @@ def _image(row: dict[str, Any]) -> SaidImage:
     if not all(type(kind) is int and 0 <= kind < LARGEST for kind in kinds):
         raise ValueError("a kind is no number")
     boxes = tuple(zip(map(_box, row["boxes"]), kinds, strict=True))
-    return SaidImage(name_from_results(row["file"]), width, height, boxes, tuple(map(_box, row["rejected"])))
+    return AnnotatedImage(name_from_results(row["file"]), width, height, boxes, tuple(map(_box, row["rejected"])))
 
 
 def _box(values: Any) -> PixelBox:

@@ -1,31 +1,31 @@
-"""What a person said of some of a training's images: matched with them, checked, and kept in the run folder."""
+"""A person's annotations of some of a training's images: matched with them, checked, and kept in the run folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stn_cli.coloc.said import fitting
+from stn_cli.coloc.annotations import fitting
 from stn_cli.coloc.train.resume import Begun
 from stn_cli.errors import CheckpointError, InputError, UsageError, counted
 from stn_cli.media.cache import Cache
-from stn_cli.records import SaidImage, Skipped
+from stn_cli.records import AnnotatedImage, Skipped
+from stn_cli.runs.annotations import ANNOTATIONS, read_run_annotations, write_run_annotations
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import write_skipped
-from stn_cli.runs.said import SAID, read_said_of_run, write_said
 from stn_cli.runtime.distributed import Team
 from stn_cli.runtime.progress import Reporter
 
-Saying = Callable[[Sequence[str]], Sequence[SaidImage]]
-"""Names of a set's images -> what a person said of those of them that were looked at, under these names."""
+Annotator = Callable[[Sequence[str]], Sequence[AnnotatedImage]]
+"""Names of a set's images -> the annotations of those of them that have one, under these names."""
 
 
 def check_alone(team: Team, asked: bool) -> None:
-    """See that what was said is learnt by one process.
+    """See that annotations are learnt by one process.
 
     Args:
         team: the processes.
-        asked: whether something was said, or a run is gone on from.
+        asked: whether there are annotations, or a run is gone on from.
 
     Raises:
         UsageError: there are several.
@@ -36,16 +36,16 @@ def check_alone(team: Team, asked: bool) -> None:
         )
 
 
-def keep_said(
-    folder: Path, cache: Cache, config: TrainConfig, saying: Saying | None, begun: Begun | None, reporter: Reporter
-) -> list[SaidImage]:
-    """What was said of the images, now and for the run that is gone on from; it is written to said.json.
+def keep_annotations(
+    folder: Path, cache: Cache, config: TrainConfig, annotator: Annotator | None, begun: Begun | None, reporter: Reporter
+) -> list[AnnotatedImage]:
+    """The annotations of the images, now given and of the run that is gone on from; they are written to annotations.json.
 
     Args:
         folder: that is worked in.
-        cache: the images; what cannot be used of what was said is added to what it skipped.
+        cache: the images; those whose annotations cannot be used are added to what it skipped.
         config: `kinds` is used.
-        saying: what is said now, and wins.
+        annotator: gives those of now, which win.
         begun: the run that is gone on from.
         reporter: is told of each image whose boxes cannot be used.
 
@@ -53,19 +53,19 @@ def keep_said(
         What can be used.
 
     Raises:
-        InputError: nothing of what is said now can be used, or it is of more kinds than are looked for.
+        InputError: none that is given now can be used, or they are of more kinds than are looked for.
     """
     place = {name: number for number, name in enumerate(cache.names)}
-    now, left_out = list[SaidImage](), list[Skipped]()
-    for image in () if saying is None else saying(cache.names):
+    now, left_out = list[AnnotatedImage](), list[Skipped]()
+    for image in () if annotator is None else annotator(cache.names):
         found = fitting(image, cache.frames[place[image.file]])
         if isinstance(found, Skipped):
             left_out.append(found)
         else:
             now.append(found)
     for row in left_out:
-        reporter.warn(f"{row.file}: what was said of it is not used: {row.reason}")
-    if saying is not None and not now:
+        reporter.warn(f"{row.file}: its annotation is not used: {row.reason}")
+    if annotator is not None and not now:
         why = left_out[0].reason if left_out else None
         raise InputError("nothing of the boxes can be used", left_out[0].file if left_out else None, why)
     kinds = 1 + max((kind for image in now for _, kind in image.boxes), default=0)
@@ -74,34 +74,34 @@ def keep_said(
         raise InputError(
             f"boxes are of {kinds} kinds of objects, and {counted(config.kinds, 'kind')} are looked for", todo=todo
         )
-    before = {} if begun is None else {image.file: image for image in begun.said if image.file in place}
+    before = {} if begun is None else {image.file: image for image in begun.annotations if image.file in place}
     every = before | {image.file: image for image in now}
     if every:
-        write_said(folder, every.values())
+        write_run_annotations(folder, every.values())
     if left_out:
         cache.skipped += [Skipped(row.file, f"boxes not used: {row.reason}") for row in left_out]
         write_skipped(folder, cache.skipped)
     return list(every.values())
 
 
-def said_before(folder: Path, cache: Cache) -> list[SaidImage]:
-    """What was said when the training began that is resumed.
+def annotations_before(folder: Path, cache: Cache) -> list[AnnotatedImage]:
+    """The annotations with which the training began that is resumed.
 
     Args:
         folder: that is worked in.
         cache: the images.
 
     Returns:
-        The images of which something was said.
+        The annotated images.
 
     Raises:
         CheckpointError: damaged, or of other images.
     """
     frames = dict(zip(cache.names, cache.frames, strict=True))
-    said = read_said_of_run(folder)
-    for image in said:
+    annotations = read_run_annotations(folder)
+    for image in annotations:
         frame = frames.get(image.file)
         if frame is None or (frame.width, frame.height) != (image.width, image.height):
             todo = "Start anew with --overwrite"
-            raise CheckpointError("what was said is not of the run's images", folder / SAID, image.file, todo)
-    return said
+            raise CheckpointError("the annotations are not of the run's images", folder / ANNOTATIONS, image.file, todo)
+    return annotations

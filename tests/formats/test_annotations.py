@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from stn_cli.errors import InputError
-from stn_cli.formats.said import read_said, said_boxes
+from stn_cli.formats.annotations import plain_annotations, read_annotations
 from tests.review.sets import write_boxes
 
 
 def written(folder: Path, data: Any) -> Path:
-    path = folder / "said.json"
+    path = folder / "annotations.json"
     path.write_text(data if isinstance(data, str) else json.dumps(data))
     return path
 
@@ -29,15 +29,15 @@ def coco(*images: dict[str, Any], boxes: tuple[tuple[int, list[float], int], ...
 
 
 def test_boxes_by_file_name(tmp_path: Path) -> None:
-    found = read_said(written(tmp_path, {"a.png": [[1, 2, 3.5, 4]], "none.png": []}))
+    found = read_annotations(written(tmp_path, {"a.png": [[1, 2, 3.5, 4]], "none.png": []}))
     assert [(i.file, i.boxes, i.width) for i in found.images] == [("a.png", (((1, 2, 3.5, 4), 0),), 0), ("none.png", (), 0)]
-    assert said_boxes({"a.png": [(1, 2, 3.5, 4)], "none.png": []}) == found
+    assert plain_annotations({"a.png": [(1, 2, 3.5, 4)], "none.png": []}) == found
 
 
 def test_coco_of_another_tool_with_kinds_and_crowds(tmp_path: Path) -> None:
     data = coco({"file_name": "a.png"}, {"file_name": "b.png"}, boxes=((1, [1, 2, 3, 4], 9), (1, [5, 6, 7, 8], 7)))
     data["annotations"].append({"id": 9, "image_id": 2, "bbox": [0, 0, 9, 9], "category_id": 7, "iscrowd": 1})
-    found = read_said(written(tmp_path, data))
+    found = read_annotations(written(tmp_path, data))
     assert found.images[0].boxes == (((1, 2, 4, 6), 1), ((5, 6, 12, 14), 0))
     assert found.images[1].boxes == ()
     assert found.kinds == ("cup", "mug")
@@ -51,7 +51,7 @@ def test_of_a_review_only_what_was_looked_at_counts(tmp_path: Path) -> None:
         {"file_name": "c.png", "reviewed": False},
     )
     boxes = ((1, [1, 2, 3, 4], 7), (3, [5, 6, 7, 8], 7))
-    found = read_said(written(tmp_path, coco(*rows, boxes=boxes, reviewed=True, tool="stn-coloc")))
+    found = read_annotations(written(tmp_path, coco(*rows, boxes=boxes, reviewed=True, tool="stn-coloc")))
     assert [(i.file, len(i.boxes), i.rejected) for i in found.images] == [
         ("a.png", 1, ((1, 1, 3, 3),)),
         ("b.png", 0, ((3, 3, 7, 7),)),
@@ -74,7 +74,7 @@ def test_label_studios_export(tmp_path: Path) -> None:
         task("s3://bucket/sub/skipped.png", annotations=[{"was_cancelled": True, "result": []}]),
         {"data": {"image": "/data/upload/1/never.png"}, "annotations": []},
     ]
-    found = read_said(written(tmp_path, tasks))
+    found = read_annotations(written(tmp_path, tasks))
     assert [image.file for image in found.images] == ["set/a b.png", "empty.png"]
     (one, first), (two, second) = found.images[0].boxes
     assert one == pytest.approx((20, 20, 80, 60))
@@ -88,7 +88,7 @@ def test_a_rectangle_and_its_label_may_be_two_rows(tmp_path: Path) -> None:
     value = {"x": 0, "y": 0, "width": 50, "height": 50, "rotation": 0}
     sizes = {"original_width": 20, "original_height": 10, "id": "r"}
     rows = [{"type": "rectangle", "value": value, **sizes}, {"type": "labels", "value": {**value, "labels": ["mug"]}, **sizes}]
-    found = read_said(written(tmp_path, [task("a.png", *rows)]))
+    found = read_annotations(written(tmp_path, [task("a.png", *rows)]))
     assert (found.images[0].boxes, found.kinds) == ((((0, 0, 10, 5), 0),), ("mug",))
 
 
@@ -117,9 +117,9 @@ REFUSED = [
 @pytest.mark.parametrize(("data", "why"), REFUSED, ids=[why for _, why in REFUSED])
 def test_what_is_refused(tmp_path: Path, data: Any, why: str) -> None:
     with pytest.raises(InputError, match=why):
-        read_said(written(tmp_path, data))
+        read_annotations(written(tmp_path, data))
 
 
 def test_a_models_own_boxes_are_not_what_a_person_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nobody has said that they are right"):
-        read_said(write_boxes(tmp_path, 3))
+    with pytest.raises(InputError, match="nobody has looked at them"):
+        read_annotations(write_boxes(tmp_path, 3))

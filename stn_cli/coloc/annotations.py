@@ -1,4 +1,4 @@
-"""What a person said of some images of a set, as everything that learns from it takes it."""
+"""A person's annotations of some images of a set, as everything that learns from them takes them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from stn_cli.geometry import Frame, clip_boxes
-from stn_cli.records import PixelBox, SaidImage, Skipped
+from stn_cli.records import AnnotatedImage, PixelBox, Skipped
 
 OTHER_SIZE = 0.02
 """By how much the ratio of an image's sides may differ from that of the image that its boxes are of: other tools resize, and round."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Annotations:
     """All objects of some images, and boxes that are none.
 
     Attributes:
@@ -36,8 +36,10 @@ class Said:
         return sum(map(len, self.boxes.values()))
 
     @classmethod
-    def of(cls, images: Iterable[SaidImage], names: Sequence[str], frames: Sequence[Frame], kind: int | None) -> Said:
-        """What was said of the images of a set.
+    def of(
+        cls, images: Iterable[AnnotatedImage], names: Sequence[str], frames: Sequence[Frame], kind: int | None
+    ) -> Annotations:
+        """The annotations of the images of a set.
 
         Args:
             images: with boxes in pixels of the set's images.
@@ -61,11 +63,11 @@ def _on_letterbox(boxes: Sequence[PixelBox], frame: Frame) -> Tensor:
     return frame.boxes_to_letterbox(torch.tensor(boxes, dtype=torch.float64).view(-1, 4)).float()
 
 
-def fitting(image: SaidImage, frame: Frame) -> SaidImage | Skipped:
-    """What was said of an image, in the image's own pixels.
+def fitting(image: AnnotatedImage, frame: Frame) -> AnnotatedImage | Skipped:
+    """The annotation of an image, in the image's own pixels.
 
     Args:
-        image: as it was said; its size may be that of a resized copy.
+        image: as it was annotated; its size may be that of a resized copy.
         frame: of the image, upright.
 
     Returns:
@@ -92,4 +94,4 @@ def fitting(image: SaidImage, frame: Frame) -> SaidImage | Skipped:
     if len(boxes) < len(image.boxes):
         return Skipped(image.file, "a box of it lies outside, or is less than a pixel wide or high")
     rejected = tuple(cut for box in image.rejected if (cut := own(box)) is not None)
-    return SaidImage(image.file, frame.width, frame.height, tuple(boxes), rejected)
+    return AnnotatedImage(image.file, frame.width, frame.height, tuple(boxes), rejected)

@@ -1,4 +1,4 @@
-"""What a person said of images: review's result, Label Studio's export, and what `evaluate` takes for truth, in one form."""
+"""A person's annotations of images: review's result, Label Studio's export, and what `evaluate` takes for truth, in one form."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from stn_cli.formats.label_studio_file import is_label_studio, parse_label_studi
 from stn_cli.formats.results_folder import corrections_in
 from stn_cli.formats.truth import is_outside, orphans, plain_truth
 from stn_cli.formats.voc import read_voc
-from stn_cli.records import PixelBox, SaidImage
+from stn_cli.records import AnnotatedImage, PixelBox
 
 TODO = "Correct some of them first: stn-coloc review"
 
 
 @dataclass(frozen=True, slots=True)
-class SaidFile:
-    """What a file of boxes says of images.
+class AnnotationFile:
+    """The annotations of a file.
 
     Attributes:
         images: by name, each once.
@@ -31,13 +31,13 @@ class SaidFile:
         notes: what a person should know of it.
     """
 
-    images: tuple[SaidImage, ...]
+    images: tuple[AnnotatedImage, ...]
     kinds: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
-def read_said(path: Path) -> SaidFile:
-    """What a person said of images.
+def read_annotations(path: Path) -> AnnotationFile:
+    """A person's annotations of images.
 
     Args:
         path: review's result, where only images count that were reviewed; another tool's COCO file or Label Studio's export; JSON
@@ -73,8 +73,8 @@ def read_said(path: Path) -> SaidFile:
     return found
 
 
-def said_boxes(boxes: Mapping[str, Sequence[PixelBox]]) -> SaidFile:
-    """What Python callers say: boxes [x1, y1, x2, y2] by file name, none where an image holds no object.
+def plain_annotations(boxes: Mapping[str, Sequence[PixelBox]]) -> AnnotationFile:
+    """The annotations of Python callers: boxes [x1, y1, x2, y2] by file name, none where an image holds no object.
 
     Args:
         boxes: pixels of the upright images.
@@ -90,17 +90,19 @@ def said_boxes(boxes: Mapping[str, Sequence[PixelBox]]) -> SaidFile:
     return _of_truth({file: [o.box for o in objects] for file, objects in plain_truth(boxes, None, "boxes").images.items()})
 
 
-def _of_truth(images: Mapping[str, Sequence[PixelBox]]) -> SaidFile:
-    return SaidFile(tuple(SaidImage(file, 0, 0, tuple((box, 0) for box in boxes)) for file, boxes in images.items()), ())
+def _of_truth(images: Mapping[str, Sequence[PixelBox]]) -> AnnotationFile:
+    return AnnotationFile(
+        tuple(AnnotatedImage(file, 0, 0, tuple((box, 0) for box in boxes)) for file, boxes in images.items()), ()
+    )
 
 
-def _of_coco(data: dict[str, Any], path: Path) -> SaidFile:
+def _of_coco(data: dict[str, Any], path: Path) -> AnnotationFile:
     coco = parse_coco(data, path)
     info = data["info"] if isinstance(data.get("info"), dict) else {}
     own = info.get("tool") == "stn-coloc"
     reviewed = info.get("reviewed") is True or (own and any(row.get("reviewed") is True for row in data["images"]))
     if own and not reviewed:
-        raise InputError("these boxes are a model's own, nobody has said that they are right", path, None, TODO)
+        raise InputError("these boxes are a model's own, nobody has looked at them", path, None, TODO)
     kinds: dict[Id | None, int] = {key: number for number, key in enumerate(coco.categories)}
     rows = {row["id"]: row for row in data["images"] if not reviewed or row.get("reviewed") is True}
     boxes: dict[Id, list[tuple[PixelBox, int]]] = {key: [] for key in rows}
@@ -122,7 +124,9 @@ def _of_coco(data: dict[str, Any], path: Path) -> SaidFile:
         image = coco.images[key]
         if row.get("status") == "none" and boxes[key]:
             raise _contradiction(path, image.file)
-        images.append(SaidImage(image.file, image.width, image.height, tuple(boxes[key]), _rejected(row, path, image.file)))
+        images.append(
+            AnnotatedImage(image.file, image.width, image.height, tuple(boxes[key]), _rejected(row, path, image.file))
+        )
     notes = list(orphans(coco, "boxes"))
     if crowds:
         notes.append(f"{counted(crowds, 'region')} marked as a crowd, left out")
@@ -130,7 +134,7 @@ def _of_coco(data: dict[str, Any], path: Path) -> SaidFile:
 
 
 def _rejected(row: dict[str, Any], path: Path, file: str) -> tuple[PixelBox, ...]:
-    """Boxes of the model that a person said are none."""
+    """Boxes of the model that a person took away."""
     try:
         rows = row.get("rejected") or []
         if not isinstance(rows, list):
@@ -140,13 +144,13 @@ def _rejected(row: dict[str, Any], path: Path, file: str) -> tuple[PixelBox, ...
         raise fault(path, f"image {shown(file)}", error) from error
 
 
-def _joined(images: Iterable[SaidImage], kinds: tuple[str, ...], notes: Sequence[str], path: Path) -> SaidFile:
+def _joined(images: Iterable[AnnotatedImage], kinds: tuple[str, ...], notes: Sequence[str], path: Path) -> AnnotationFile:
     """Each image once.
 
     Raises:
         InputError: one entry of an image says that it holds nothing, and another one has a box.
     """
-    once: dict[str, SaidImage] = {}
+    once: dict[str, AnnotatedImage] = {}
     twice = set()
     for image in images:
         before = once.get(image.file)
@@ -160,9 +164,9 @@ def _joined(images: Iterable[SaidImage], kinds: tuple[str, ...], notes: Sequence
         once[image.file] = replace(before, boxes=boxes, rejected=(*before.rejected, *image.rejected))
     if twice:
         notes = [*notes, f"boxes: {counted(len(twice), 'image')} named twice (such as {shown(min(twice))}), taken together"]
-    return SaidFile(tuple(once.values()), kinds, tuple(notes))
+    return AnnotationFile(tuple(once.values()), kinds, tuple(notes))
 
 
 def _contradiction(path: Path, file: str) -> InputError:
     what = "the file of boxes contradicts itself"
-    return InputError(what, path, f"{shown(file)} is said to hold no object, and has a box", "Take one of the two out")
+    return InputError(what, path, f"{shown(file)} is marked to hold no object, and has a box", "Take one of the two out")
