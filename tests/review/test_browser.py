@@ -368,7 +368,9 @@ def test_an_image_that_is_gone_is_said_and_not_judged(browser: Any, review: Runn
     window = Window(browser, review.address)
     window.until("document.querySelector('.cell .lost')?.textContent === 'vanished'")
     window.until("document.querySelectorAll('.cell img').length === 7")
-    window.until("[...document.querySelectorAll('.cell img')].every((picture) => picture.naturalWidth > 0)")  # what nobody saw is not accepted
+    window.until(
+        "[...document.querySelectorAll('.cell img')].every((picture) => picture.naturalWidth > 0)"
+    )  # what nobody saw is not accepted
     window.press("Shift+A")
     window.saved()
     assert window.text("#progress") == "7 of 8 reviewed"
