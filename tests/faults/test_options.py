@@ -199,7 +199,7 @@ def test_any_value_of_any_option(
     for number, value in enumerate(VALUES if not option.flag else ["", "1", "é"]):
         if (number + OPTIONS.index(option)) % PARTS != part:
             continue
-        if (option.argument or option.name == "--source") and value in NO_SOURCES:
+        if (option.argument or option.name in ("--source", "--boxes")) and value in NO_SOURCES:
             continue
         positional = arguments_of(option.command, place)
         given = usual(option.command, place, f"out{number}")
