@@ -16,7 +16,7 @@ QUICK = [
     ("benchmarks.paper.table1", ["R", "TC", "--device", "cpu"], ["ST-CNN affine", "ST-FCN thin_plate_spline"]),
     ("benchmarks.paper.table4", ["ST-FCN affine", "2 x ST-FCN thin_plate_spline", "--device", "cpu"], ["2 x ST-FCN"]),
     ("benchmarks.paper.volume", ["--device", "cpu"], ["flattened only", "found, turned and flattened"]),
-    ("benchmarks.paper.rotated", ["3"], ["similarity", "box"]),
+    pytest.param("benchmarks.paper.rotated", ["3"], ["similarity", "box"], marks=pytest.mark.slow),
 ]
 
 

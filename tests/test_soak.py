@@ -17,9 +17,12 @@ from benchmarks.soak.mutate import damage_json
 from benchmarks.soak.record import table
 from tests.conftest import ROOT
 
+LONG = ("kill", "disk")
+"""Half a minute each."""
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no limits of memory")
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in PARTS])
 def test_a_little_of_every_part(part: str, tmp_path: Path) -> None:
     command = [
         sys.executable,

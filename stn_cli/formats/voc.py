@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
@@ -32,11 +33,9 @@ def read_voc(folder: Path, what: str = "truth") -> dict[str, list[TrueObject]]:
         True objects by file name.
 
     Raises:
-        InputError: no XML there, a file that is not VOC, or one that defines entities (XML bombs are refused).
+        InputError: no XML there, a folder that cannot be read, a file that is not VOC, or one that defines entities (XML bombs are refused).
     """
-    files = [
-        p for p in sorted(folder.rglob("*")) if p.suffix.lower() == ".xml" and not p.name.startswith("._") and not p.is_dir()
-    ]
+    files = _annotations(folder, what)
     if not files:
         raise InputError(f"{what} is a folder without Pascal VOC XML", folder)
     truth: dict[str, list[TrueObject]] = {}
@@ -47,6 +46,17 @@ def read_voc(folder: Path, what: str = "truth") -> dict[str, list[TrueObject]]:
             name = f"{inside}/{name}"
         truth.setdefault(name, []).extend(objects)
     return truth
+
+
+def _annotations(folder: Path, what: str) -> list[Path]:
+    def fails(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # what has gone since its name was read was none of the set
+            raise InputError(f"cannot read {what}", error.filename, error.strerror or error) from error
+
+    found = []
+    for place, _, names in os.walk(folder, onerror=fails):
+        found += [Path(place, n) for n in names if n.lower().endswith(".xml") and not n.startswith("._")]
+    return sorted(found)
 
 
 def _read(path: Path, what: str) -> tuple[str, list[TrueObject]]:

@@ -53,7 +53,7 @@ def right(boxes: dict[str, list[list[float]]], truth: dict[str, list[list[float]
     return sum(hits) / len(hits)
 
 
-@pytest.mark.parametrize("which", ["deformable", "auto"])
+@pytest.mark.parametrize("which", [pytest.param("deformable", marks=pytest.mark.slow), "auto"])
 def test_cups_on_any_ground(which: str, tmp_path: Path) -> None:
     """The same cup in every image is nearly rigid, but its saucer belongs to it: the deformable hypothesis must win."""
     source = ROOT / "sample_data/cups"

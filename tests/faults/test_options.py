@@ -35,6 +35,8 @@ VALUES = [
     "..", "../..", "/", "/dev/null", "/proc/self/mem", "no/such/thing", "~", "$HOME", "x" * 5000, "auto", "cuda:abc",
     "cuda:99999999999999999999", "mps:1", "*", "**", "[", "gradient/../..", "0@0", "@", "PRN",
 ]  # fmt: skip
+PARTS = 3
+"""Parts of the values; one is tried by `make test`, the others by `make test-slow`."""
 NO_SOURCES = {"-", "/"}
 """Standard input, where the tests have none; all that there is on the machine."""
 
@@ -181,8 +183,12 @@ def answer(*arguments: str) -> tuple[int, str, str]:
     return code, out, err
 
 
+@pytest.mark.parametrize("part", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, PARTS))])
 @pytest.mark.parametrize("option", OPTIONS, ids=[f"{o.command} {o.name}" for o in OPTIONS])
-def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: Option) -> None:
+def test_any_value_of_any_option(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: Option, part: int
+) -> None:
+    """A third of the values each; which third comes first goes round with the options, so that each value is tried every time."""
     here = tmp_path / "a" / "here"
     here.mkdir(parents=True)
     for folder in (tmp_path, tmp_path / "a"):
@@ -191,7 +197,9 @@ def test_any_value_of_any_option(place: Path, tmp_path: Path, monkeypatch: pytes
     before = everything_in(place)
     wrong = []
     for number, value in enumerate(VALUES if not option.flag else ["", "1", "é"]):
-        if (option.argument or option.name == "--source") and value in NO_SOURCES:
+        if (number + OPTIONS.index(option)) % PARTS != part:
+            continue
+        if (option.argument or option.name in ("--source", "--boxes")) and value in NO_SOURCES:
             continue
         positional = arguments_of(option.command, place)
         given = usual(option.command, place, f"out{number}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,27 @@ def test_category_takes_the_objects_of_one(tmp_path: Path, category: str) -> Non
     truth = read_truth(path, category)
     assert boxes(truth) == {"a.png": [(50, 50, 60, 60)], "b.png": []}
     assert not any("categories" in note for note in truth.notes)
+
+
+@pytest.mark.parametrize(("error", "refused"), [(FileNotFoundError, False), (PermissionError, True)])
+def test_a_folder_that_goes_while_voc_is_read_is_none_of_the_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError], refused: bool
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "a.xml").write_text(voc("a.png", marked(0)))
+    scandir = os.scandir
+
+    def failing(path: str) -> Any:
+        if Path(path).name == "below":
+            raise error(2, "it is so", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    if refused:
+        with pytest.raises(InputError, match=r"cannot read truth.*below.*it is so"):
+            read_truth(tmp_path)
+    else:
+        assert list(read_truth(tmp_path).images) == ["a.png"]
 
 
 def test_category_takes_the_objects_of_one_of_voc(tmp_path: Path) -> None:
