@@ -25,9 +25,14 @@ class Pyramid:
     Args:
         U: (B, C, H, W), floating point.
         levels: how many halvings at most; as many as the size allows when left out.
+
+    Raises:
+        UsageError: U has a wrong shape or type.
     """
 
     def __init__(self, U: Tensor, levels: int | None = None) -> None:
+        if U.ndim != 4 or not U.is_floating_point() or min(U.shape[-2:]) < 1:
+            raise UsageError("U of a pyramid must be a floating-point tensor (B, C, H, W)", f"{tuple(U.shape)} {U.dtype}")
         pictures = [U]
         while min(pictures[-1].shape[-2:]) >= 2 and (levels is None or len(pictures) <= levels):
             pictures.append(F.avg_pool2d(pictures[-1], 2, ceil_mode=True, count_include_pad=False))
@@ -82,19 +87,32 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
 
     Args:
         pyramid: of B images.
-        grid: (B, R, h, w, 2) source coordinates of R crops per image.
+        grid: (B, R, h, w, 2) source coordinates of R crops per image, finite (see `sample`).
         padding: `border` or `zeros`.
 
     Returns:
         (B, R, C, h, w), differentiable in the images and in grid.
+
+    Raises:
+        UsageError: an argument has a wrong shape, type or name, or grid is not finite.
     """
-    check_finite(grid)
+    _check(pyramid, grid, padding)
+    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))  # coordinates of half precision are pixels off
     V = _read_fused(pyramid, grid) if _can_fuse(pyramid, grid) else _read(pyramid, grid)
     if padding == "zeros":
-        V = V * _coverage(grid, pyramid.size)[:, :, None]
-    elif padding != "border":
-        raise UsageError("unknown padding", padding, f"known: {', '.join(REDUCED_PADDINGS)}")
+        V = (V * _coverage(grid, pyramid.size)[:, :, None]).to(V.dtype)
     return V
+
+
+def _check(pyramid: Pyramid, grid: Tensor, padding: str) -> None:
+    B = len(pyramid.atlas)
+    if grid.ndim != 5 or grid.shape[0] != B or grid.shape[-1] != 2 or not grid.is_floating_point():
+        raise UsageError(
+            f"grid must be floating point ({B}, R, H', W', 2)", f"{tuple(grid.shape)} {grid.dtype}".replace("torch.", "")
+        )
+    if padding not in REDUCED_PADDINGS:
+        raise UsageError("unknown padding", padding, f"known: {', '.join(REDUCED_PADDINGS)}")
+    check_finite(grid)
 
 
 def _read(pyramid: Pyramid, grid: Tensor) -> Tensor:
