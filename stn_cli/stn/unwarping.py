@@ -13,6 +13,8 @@ from stn_cli.stn.transforms import Transformation
 from stn_cli.stn.transforms.linear import times_basis
 
 WAYS_BACK = ("inverse", "adjoint")
+ELSEWHERE = 4.0
+"""A target coordinate that is off every crop."""
 FAR = 1e4
 """A target coordinate that is off every crop, and still a number that can be computed with."""
 
@@ -69,8 +71,9 @@ def _asked(transform: Transformation, prediction: Tensor, theta: Tensor, size: t
     back = transform.targets(theta, pixels.expand(len(theta), -1, -1)).unflatten(1, size)
     edge = 1 + 1 / back.new_tensor(prediction.shape[:1:-1])  # the crop ends with its last half pixel
     near = (back.abs() <= edge).all(-1, keepdim=True)  # not where there is no target
-    # off the crop the steps of its best affine map, which say how much finer it is than the image
-    grid = torch.where(near, back, _affine_guess(transform, theta.detach(), pixels).unflatten(1, size))
+    # far from the crop the steps of its best affine map: there is always a footprint
+    guess = _affine_guess(transform, theta.detach(), pixels).unflatten(1, size)
+    grid = torch.where((back.abs() <= ELSEWHERE).all(-1, keepdim=True), back, guess)
     volume = transform.dims == 3
     out = sample(prediction, grid) if volume else sample_reduced(Pyramid(prediction), grid[:, None], padding="zeros")[:, 0]
     return out * near.movedim(-1, 1)
