@@ -168,15 +168,16 @@ def are_affine(grid: Tensor, size: tuple[int, int]) -> Tensor:
         A truth value: no point lies off the affine map of its crop's corners by more than what changes its steps by `BEND`.
     """
     h, w = grid.shape[2:4]
-    rows, columns = (torch.arange(0, n, max(1, (n - 1) // (LATTICE - 1)), device=grid.device) for n in (h, w))
-    points = grid.detach()[:, :, rows][:, :, :, columns].movedim(-1, 0) * _half(grid, size)
+    down_by, across_by = (max(1, (n - 1) // (LATTICE - 1)) for n in (h, w))
+    rows, columns = (torch.arange(0, n, by, device=grid.device) for n, by in ((h, down_by), (w, across_by)))
+    points = grid.detach()[:, :, ::down_by, ::across_by].movedim(-1, 0) * _half(grid, size)
     across, down = (_steps(grid.detach().movedim(-1, 0), axis, False) * _half(grid, size) for axis in (-1, -2))
     off = points - points[..., :1, :1] - across * columns - down * rows[:, None]
     sides = [s.norm(dim=0) * (n - 1) for s, n in ((across, w), (down, h)) if n > 1]
     if not sides:
         return torch.ones((), dtype=torch.bool, device=grid.device)
     allowed = BEND / 8 * torch.stack(sides).amin(0) + 1e-3  # steps that change by a share of b end b n / 8 off; and rounding
-    return (off.norm(dim=0) <= allowed).all()
+    return (off[0] * off[0] + off[1] * off[1] <= allowed * allowed).all()
 
 
 def _half(grid: Tensor, size: tuple[int, int]) -> Tensor:

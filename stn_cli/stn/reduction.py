@@ -15,6 +15,7 @@ from stn_cli.stn.footprint import Footprints, footprints_as_needed, reaches
 from stn_cli.stn.sampler import check_finite, sample
 
 REDUCED_PADDINGS = ("border", "zeros")
+EVERY = slice(None)
 POINTS = 1 << 16
 """Points that are read at once: what is made on the way stays in the processor's cache."""
 
@@ -82,12 +83,13 @@ class Pyramid:
             y += h + 2
         return atlas
 
-    def read(self, grid: Tensor, prints: Footprints) -> Tensor:
+    def read(self, grid: Tensor, prints: Footprints, images: slice = EVERY) -> Tensor:
         """The mean over each pixel's places, each read bilinearly from its level; outside, the border.
 
         Args:
             grid: (B, R, h, w, 2) source coordinates of R crops of each image, of the type that is computed in.
             prints: what is read around each of them.
+            images: which ones are read, as many as the grid has.
 
         Returns:
             (B, C, R, h, w), differentiable in the images and in grid.
@@ -100,7 +102,7 @@ class Pyramid:
         # held half a pixel beyond a level's outermost centres, where its border repeats them
         held = torch.compiler.is_compiling() or prints.reach_out(points, self.size)
         limits = (shift - scale, shift + scale) if held else ()
-        atlas = self.atlas.to(grid.dtype)
+        atlas = self.atlas[images].to(grid.dtype)
         # at once where each read would be a node of a graph, or make a gradient of the whole atlas
         together = torch.compiler.is_compiling() or (torch.is_grad_enabled() and atlas.requires_grad)
         V = atlas.new_zeros((B, atlas.shape[1], R, h, w))
@@ -170,9 +172,11 @@ def sample_reduced(pyramid: Pyramid, grid: Tensor, *, padding: str = "border") -
         V = _read_fused(pyramid, grid)
         return _faded(V, grid, pyramid.size, reaches(grid, pyramid.size)) if padding == "zeros" else V
     B, R, h, w, _ = grid.shape
-    once = R if torch.compiler.is_compiling() else max(1, POINTS // max(1, B * h * w))  # crops of each image
-    parts = [_read(pyramid, part, padding) for part in grid.split(once, 1)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    if torch.compiler.is_compiling() or B * R * h * w <= POINTS or (torch.is_grad_enabled() and pyramid.U.requires_grad):
+        return _read(pyramid, grid, padding)
+    once = max(1, POINTS // (h * w))  # crops of one image: it stays in the processor's cache
+    rows = ([_read(pyramid, part, padding, slice(i, i + 1)) for part in grid[i : i + 1].split(once, 1)] for i in range(B))
+    return torch.cat([parts[0] if len(parts) == 1 else torch.cat(parts, 1) for parts in rows])
 
 
 def _check(pyramid: Pyramid, grid: Tensor, padding: str) -> None:
@@ -186,14 +190,14 @@ def _check(pyramid: Pyramid, grid: Tensor, padding: str) -> None:
     check_finite(grid)
 
 
-def _read(pyramid: Pyramid, grid: Tensor, padding: str) -> Tensor:
+def _read(pyramid: Pyramid, grid: Tensor, padding: str, images: slice = EVERY) -> Tensor:
     B, R, h, w, _ = grid.shape
     grid = grid.to(torch.promote_types(torch.promote_types(pyramid.U.dtype, grid.dtype), torch.float32))
     prints = footprints_as_needed(grid, pyramid.size, pyramid.count)
     if not torch.compiler.is_compiling() and not bool((prints.count > 1).any()):  # nothing is reduced
-        V = sample(pyramid.U, grid.reshape(B, R * h, w, 2), padding="border").view(B, -1, R, h, w)
+        V = sample(pyramid.U[images], grid.reshape(B, R * h, w, 2), padding="border").view(B, pyramid.U.shape[1], R, h, w)
     else:
-        V = pyramid.read(grid, prints).to(pyramid.U.dtype)
+        V = pyramid.read(grid, prints, images).to(pyramid.U.dtype)
     V = V.transpose(1, 2)  # (B, C, R, h, w) -> (B, R, C, h, w)
     return _faded(V, grid, pyramid.size, prints.reach) if padding == "zeros" else V
 
