@@ -69,6 +69,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing
+	$(BIN)/python -m benchmarks.warps
 	for table in table1 table4 table5 volume rotated several; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
 	$(BIN)/python -m benchmarks.gpu.run_all --device cpu --quick
 	$(BIN)/python -m benchmarks.pages

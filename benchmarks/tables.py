@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 from benchmarks import photo_table
@@ -149,6 +150,24 @@ def aliasing() -> str:
     shown = [k for k in said if "OpenCV" not in k and k != "64, bicubic"]
     rows = [[f"512 to {k}", said[k]["false"], said[k]["lost"]] for k in shown]
     return markdown(["", "false contrast, %", "lost below half the limit, %"], rows) + source("aliasing")
+
+
+def warps() -> str:
+    said = result("warps")["rows"]
+    pictures = ("photograph", "zone plate", "noise")
+    ways = [f"{p}, {way}" for p in pictures for way in ("one level", "footprints")]
+    rows = [[f"**{name}**" if name == "mean" else name, *(f"{row[way]:.1f}" for way in ways)] for name, row in said.items()]
+    return markdown(["error, % of the range", *(w.replace("footprints", "ours") for w in ways)], rows) + source("warps")
+
+
+def warps_speed() -> str:
+    said = result("warps")["rows"]
+    rows = []
+    for way in ("bilinear", "one level", "footprints"):
+        cells = [[said[name][f"{what}, {way}"] for name in said if name != "mean"] for what in ("ms", "ms of many")]
+        rows.append([way.replace("footprints", "ours"), *(f"{f(cell):.1f}" for cell in cells for f in (fmean, max))])
+    columns = ["a crop of each", "slowest warp", "fifty crops of each, pyramid made before", "slowest warp"]
+    return markdown(["ms of eight pictures", *columns], rows) + source("warps")
 
 
 SAMPLERS = ("grid affine", "grid projective", "grid thin_plate_spline", "grid affine3d", "sample bilinear, zeros", "sample bilinear, reflection",
@@ -454,7 +473,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
         *(kept, doubt, busy, decoders, localise_rivals, loop_corloc, loop_ap50),
-        onnx_runs,
+        *(onnx_runs, warps, warps_speed),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
     )
 }

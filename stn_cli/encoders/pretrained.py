@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,7 +58,7 @@ class PretrainedEncoder(nn.Module):
             modules = dict(self.network.named_modules())
             if self.layer not in modules:
                 raise UsageError("--layer names no layer of the network", self.layer, name)
-            modules[self.layer].register_forward_hook(lambda _m, _i, output: self._taken.append(output))
+            modules[self.layer].register_forward_hook(partial(_keep, self._taken))  # copied and pickled with the list it fills
             if layer:
                 with torch.no_grad():
                     self.maps(torch.zeros(1, 3, *(self.fixed_side or self.stride * 8,) * 2))
@@ -109,6 +110,10 @@ class PretrainedEncoder(nn.Module):
             size = [len(images), 1, max(1, round(h / 8)), max(1, round(w / 8))]
             cells = F.grid_sample(cells, F.affine_grid(theta, size, align_corners=False), align_corners=False)
         return Appearance(F.normalize(cells, dim=1))
+
+
+def _keep(taken: list[Tensor], _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    taken.append(output)
 
 
 def _multiple(side: int) -> int:

@@ -6,7 +6,7 @@ from stn_cli.stn.kernels import KERNELS, Bicubic, Bilinear, Custom, Gaussian, In
 from stn_cli.stn.localisation import CnnLocalisation, FcnLocalisation, HeatmapLocalisation, TrunkLocalisation
 from stn_cli.stn.parallel import ParallelTransformers, diversity_loss, spread_starts
 from stn_cli.stn.reduction import Pyramid, sample_reduced
-from stn_cli.stn.sampler import sample
+from stn_cli.stn.sampler import sample, splat
 from stn_cli.stn.transformer import SpatialTransformer, TransformerPool, append_theta
 from stn_cli.stn.transforms import (
     TRANSFORMS,
@@ -27,6 +27,7 @@ from stn_cli.stn.transforms import (
     by_name,
 )
 from stn_cli.stn.transforms.affine import affine_grid
+from stn_cli.stn.unwarping import unwarp
 from stn_cli.stn.volume import flatten_volume
 
 __all__ = [
@@ -70,5 +71,7 @@ __all__ = [
     "flatten_volume",
     "sample",
     "sample_reduced",
+    "splat",
     "spread_starts",
+    "unwarp",
 ]

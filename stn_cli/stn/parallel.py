@@ -68,7 +68,7 @@ def diversity_loss(transform: Transformation, theta: Tensor) -> Tensor:
 
 
 def spread_starts(transform: Transformation, count: int, side: float = 0.5) -> Tensor:
-    """Where K crops may begin: spread evenly on a circle around the image's middle.
+    """Where K crops may begin: spread evenly on a circle around the image's middle, in a volume on a sphere.
 
     Args:
         transform: T_theta of the crops.
@@ -83,7 +83,12 @@ def spread_starts(transform: Transformation, count: int, side: float = 0.5) -> T
         >>> spread_starts(by_name("box"), 3).shape
         torch.Size([3, 4])
     """
-    angle = torch.arange(count) * (2 * torch.pi / count)
+    at = torch.arange(count)
+    if transform.dims == 2:
+        angle = at * (2 * torch.pi / count)
+        directions = torch.stack([angle.cos(), angle.sin()], -1)
+    else:  # a spiral from pole to pole, turned by the golden angle from point to point (Swinbank and Purser 2006)
+        z, angle = 1 - (2 * at + 1) / count, at * (torch.pi * (3 - 5**0.5))
+        directions = torch.stack([(1 - z * z).sqrt() * angle.cos(), (1 - z * z).sqrt() * angle.sin(), z], -1)
     reach = 0.0 if count == 1 else max(0.0, 1 - side) / 2 + 0.05
-    centre = reach * torch.stack([angle.cos(), angle.sin()], -1)
-    return transform.theta(centre, transform.shape_of_box(torch.full((count, 2), side)))
+    return transform.theta(reach * directions, transform.shape_of_box(torch.full((count, transform.dims), side)))

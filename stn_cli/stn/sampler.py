@@ -8,6 +8,7 @@ kink, `direct` gives the sub-gradient of the paper's equation 7, `torch` the slo
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import product
 
 import torch
@@ -50,8 +51,8 @@ def sample(
     """
     kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
     _check(U, grid, padding, backend)
-    wide = torch.promote_types(U.dtype, grid.dtype)
-    if U.dtype != wide or grid.dtype != wide:  # half-precision pictures are read at coordinates of full precision
+    wide = torch.promote_types(torch.promote_types(U.dtype, grid.dtype), torch.float32)
+    if U.dtype != wide or grid.dtype != wide:  # half-precision pictures are read in full precision: half is pixels off
         return sample(U.to(wide), grid.to(wide), kernel=kernel, padding=padding, backend=backend).to(U.dtype)
     mode = _torch_mode(kernel, U.ndim - 2)
     if mode is None and backend == "torch":
@@ -110,23 +111,63 @@ def check_finite(grid: Tensor) -> None:
 
 def _direct(U: Tensor, grid: Tensor, kernel: Kernel, padding: str) -> Tensor:
     B, C, *sizes = U.shape
-    lattice = grid.shape[1:-1]
+    flat = U.flatten(2)  # (B, C, HW)
+    V = U.new_zeros((B, C, *grid.shape[1:-1]))
+    for index, k in _weights(grid, tuple(sizes), kernel, padding):
+        taken = flat.gather(2, index.flatten(1)[:, None].expand(B, C, -1)).view_as(V)
+        V = V + taken * k[:, None]
+    return V
+
+
+def _weights(grid: Tensor, sizes: tuple[int, ...], kernel: Kernel, padding: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each tap the pixel that is read, counted row by row, and its weight: (B, H', W') each."""
     axes = [_taps(grid[..., a], n, kernel, padding) for a, n in enumerate(reversed(sizes))]  # x, y (, z)
     strides = [1]
     for n in reversed(sizes[1:]):
         strides.append(strides[-1] * n)
-    flat = U.flatten(2)  # (B, C, HW)
-    V = U.new_zeros((B, C, *lattice))
     for taps in product(range(kernel.taps), repeat=len(axes)):
         index = sum(
             (axis[t][0] * s for axis, t, s in zip(axes, taps, strides, strict=True)), start=torch.zeros((), dtype=torch.long)
         )
-        k = axes[0][taps[0]][1]  # (B, H', W')
+        k = axes[0][taps[0]][1]
         for axis, t in zip(axes[1:], taps[1:], strict=True):
             k = k * axis[t][1]
-        taken = flat.gather(2, index.flatten(1)[:, None].expand(B, C, -1)).view_as(V)
-        V = V + taken * k[:, None]
-    return V
+        yield index, k
+
+
+def splat(V: Tensor, grid: Tensor, size: tuple[int, ...], *, kernel: str | Kernel = "bilinear") -> Tensor:
+    """The adjoint of `sample` with zeros outside: each value goes to the pixels that it would be read from, in the same shares.
+
+    As linear maps of pictures `<sample(U, grid), V> = <U, splat(V, grid, size)>`; so it is also the gradient of `sample` in U.
+
+    Args:
+        V: (B, C, H', W') or (B, C, D', H', W'), floating point.
+        grid: (B, H', W', 2) or (B, D', H', W', 3) source coordinates, finite.
+        size: (H, W) or (D, H, W) of the source.
+        kernel: as of `sample`.
+
+    Returns:
+        (B, C, H, W) or (B, C, D, H, W), of V's type, differentiable as `sample` is.
+
+    Raises:
+        UsageError: an argument has a wrong shape, type or name, or grid is not finite.
+
+    Example:
+        >>> import torch
+        >>> splat(torch.ones(1, 1, 1, 1), torch.tensor([[[[0.0, -0.5]]]]), (2, 2))[0, 0].tolist()
+        [[0.5, 0.5], [0.0, 0.0]]
+    """
+    kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
+    _check(V, grid, "zeros", "direct")
+    if grid.shape[1:-1] != V.shape[2:] or len(size) != V.ndim - 2 or min(size) < 1:
+        raise UsageError(
+            "V and grid must be of one lattice, the size of as many sides of at least 1", f"{tuple(V.shape)}, {size}"
+        )
+    wide = torch.promote_types(torch.promote_types(V.dtype, grid.dtype), torch.float32)
+    U = V.new_zeros((*V.shape[:2], math.prod(size)), dtype=wide)
+    for index, k in _weights(grid.to(wide), size, kernel, "zeros"):
+        U = U.scatter_add(2, index.flatten(1)[:, None].expand(*V.shape[:2], -1), (V.to(wide) * k[:, None]).flatten(2))
+    return U.view(*V.shape[:2], *size).to(V.dtype)
 
 
 def _taps(coordinates: Tensor, length: int, kernel: Kernel, padding: str) -> list[tuple[Tensor, Tensor]]:

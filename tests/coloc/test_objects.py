@@ -163,15 +163,22 @@ def test_a_cascade_finds_what_one_level_cannot_see(tmp_path: Path) -> None:
     finder = localiser.parts[0].finder
     assert [level.transform.name for level in finder.levels] == ["attention", "attention", "box"]
     right = coarse = 0
+    off: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])  # pixels from the truth, of all levels and of the first alone
     for i, ((box,)) in enumerate(truth):
         image = load(tmp_path / "images" / f"{i:03d}.png")
         found = localiser.localise(image)
         right += float(box_iou(torch.tensor(found.box), torch.tensor(box).float())) > 0.5
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        first = finder(Scene(pixels, torch.tensor([[-1.0, -1, 1, 1]])), 1).boxes()[0, 0]
-        coarse += float(box_iou((first + 1) * 128, torch.tensor(box).float())) > 0.5
+        first = (finder(Scene(pixels, torch.tensor([[-1.0, -1, 1, 1]])), 1).boxes()[0, 0] + 1) * 128
+        coarse += float(box_iou(first, torch.tensor(box).float())) > 0.5
+        for pixels_off, seen in zip(off, (torch.tensor(found.box), first.detach()), strict=True):
+            pixels_off.append((seen - torch.tensor(box)).view(2, 2).mean(0))
     assert right >= 18
     assert right > coarse
+    # the search says where on the object the crop lies; the finder must lay it there every time
+    fine, blurred = (torch.stack(each).std(0).norm() for each in off)
+    assert float(fine) < 1
+    assert float(fine) < float(blurred) / 2
 
 
 @pytest.mark.parametrize("stage", ["regression, level 1 of 2", "regression, level 2 of 2", "fine-tuning, level 2 of 2"])

@@ -54,7 +54,7 @@ def finetune(context: Context, state: RunState) -> None:
             context.reporter.advance(1, f"loss {loss:.3f}")
             context.checkpoint(state)
     after = _worth(context, state, held_out)
-    kept = after <= before.objective
+    kept = after < before.objective
     context.metrics.log(state.row(objective_before=before.objective, objective_after=after, kept=kept))
     if not kept:
         transformer.load_state_dict(before.weights)

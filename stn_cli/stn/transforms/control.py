@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
+from stn_cli.stn.transforms.limits import clamp_inward
 from stn_cli.stn.transforms.linear import times_basis
 from stn_cli.stn.transforms.transformation import Transformation
 
@@ -51,6 +52,10 @@ class ControlTransformation(Transformation):
     @abstractmethod
     def basis(self, targets: Tensor) -> Tensor:
         """phi: target points (..., N, 2) -> (..., N, K K)."""
+
+    @abstractmethod
+    def basis_slopes(self, targets: Tensor) -> Tensor:
+        """d phi: target points (..., N, 2) -> (..., N, 2, K K)."""
 
     def control_points(self, like: Tensor) -> Tensor:
         """The lattice of control points; those at its corners are the crop's.
@@ -131,6 +136,13 @@ class ControlTransformation(Transformation):
     def sides(self, theta: Tensor) -> Tensor:
         """Sides of the best fitting upright box, not negative."""
         return self._sides(self.matrix(theta), self.control_points(theta)).abs()
+
+    def thickened(self, theta: Tensor, least: float) -> Tensor:
+        """The missing width added, bends as they are: of a lattice that lies across, scaling would blow them up."""
+        p, c = self.matrix(theta), self.control_points(theta)
+        sides = self._sides(p, c)
+        missing = clamp_inward(sides.abs(), least, torch.inf) - sides.abs()
+        return (p + torch.where(sides < 0, -missing, missing)[..., None] * c.T).flatten(-2)
 
     def unfolded(self, theta: Tensor) -> Tensor:
         """Bends shrunk until no control point is further than `fold_free` from where the best fitting affine map puts it."""

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from stn_cli.stn.transforms.linear import times_basis
 
+VANISHED = 1e-9
+"""A side below this share of the least one has no direction any more that rounding did not give it."""
+
 
 class Family(ABC):
     """One kind of T_theta.
@@ -154,6 +157,31 @@ class Family(ABC):
         """
         return torch.cat([targets, torch.ones_like(targets[..., :1])], -1)
 
+    def basis_slopes(self, targets: Tensor) -> Tensor:
+        """dB / d target: of homogeneous coordinates unless overridden.
+
+        Args:
+            targets: (..., N, dims).
+
+        Returns:
+            (..., N, dims, k): for each axis of the target the slopes of B along it.
+        """
+        eye = torch.eye(self.dims, self.dims + 1, device=targets.device, dtype=targets.dtype)
+        return eye.expand(*targets.shape[:-1], *eye.shape)
+
+    def slopes(self, matrix: Tensor, targets: Tensor) -> Tensor:
+        """d source / d target, in closed form: M_theta dB unless overridden.
+
+        Args:
+            matrix: (..., dims, k).
+            targets: (N, dims) or (..., N, dims).
+
+        Returns:
+            (..., N, dims, dims).
+        """
+        steps = self.basis_slopes(targets)  # (..., N, dims, k)
+        return times_basis(matrix, steps.flatten(-3, -2)).unflatten(-2, steps.shape[-3:-1]).transpose(-1, -2)
+
     def combine(self, matrix: Tensor, basis: Tensor) -> Tensor:
         """M_theta B.
 
@@ -180,6 +208,20 @@ class Family(ABC):
         """
         out = affine[..., :-1] @ matrix
         return torch.cat([out[..., :-1], out[..., -1:] + affine[..., -1:]], -1)
+
+    def thickened(self, theta: Tensor, least: float) -> Tensor:
+        """theta whose sides are large enough to be scaled: an upright side of `least` is added to one that has (almost) vanished.
+
+        Args:
+            theta: (..., theta_dim).
+            least: half side, as a share of the image's.
+
+        Returns:
+            (..., theta_dim).
+        """
+        sides = self.sides(theta.detach())
+        added = torch.where(sides < VANISHED * least, torch.full_like(sides, least), torch.zeros_like(sides))
+        return theta + self.theta(torch.zeros_like(added), self.shape_of_box(added))  # the logarithm of 0 is a side of 0
 
     def unfolded(self, theta: Tensor) -> Tensor:
         """theta drawn back to where the transformation is one-to-one on the crop; matrices never fold.

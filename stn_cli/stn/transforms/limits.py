@@ -53,14 +53,14 @@ def held_to_sides(transform: Transformation, theta: Tensor, smallest: float, lar
 
     Args:
         transform: T_theta.
-        theta: (..., theta_dim).
+        theta: (..., theta_dim), of sides that have not vanished.
         smallest, largest: half sides, as shares of the image's.
 
     Returns:
         (..., theta_dim).
     """
-    now = transform.sides(theta).clamp(min=1e-6)
-    return transform.scaled(theta, clamp_inward(now, smallest, largest) / now.detach())
+    now = transform.sides(theta)
+    return transform.scaled(theta, clamp_inward(now, smallest, largest) / now.clamp(min=torch.finfo(now.dtype).tiny))
 
 
 def held_inside(transform: Transformation, theta: Tensor) -> Tensor:
@@ -74,9 +74,10 @@ def held_inside(transform: Transformation, theta: Tensor) -> Tensor:
         (..., theta_dim).
     """
     border = transform.points(theta, points_around(transform, theta))
-    half = (border.amax(-2) - border.amin(-2)) / 2
-    factor = 1 / half.amax(-1, keepdim=True).clamp(min=1)
-    theta = transform.scaled(theta, factor.detach().expand(half.shape))
+    half = ((border.amax(-2) - border.amin(-2)) / 2).amax(-1, keepdim=True)
+    # the division is part of the gradient: what is left is that of the bound half side, which passes inwards only
+    factor = clamp_inward(half, 0.0, 1.0) / half.clamp(min=torch.finfo(half.dtype).tiny)
+    theta = transform.scaled(theta, factor.expand(*half.shape[:-1], transform.dims))
     border = transform.points(theta, points_around(transform, theta)).detach()
     low, high = -1 - border.amin(-2), 1 - border.amax(-2)  # how far it may move
     zero = torch.zeros_like(low)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
+from stn_cli.stn.transforms.linear import times_basis
 from stn_cli.stn.transforms.transformation import Transformation
 
 SINGULAR = 1e-9
@@ -35,6 +36,14 @@ class MatrixTransformation(Transformation):
     def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
         """The matrix product."""
         return self.of_matrix(self.matrix(outer) @ with_last_row(self.matrix(inner)))
+
+    def targets(self, theta: Tensor, sources: Tensor, rounds: int = 0) -> Tensor:
+        """The inverse matrix times the points, in the type that `points` gives; also where the inverse is of another family."""
+        del rounds
+        wide = torch.promote_types(theta.dtype, torch.float32)
+        m = self.matrix(theta.to(wide))
+        away = sources.to(wide) - m[..., None, :, -1]
+        return times_basis(torch.linalg.inv_ex(m[..., :-1]).inverse, away)
 
     def scaled(self, theta: Tensor, factor: Tensor) -> Tensor:
         """Columns of the linear part times the factors."""

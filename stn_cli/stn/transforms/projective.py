@@ -36,9 +36,14 @@ class Projective(Transformation):
     def combine(self, matrix: Tensor, basis: Tensor) -> Tensor:
         """H (..., 3, 3), homogeneous points (..., N, 3) -> (..., N, 2); a denominator of 0 is infinitely far, not NaN."""
         out = times_basis(matrix, basis)
-        w = out[..., 2:]
-        tiny = torch.finfo(w.dtype).tiny ** 0.5
-        return out[..., :2] / torch.where(w.abs() < tiny, torch.full_like(w, tiny), w)
+        return out[..., :2] / _not_zero(out[..., 2:])
+
+    def slopes(self, matrix: Tensor, targets: Tensor) -> Tensor:
+        """The quotient's: (H_12 - T(x) H_3) / (H (x, y, 1))_3, the columns of x and y."""
+        sources = self.combine(matrix, self.basis(targets))
+        w = times_basis(matrix[..., 2:, :], self.basis(targets))  # (..., N, 1)
+        lower = matrix[..., None, 2:, :2]
+        return (matrix[..., None, :2, :2] - sources[..., None] * lower) / _not_zero(w)[..., None]
 
     def after(self, affine: Tensor, matrix: Tensor) -> Tensor:
         """The product of the 3x3 matrices."""
@@ -69,6 +74,12 @@ class Projective(Transformation):
     def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
         """The matrix product."""
         return self._of_matrix(self.matrix(outer) @ self.matrix(inner))
+
+    def targets(self, theta: Tensor, sources: Tensor, rounds: int = 0) -> Tensor:
+        """The inverse matrix times the homogeneous points."""
+        del rounds
+        wide = torch.promote_types(theta.dtype, torch.float32)
+        return self.combine(torch.linalg.inv_ex(self.matrix(theta.to(wide))).inverse, self.basis(sources.to(wide)))
 
     def scaled(self, theta: Tensor, factor: Tensor) -> Tensor:
         """Columns of L times the factors, the perspective kept."""
@@ -104,3 +115,8 @@ class Projective(Transformation):
         if bool((h[..., 2, 2].abs() < SINGULAR).any()):
             raise UsageError("theta of projective sends its centre to infinity", "h33 is 0")
         return (h / h[..., 2:, 2:]).flatten(-2)[..., :8]
+
+
+def _not_zero(w: Tensor) -> Tensor:
+    tiny = torch.finfo(w.dtype).tiny ** 0.5
+    return torch.where(w.abs() < tiny, torch.full_like(w, tiny), w)

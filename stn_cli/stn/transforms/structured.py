@@ -61,8 +61,15 @@ class Structured(nn.Module, Transformation):
     def basis(self, targets: Tensor) -> Tensor:
         """B: (..., N, 2) -> (..., N, 3 + m)."""
         values = self.values.to(targets.dtype).T
-        bends = self.spline.basis(targets) @ values - self.spline.basis(targets.new_zeros(1, 2)) @ values
+        with torch.autocast(targets.device.type, enabled=False):
+            bends = (self.spline.basis(targets) - self.spline.basis(targets.new_zeros(1, 2))) @ values
         return torch.cat([targets, torch.ones_like(targets[..., :1]), bends], -1)
+
+    def basis_slopes(self, targets: Tensor) -> Tensor:
+        """dB: (..., N, 2) -> (..., N, 2, 3 + m)."""
+        with torch.autocast(targets.device.type, enabled=False):
+            bends = self.spline.basis_slopes(targets) @ self.values.to(targets.dtype).T
+        return torch.cat([super().basis_slopes(targets), bends], -1)
 
     def matrix(self, theta: Tensor) -> Tensor:
         """theta (..., 2 (3 + m)) -> M (..., 2, 3 + m)."""

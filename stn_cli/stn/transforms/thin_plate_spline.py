@@ -54,6 +54,16 @@ class ThinPlateSpline(ControlTransformation):
         with torch.autocast(targets.device.type, enabled=False):
             return torch.cat(terms, -1) @ coefficients
 
+    def basis_slopes(self, targets: Tensor) -> Tensor:
+        """d phi: (..., N, 2) -> (..., N, 2, K K); of U(r) it is `2 (x - c) (log r^2 + 1)`."""
+        away = targets[..., :, None, :] - self.control_points(targets)  # (..., N, K K, 2)
+        bends = 2 * away * (away.square().sum(-1, keepdim=True).clamp(min=TINY).log() + 1)
+        affine = torch.eye(2, 3, device=targets.device, dtype=targets.dtype).roll(1, -1)  # of 1, x, y
+        terms = [bends.transpose(-1, -2), affine.expand(*targets.shape[:-1], 2, 3)]
+        coefficients = self._coefficients.to(targets.dtype).to(targets.device)
+        with torch.autocast(targets.device.type, enabled=False):
+            return torch.cat(terms, -1) @ coefficients
+
     def bending(self) -> Tensor:
         """What it costs to bend: places x (K K,) of the control points along one axis cost x^T E x.
 

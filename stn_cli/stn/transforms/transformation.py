@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.stn.base_grid import base_grid
-from stn_cli.stn.transforms.calculus import jacobian, solved
+from stn_cli.stn.transforms.calculus import solved
 from stn_cli.stn.transforms.family import Family
 from stn_cli.stn.transforms.limits import held_inside, held_to_sides, points_around, points_within
 
@@ -78,7 +78,7 @@ class Transformation(Family):
         return self.points(theta, torch.tensor(signs, device=theta.device, dtype=theta.dtype))
 
     def jacobian(self, theta: Tensor, targets: Tensor | None = None) -> Tensor:
-        """d source / d target, exact.
+        """d source / d target, in closed form: it needs no autograd, and gradients pass through it.
 
         Args:
             theta: (..., theta_dim).
@@ -87,20 +87,27 @@ class Transformation(Family):
         Returns:
             (..., N, dims, dims), or (..., dims, dims) at the centre.
         """
-        return jacobian(self, theta, targets)
+        wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
+        at = theta.new_zeros(1, self.dims) if targets is None else targets
+        out = self.slopes(self.matrix(theta.to(wide)), at.to(wide))
+        return out[..., 0, :, :] if targets is None else out
 
     def targets(self, theta: Tensor, sources: Tensor, rounds: int = 12) -> Tensor:
-        """T^-1 point by point, by Newton's method from the crop's best affine guess: where in the crop a source point lands.
+        """T^-1 point by point: where in the crop a source point lands.
+
+        By the inverse matrix where there is one; of transformations that bend by Newton's method from the crop's best affine guess,
+        which is looked at: a point that it did not reach is NaN.
 
         Args:
             theta: (..., theta_dim), not folded.
-            sources: (..., N, dims), on the crop or near it.
+            sources: (..., N, dims), for Newton's method on the crop or near it.
             rounds: of Newton's method; quadratic, so that 12 end at rounding error.
 
         Returns:
-            (..., N, dims).
+            (..., N, dims); NaN where no target was found, not finite where theta is singular.
         """
-        return solved(self, theta, sources, rounds)
+        wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
+        return solved(self, theta.to(wide), sources.to(wide), rounds)
 
     def area(self, theta: Tensor) -> Tensor:
         """Signed area (volume) of the crop as a share of the image's: negative where it is mirrored.
@@ -193,11 +200,15 @@ class Transformation(Family):
         Returns:
             (..., theta_dim).
         """
+        own = self._theta(theta).dtype
+        theta = theta.to(torch.promote_types(own, torch.float32))
+        if sides is not None:
+            theta = self.thickened(theta, sides[0])
         if not fold:
-            theta = self.unfolded(theta)
+            theta = self.unfolded(theta)  # after what may fold, and before what cannot
         if sides is not None:
             theta = held_to_sides(self, theta, *sides)
-        return held_inside(self, theta) if inside else theta
+        return (held_inside(self, theta) if inside else theta).to(own)
 
     def _theta(self, theta: Tensor) -> Tensor:
         if theta.ndim < 1 or theta.shape[-1] != self.theta_dim or not theta.is_floating_point():

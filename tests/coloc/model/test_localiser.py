@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,13 @@ def test_record_is_consistent(localiser: Localiser) -> None:
     assert found.box == pytest.approx(clipped, abs=1e-3)
     a, b, tx, c, d, ty = found.theta
     assert ((-a - b + tx + 1) * 30, (-c - d + ty + 1) * 45) == pytest.approx(found.quad[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copied", "pickled"])
+def test_copies_find_the_same(localiser: Localiser, how: Callable[[Localiser], Localiser]) -> None:
+    """All modules of a model: encoder, finder, scorer, calibration."""
+    image, _ = make_image(701)
+    assert how(localiser).localise(image) == localiser.localise(image)
 
 
 def test_batches_and_singles_agree(localiser: Localiser, trained: Trained) -> None:
