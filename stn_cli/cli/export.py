@@ -93,7 +93,7 @@ CropSide = Annotated[int, typer.Option(help="Side of a crop, pixels.")]
 def export(
     boxes: Boxes,
     format: SetFormat = "coco",
-    out: Annotated[Path | None, out_folder(DATA_SET)] = None,
+    out: Annotated[Path | None, out_folder(f"{DATA_SET}; for onnx {ONNX_OUT}")] = None,
     overwrite: Overwrite = False,
     split: Split = None,
     min_score: KeptScore = None,

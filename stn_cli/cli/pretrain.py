@@ -39,7 +39,12 @@ Images = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a pretraining that was stopped; the same settings.")]
-Start = Annotated[str, typer.Option("--from", help="small: begin from the package's own weights; scratch: from none.")]
+Start = Annotated[
+    str,
+    typer.Option(
+        "--from", help="small: begin from the package's own weights, which were learnt with class labels; scratch: from none."
+    ),
+]
 
 
 def pretrain(
@@ -64,7 +69,7 @@ def pretrain(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Learn an encoder from many images, without labels.
+    """Learn an encoder from many images; none of them needs a label.
 
     It needs thousands of images. Use the folder that it writes with train --encoder FOLDER.
     """
