@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.stn import SpatialTransformer
+from stn_cli.stn import SpatialTransformer, TransformerPool
 
 PAPER_IMAGES = 150_000 * 256
 """Images that the paper's networks saw."""
@@ -47,7 +47,9 @@ def fit(
     network: nn.Module, batch: Batch, schedule: Schedule, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 ) -> float:
     """Train in place; returns the seconds."""
-    slow = [p for m in network.modules() if isinstance(m, SpatialTransformer) for p in m.localisation.parameters()]
+    slow = [
+        p for m in network.modules() if isinstance(m, SpatialTransformer | TransformerPool) for p in m.localisation.parameters()
+    ]
     known = {id(p) for p in slow}
     groups = [
         {"params": [p for p in network.parameters() if id(p) not in known], "full": schedule.lr},
