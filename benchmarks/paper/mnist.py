@@ -27,7 +27,7 @@ def _uniform(n: int, low: float, high: float, g: torch.Generator) -> Tensor:
 def rotated(x: Tensor, g: torch.Generator) -> Tensor:
     """R: turned by -90 to 90 degrees about the centre."""
     angle = _uniform(len(x), -math.pi / 2, math.pi / 2, g)
-    return _placed(x, angle, torch.ones(len(x)), torch.zeros(len(x), 2), 28)
+    return placed(x, angle, torch.ones(len(x)), torch.zeros(len(x), 2), 28)
 
 
 def rotated_translated_scaled(x: Tensor, g: torch.Generator) -> Tensor:
@@ -35,10 +35,10 @@ def rotated_translated_scaled(x: Tensor, g: torch.Generator) -> Tensor:
     angle, scale = _uniform(len(x), -math.pi / 4, math.pi / 4, g), _uniform(len(x), 0.7, 1.2, g)
     room = (42 - 28 * scale.clamp(max=1.0)) / 2  # pixels either way
     shift = (torch.rand(len(x), 2, generator=g) * 2 - 1) * room[:, None]
-    return _placed(x, angle, scale, shift, 42)
+    return placed(x, angle, scale, shift, 42)
 
 
-def _placed(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor, side: int) -> Tensor:
+def placed(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor, side: int) -> Tensor:
     """Digits of 28 pixels turned, scaled and moved (pixels) on a ground of side x side."""
     k = side / (28 * scale)  # target half sides -> source half sides
     cos, sin = k * angle.cos(), k * angle.sin()
