@@ -102,9 +102,11 @@ def told(values: list[float], digits: int = 1) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def options(doc: str | None, steps: int, seeds: int = 3) -> argparse.Namespace:
+def options(doc: str | None, steps: int, seeds: int = 3, names: str = "") -> argparse.Namespace:
     """Of a script of this kind; `--quick` is a few steps from one seed with nothing saved."""
     arguments = parser(doc)
+    if names:
+        arguments.add_argument("names", nargs="*", metavar=names)
     arguments.add_argument("--steps", type=int, default=steps)
     arguments.add_argument("--seeds", type=int, default=seeds)
     arguments.add_argument("--quick", action="store_true", help="3 steps, one seed, few images, nothing saved")

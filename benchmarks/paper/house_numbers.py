@@ -1,0 +1,143 @@
+"""Numbers of one to three digits, tightly and loosely framed, in place of the paper's table 2 (SVHN); and transformers at several depths.
+
+    python -m benchmarks.paper.house_numbers [SIDE ...] [--steps 600] [--seeds 2] [--quick]
+
+Numbers made of MNIST digits, tilted a little, of the same size in pixels: in 64 x 64 they have little room, in 128 x 128 much. The
+network is three convolutions and three answers of ten digits or none; all of them must be right. Transformers stand at the input (its crop
+has 64 x 64 pixels), after the first and after the second convolution. docs/figures/house_numbers.png: where that at the input reads, of
+the network that has it alone and of the one that has three, on numbers of drawn digits.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.paper.fitting import Schedule
+from benchmarks.paper.mnist import load
+from benchmarks.paper.pictures import drawn_digits, grey, with_net, write_sheet
+from benchmarks.paper.trials import Task, compared, options
+from benchmarks.provenance import SAMPLER, begin, earlier, save
+from stn_cli.stn import CnnLocalisation, HeatmapLocalisation, SpatialTransformer, by_name, sample
+
+NAME = "paper_house_numbers"
+MOST, PITCH, NONE = 3, 21, 10
+INPUT, ALL = "at the input", "at the input and after 1 and 2"
+PLACES = {"no transformer": (), INPUT: (0,), "after convolution 1": (1,), "after convolution 2": (2,), ALL: (0, 1, 2)}
+AT_128 = ("no transformer", INPUT, ALL)
+
+
+def numbers(digits: Tensor, labels: Tensor, side: int, g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+    """n images (n, 1, side, side) and their digits (n, 3), 10 where there is none.
+
+    Args:
+        digits: (N, 1, 28, 28) uint8; labels (N,).
+        side: of the image in pixels.
+        g: of everything.
+        n: how many.
+    """
+    index = torch.randint(len(digits), (n, MOST), generator=g)
+    length = torch.randint(1, MOST + 1, (n,), generator=g)
+    there = torch.arange(MOST) < length[:, None]
+    strip = torch.zeros(n, 1, 28, 28 + PITCH * (MOST - 1))
+    for k in range(MOST):
+        part = strip[..., PITCH * k : PITCH * k + 28]
+        torch.maximum(part, digits[index[:, k]].float() / 255 * there[:, k, None, None, None], out=part)
+    y = torch.where(there, labels[index], NONE)
+    angle, scale = (torch.rand(n, generator=g) - 0.5) * 0.5, torch.rand(n, generator=g) * 0.15 + 0.7
+    wide = scale * (28 + PITCH * (length - 1))  # of the number, pixels
+    room = torch.stack([(side - wide).clamp(min=4), side - 28 * scale], 1) / 2
+    at = (torch.rand(n, 2, generator=g) * 2 - 1) * room
+    # strip pixels = turned (image pixels - at) / scale + the number's middle
+    cos, sin = side / 2 / scale * angle.cos(), side / 2 / scale * angle.sin()
+    half = torch.tensor([strip.shape[-1] / 2, 14.0])
+    linear = torch.stack([cos, sin, -sin, cos], 1).view(n, 2, 2)
+    middle = torch.stack([-PITCH / 2 * (MOST - length), torch.zeros(n)], 1)
+    shift = middle - (linear @ (at / (side / 2))[..., None])[..., 0]
+    theta = torch.cat([linear, shift[..., None]], 2) / half[:, None]
+    return sample(strip, by_name("affine").grid(theta.flatten(1), (side, side))), y
+
+
+class Reader(nn.Module):
+    """Three convolutions, and at each place of `places` a transformer before them."""
+
+    def __init__(self, side: int, places: tuple[int, ...]) -> None:
+        super().__init__()
+        self.transformers = nn.ModuleDict()
+        if 0 in places:
+            affine = by_name("affine")
+            f_loc = nn.Sequential(nn.AvgPool2d(4), HeatmapLocalisation(affine, 1, width=12, depth=3))
+            self.transformers["0"] = SpatialTransformer(f_loc, affine, (64, 64))
+            side = 64
+        widths = (1, 8, 16, 32)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, k, padding=k // 2), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
+            for a, b, k in zip(widths, widths[1:], (5, 5, 3), strict=False)
+        )
+        for place in set(places) - {0}:
+            affine, seen = by_name("affine"), side // 2**place
+            f_loc = nn.Sequential(nn.AvgPool2d(2), CnnLocalisation(affine, widths[place], width=12))
+            self.transformers[str(place)] = SpatialTransformer(f_loc, affine, (seen, seen), antialias=False)
+        self.answers = nn.Sequential(nn.Flatten(), nn.Linear(32 * (side // 8) ** 2, 128), nn.ReLU(), nn.Linear(128, MOST * 11))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, side, side) -> logits (B, 11, 3)."""
+        for place, block in enumerate(self.blocks):
+            if str(place) in self.transformers:
+                x, _ = self.transformers[str(place)](x)
+            x = block(x)
+        out: Tensor = self.answers(x).view(-1, 11, MOST)
+        return out
+
+
+@torch.no_grad()
+def score(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Percent of numbers with a wrong answer, and of wrong answers."""
+    wrong = torch.cat([network(part).argmax(1) for part in x.split(200)]) != y
+    return {"error": 100 * float(wrong.any(1).float().mean()), "answers": 100 * float(wrong.float().mean())}
+
+
+@torch.no_grad()
+def picture(networks: dict[str, nn.Module], side: int) -> None:
+    """Where the transformer at the input reads: a row for each of the two networks that have it."""
+    labels = [2, 3, 4, 5, 7, 8, 0, 1, 6, 9] * 3
+    x, _ = numbers(drawn_digits(labels), torch.tensor(labels), side, torch.Generator().manual_seed(5), 5)
+    rows = []
+    for name in (INPUT, ALL):
+        first = networks[name].transformers["0"]
+        points = first.transform.grid(first(x)[1], (21, 21))
+        rows.append([with_net(grey(image[0], 160), net) for image, net in zip(x, points, strict=True)])
+    write_sheet("house_numbers", rows)
+
+
+def main() -> None:
+    given = options(__doc__, steps=600, seeds=2, names="SIDE")
+    sides = [int(name) for name in given.names] or [64, 128]
+    begin()
+    device = torch.device("cpu")
+    images, labels = load("train", device, 500 if given.quick else 20_000)
+    tests = load("test", device, 100 if given.quick else None)
+    rows = {} if given.quick else earlier(NAME, "rows")
+    for side in sides:
+        x, y = numbers(*tests, side, torch.Generator().manual_seed(10_000), 20 if given.quick else 2000)
+        task = Task(partial(numbers, images, labels, side), x, y, F.cross_entropy, score)
+        names = AT_128 if side > 64 or given.quick else PLACES
+        builds = {name: partial(Reader, side, PLACES[name]) for name in names}
+        schedule = Schedule(given.steps, batch=8 if given.quick else 32)
+        found, networks = compared(builds, task, schedule, given.seeds, f"{side}, ")
+        rows |= found
+        if not given.quick:
+            if side == 128:
+                picture(networks, side)
+            save(NAME, {"rows": rows}, SAMPLER, rows=list(found), seeds=range(given.seeds))
+
+
+if __name__ == "__main__":
+    main()
