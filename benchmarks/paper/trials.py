@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ def repeated(build: Build, task: Task, schedule: Schedule, seeds: int) -> tuple[
     for seed in range(seeds):
         torch.manual_seed(seed)
         network = build()
-        own = Schedule(schedule.steps, schedule.batch, schedule.lr, schedule.localisation_lr, seed)
+        own = replace(schedule, seed=seed)
         seconds += fit(network, task.batch, own, task.loss) / seeds
         for name, value in task.score(network.eval(), task.x, task.y).items():
             figures.setdefault(name, []).append(round(value, 2))
