@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.paper import basis, house_numbers, parts, pooling, theta_forward, trials
+from benchmarks.paper import basis, high_resolution, house_numbers, oversampling, parts, pooling, theta_forward, trials
 from benchmarks.paper.mnist import SIZES, placed
 from benchmarks.paper.pictures import drawn_digits
 from tests.conftest import SHARED
@@ -24,6 +24,8 @@ QUICK = [
     pytest.param("theta_forward", ["R, crop alone", "T, crop and theta"], marks=needs_mnist),
     pytest.param("house_numbers", ["64, after convolution 1", "128, at the input and after 1 and 2"], marks=needs_mnist),
     pytest.param("basis", ["E, thin plate spline", "waves, structured, B learned"], marks=needs_mnist),
+    pytest.param("high_resolution", ["TC 256, f_loc at 64", "RTS 300, shared convolutions"], marks=needs_mnist),
+    pytest.param("oversampling", ["crop of 20, bicubic", "no transformer, enlarged 3 times"], marks=needs_mnist),
     pytest.param("parts", ["whole image, 32 x 32", "4 transformers"]),
 ]
 
@@ -127,3 +129,26 @@ def test_birds_differ_in_their_parts() -> None:
     _, y = parts.birds(200, 0)
     assert len(set(y[:, 0].tolist())) == parts.PATTERNS**2
     assert math.isclose(float(y[:, 1].mean() - y[:, 3].mean()), 1.0, abs_tol=0.15)
+
+
+def test_shared_convolutions_are_counted_and_learned_once() -> None:
+    own, shared = (high_resolution.sharing(way) for way in high_resolution.WAYS[1:])
+    counts = [sum(p.numel() for p in network.parameters()) for network in (own, shared)]
+    assert counts[0] - counts[1] == sum(p.numel() for p in high_resolution.body().parameters())
+    assert shared.transformer.localisation.trunk is shared.classifier[0]
+
+
+def test_the_cost_of_f_loc_is_that_of_what_it_sees_and_not_of_the_image() -> None:
+    costs = [
+        trials.multiply_adds(high_resolution.finder(side, 16), torch.zeros(1, 1, side, side)) for side in high_resolution.SIDES
+    ]
+    assert len(set(costs)) == 1
+
+
+def test_small_digits_have_ten_pixels_and_lie_inside() -> None:
+    x = oversampling.reduced(DIGITS, torch.Generator().manual_seed(0))
+    assert x.shape == (4, 1, oversampling.SIDE, oversampling.SIDE)
+    area = (x > 0.2).sum((1, 2, 3))
+    assert (area > 5).all()
+    assert (area < oversampling.SMALL**2).all()
+    assert oversampling.transformed(40, "bilinear", 4).transformer(x)[0].shape == (4, 1, 40, 40)
