@@ -1,8 +1,15 @@
-"""Pictures of what the paper's networks look at. MNIST is not ours to show: digits here are drawn by OpenCV's fonts."""
+"""Pictures of what the paper's networks look at. MNIST is not ours to show: digits here are drawn by OpenCV's fonts.
+
+    python -m benchmarks.paper.pictures
+
+writes docs/figures/distortions.png, the distortions of table 1; the others are drawn by the scripts that train the networks.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
+
+from benchmarks.common import parser
+from benchmarks.paper.mnist import DISTORTIONS
 from benchmarks.provenance import ROOT
 from stn_cli.geometry import normalised_to_pixels
 
@@ -95,3 +106,22 @@ def write_sheet(name: str, rows: Sequence[Sequence[Picture]], gap: int = 6) -> N
     wide = max(line.shape[1] for line in lines)
     padded = [np.pad(line, ((0, gap), (0, wide - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
     cv2.imwrite(str(ROOT / "docs" / "figures" / f"{name}.png"), np.concatenate(padded), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def distortions() -> list[list[Picture]]:
+    """A row for each distortion of table 1, beside the digits themselves; each picture as large as its pixels are many."""
+    digits = drawn_digits([2, 3, 4, 5, 7]).float() / 255
+    rows = [[grey(digit[0], 56) for digit in digits]]
+    for distort in DISTORTIONS.values():
+        images = distort(digits, torch.Generator().manual_seed(4))
+        rows.append([grey(image[0], 2 * images.shape[-1]) for image in images])
+    return rows
+
+
+def main() -> None:
+    parser(__doc__).parse_args()
+    write_sheet("distortions", distortions())
+
+
+if __name__ == "__main__":
+    main()

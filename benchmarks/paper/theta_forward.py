@@ -1,10 +1,10 @@
 """theta fed forward (paper, section 3.4): a digit and its angle, a digit and its place, read from a crop that has neither.
 
-    python -m benchmarks.paper.theta_forward [--steps 600] [--seeds 2] [--quick]
+    python -m benchmarks.paper.theta_forward [SET ...] [--steps 600] [--seeds 2] [--quick]
 
 R: turned by up to 90 degrees, `euclidean`; T: anywhere in 60 x 60, `fixed_attention`. The networks say the digit and, by regression,
-the angle or the place, from the crop alone, from the crop and theta (`append_theta`), or without a transformer. In
-docs/figures/theta_forward.png is what is said of the angle (across: the truth) without theta and with it.
+the angle or the place, from the crop alone, from the crop and theta (`append_theta`), or without a transformer. SET is R or T. In
+docs/figures/theta_forward.png is what is said of T's place (across: the truth), without theta and with it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from benchmarks.paper.fitting import Schedule
 from benchmarks.paper.mnist import load, placed, translated
 from benchmarks.paper.pictures import Picture, write_sheet
 from benchmarks.paper.trials import Task, compared, options
-from benchmarks.provenance import SAMPLER, begin, save
+from benchmarks.provenance import SAMPLER, begin, earlier, save
 from stn_cli.stn import CnnLocalisation, Euclidean, FixedAttention, HeatmapLocalisation, SpatialTransformer, append_theta
 
+NAME = "paper_theta_forward"
 SIDE = {"R": 28, "T": 60}
 WAYS = ("no transformer", "crop alone", "crop and theta")
 
@@ -111,36 +112,36 @@ def angle_of(pair: Tensor) -> Tensor:
 
 @torch.no_grad()
 def scatter(network: nn.Module, x: Tensor, y: Tensor, title: str) -> Picture:
-    """What is said of the angle against the truth, -90 to 90 degrees each way."""
-    said, true = (np.degrees(angle_of(part).numpy()) for part in (network(x)[:, 10:], y[:, 1:]))
+    """What is said of the place along x against the truth, the image's width each way."""
+    said, true = network(x)[:, 10].clamp(-1, 1), y[:, 1]
     out = np.full((280, 280, 3), 255, np.uint8)
     cv2.rectangle(out, (20, 30), (260, 270), (120, 120, 120), 1)
     cv2.line(out, (20, 270), (260, 30), (180, 180, 180), 1, cv2.LINE_AA)
-    for s, t in zip(said, true, strict=True):
-        cv2.circle(out, (round(140 + t * 120 / 90), round(150 - float(np.clip(s, -90, 90)) * 120 / 90)), 1, (200, 110, 30), -1)
+    for s, t in zip(said.tolist(), true.tolist(), strict=True):
+        cv2.circle(out, (round(140 + 120 * t), round(150 - 120 * s)), 1, (200, 110, 30), -1)
     cv2.putText(out, title, (20, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
     return out
 
 
 def main() -> None:
-    given = options(__doc__, steps=600, seeds=2)
+    given = options(__doc__, steps=600, seeds=2, names="SET")
     begin()
     device = torch.device("cpu")
     images, labels = load("train", device, 500 if given.quick else 20_000)
     tests = load("test", device, 100 if given.quick else 2000)
-    rows, panels = {}, []
-    for name in SIDE:
+    rows = {} if given.quick else earlier(NAME, "rows")
+    for name in given.names or SIDE:
         x, y = batch_of(name, *tests, torch.Generator().manual_seed(10_000), len(tests[0]))
         task = Task(partial(batch_of, name, images, labels), x, y, loss, partial(score, name))
         builds = {way: partial(Answer, name, way) for way in WAYS}
         schedule = Schedule(given.steps, batch=16 if given.quick else 64)
         found, networks = compared(builds, task, schedule, given.seeds, f"{name}, ")
         rows |= found
-        if name == "R":
-            panels = [scatter(networks[way], x[:500], y[:500], way) for way in WAYS[1:]]
-    if not given.quick:
-        write_sheet("theta_forward", [panels])
-        save("paper_theta_forward", {"rows": rows}, SAMPLER, seeds=range(given.seeds))
+        if given.quick:
+            continue
+        if name == "T":
+            write_sheet("theta_forward", [[scatter(networks[way], x[:600], y[:600], way) for way in WAYS[1:]]])
+        save(NAME, {"rows": rows}, SAMPLER, rows=list(found), seeds=range(given.seeds))
 
 
 if __name__ == "__main__":
