@@ -1,6 +1,6 @@
 """Numbers of one or two digits, tightly and loosely framed, in place of the paper's table 2 (SVHN); and transformers at several depths.
 
-    python -m benchmarks.paper.house_numbers [ROW ...] [--steps 500] [--seeds 2] [--quick]
+    python -m benchmarks.paper.house_numbers [ROW ...] [--steps 400] [--seeds 2] [--quick]
 
 Numbers made of MNIST digits, tilted a little, of the same size in pixels: in 64 x 64 they have little room, in 128 x 128 much. The
 network is three convolutions and two answers of ten digits or none; both must be right. Transformers stand at the input (its crop
@@ -121,7 +121,7 @@ def picture(networks: dict[str, nn.Module], side: int) -> None:
 
 
 def main() -> None:
-    given = options(__doc__, steps=500, seeds=2, names="ROW")
+    given = options(__doc__, steps=400, seeds=2, names="ROW")
     begin()
     device = torch.device("cpu")
     images, labels = load("train", device, 500 if given.quick else 20_000)
