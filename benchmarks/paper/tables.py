@@ -72,3 +72,7 @@ def _trials(name: str, figures: dict[str, str]) -> str:
 
 def pooling() -> str:
     return _trials("paper_pooling", {"error": "error, %"})
+
+
+def basis() -> str:
+    return _trials("paper_basis", {"error": "error, %"})
