@@ -1,6 +1,6 @@
 """Small digits read at a higher resolution than the image has: does a crop of more pixels than it covers help the classifier?
 
-    python -m benchmarks.paper.oversampling [--steps 400] [--seeds 2] [--quick]
+    python -m benchmarks.paper.oversampling [--steps 300] [--seeds 2] [--quick]
 
 Digits reduced to 10 pixels (of MNIST's 28 with their margin), turned by up to 45 degrees, anywhere in 24 x 24. A similarity crops to 10, 20
 or 40 pixels, with bilinear or bicubic reads; the classifier is of one kind, and as wide as the same number of multiply-adds allows. The last
@@ -77,7 +77,7 @@ def picture(networks: dict[str, nn.Module]) -> None:
 
 
 def main() -> None:
-    given = options(__doc__, steps=400, seeds=2)
+    given = options(__doc__, steps=300, seeds=2)
     begin()
     images, labels = load("train", torch.device("cpu"), 500 if given.quick else 20_000)
     x, y = load("test", torch.device("cpu"), 100 if given.quick else 2000)

@@ -1,6 +1,6 @@
 """theta fed forward (paper, section 3.4): a digit and its angle, a digit and its place, read from a crop that has neither.
 
-    python -m benchmarks.paper.theta_forward [SET ...] [--steps 400] [--seeds 2] [--quick]
+    python -m benchmarks.paper.theta_forward [SET ...] [--steps 300] [--seeds 2] [--quick]
 
 R: turned by up to 90 degrees, `euclidean`; T: anywhere in 60 x 60, `fixed_attention`. The networks say the digit and, by regression,
 the angle or the place, from the crop alone, from the crop and theta (`append_theta`), or without a transformer. SET is R or T. In
@@ -124,11 +124,11 @@ def scatter(network: nn.Module, x: Tensor, y: Tensor, title: str) -> Picture:
 
 
 def main() -> None:
-    given = options(__doc__, steps=400, seeds=2, names="SET")
+    given = options(__doc__, steps=300, seeds=2, names="SET")
     begin()
     device = torch.device("cpu")
     images, labels = load("train", device, 500 if given.quick else 20_000)
-    tests = load("test", device, 100 if given.quick else 2000)
+    tests = load("test", device, 100 if given.quick else 1000)
     rows = {} if given.quick else earlier(NAME, "rows")
     for name in given.names or SIDE:
         x, y = batch_of(name, *tests, torch.Generator().manual_seed(10_000), len(tests[0]))
