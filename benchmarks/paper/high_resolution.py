@@ -110,6 +110,7 @@ def main() -> None:
     given = options(__doc__, steps=300, seeds=2, names="ROW")
     begin()
     rows = {} if given.quick else earlier(NAME, "rows")
+    done: list[str] = []
     tests = 50 if given.quick else 1000
     sets: dict[str, tuple[Callable[[], Task], dict[str, Callable[[], nn.Module]]]] = {}
     for side in SIDES:
@@ -124,8 +125,9 @@ def main() -> None:
         schedule = Schedule(given.steps, batch=8 if given.quick else 48, localisation_lr=1 if of.startswith("RTS") else 0.5)
         found, _ = compared(wanted, make(), schedule, given.seeds, of)
         rows |= found
+        done += found
         if not given.quick:
-            save(NAME, {"rows": rows}, SAMPLER, rows=list(found), seeds=range(given.seeds))
+            save(NAME, {"rows": rows}, SAMPLER, rows=done, seeds=range(given.seeds))
     if not given.quick and len(rows) == len(SIDES) * len(SEEN) + len(COUNTS) * len(WAYS):
         picture(rows)
 

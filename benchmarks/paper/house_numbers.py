@@ -127,6 +127,7 @@ def main() -> None:
     images, labels = load("train", device, 500 if given.quick else 20_000)
     tests = load("test", device, 100 if given.quick else None)
     rows = {} if given.quick else earlier(NAME, "rows")
+    done: list[str] = []
     for side, names in SIDES.items():
         wanted = [name for name in names if not given.names or f"{side}, {name}".startswith(tuple(given.names))]
         x, y = numbers(*tests, side, torch.Generator().manual_seed(10_000), 20 if given.quick else 1000)
@@ -135,11 +136,12 @@ def main() -> None:
         schedule = Schedule(given.steps, batch=8 if given.quick else 32)
         found, networks = compared(builds, task, schedule, given.seeds, f"{side}, ")
         rows |= found
+        done += found
         if given.quick or not found:
             continue
         if side == 128 and ALL in networks:
             picture(networks, side)
-        save(NAME, {"rows": rows}, SAMPLER, rows=list(found), seeds=range(given.seeds))
+        save(NAME, {"rows": rows}, SAMPLER, rows=done, seeds=range(given.seeds))
 
 
 if __name__ == "__main__":

@@ -76,3 +76,7 @@ def pooling() -> str:
 
 def basis() -> str:
     return _trials("paper_basis", {"error": "error, %"})
+
+
+def theta_forward() -> str:
+    return _trials("paper_theta_forward", {"error": "error of the digit, %", "off": "off"})

@@ -130,6 +130,7 @@ def main() -> None:
     images, labels = load("train", device, 500 if given.quick else 20_000)
     tests = load("test", device, 100 if given.quick else 1000)
     rows = {} if given.quick else earlier(NAME, "rows")
+    done: list[str] = []
     for name in given.names or SIDE:
         x, y = batch_of(name, *tests, torch.Generator().manual_seed(10_000), len(tests[0]))
         task = Task(partial(batch_of, name, images, labels), x, y, loss, partial(score, name))
@@ -137,11 +138,12 @@ def main() -> None:
         schedule = Schedule(given.steps, batch=16 if given.quick else 64)
         found, networks = compared(builds, task, schedule, given.seeds, f"{name}, ")
         rows |= found
+        done += found
         if given.quick:
             continue
         if name == "T":
             write_sheet("theta_forward", [[scatter(networks[way], x[:600], y[:600], way) for way in WAYS[1:]]])
-        save(NAME, {"rows": rows}, SAMPLER, rows=list(found), seeds=range(given.seeds))
+        save(NAME, {"rows": rows}, SAMPLER, rows=done, seeds=range(given.seeds))
 
 
 if __name__ == "__main__":
