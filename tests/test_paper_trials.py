@@ -24,7 +24,7 @@ QUICK = [
     pytest.param("theta_forward", ["R, crop alone", "T, crop and theta"], marks=needs_mnist),
     pytest.param("house_numbers", ["64, after convolution 1", "128, at the input and after 1 and 2"], marks=needs_mnist),
     pytest.param("basis", ["E, thin plate spline", "waves, structured, B learned"], marks=needs_mnist),
-    pytest.param("high_resolution", ["TC 256, f_loc at 64", "RTS 300, shared convolutions"], marks=needs_mnist),
+    pytest.param("high_resolution", ["TC 256, f_loc at 32", "RTS 300, shared convolutions"], marks=needs_mnist),
     pytest.param("oversampling", ["crop of 20, bicubic", "no transformer, enlarged 3 times"], marks=needs_mnist),
     pytest.param("parts", ["whole image, 32 x 32", "4 transformers"]),
 ]
