@@ -1,17 +1,19 @@
 """Transformers in parallel as detectors of parts (paper, section 4.3, birds) in small: made birds whose kinds differ in head and tail.
 
-    python -m benchmarks.paper.parts [--steps 300] [--seeds 2] [--quick]
+    python -m benchmarks.paper.parts [ROW ...] [--steps 300] [--seeds 2] [--quick]
 
 Sixteen kinds: four patterns of the head times four of the tail, on 96 x 96 pixels, tilted, of several sizes, among strokes. Nothing is told of
 parts. One, two or four transformers of fixed scale (a third of the image) cut crops of 32 x 32; beside them the same network on the whole image,
 reduced to 32 x 32 and in full. Printed: errors, and in how many images the transformer that most often holds the middle of the head (the
-tail) holds it. docs/figures/parts.png: what the transformers of the three networks take; one colour is one transformer.
+tail) holds it. ROW is the beginning of a row's name, as "2 transformers". docs/figures/parts.png: what transformers take, a row for each
+network that was trained, and before that; one colour is one transformer.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a 
 from benchmarks.paper.fitting import Schedule
 from benchmarks.paper.pictures import Picture, grey, with_net, write_sheet
 from benchmarks.paper.trials import Task, compared, options
-from benchmarks.provenance import SAMPLER, begin, save
+from benchmarks.provenance import SAMPLER, begin, earlier, save
 from stn_cli.stn import CnnLocalisation, FixedAttention, ParallelTransformers, SpatialTransformer, spread_starts
 
+NAME = "paper_parts"
 SIDE, CROP, PATTERNS, RADIUS = 96, 32, 4, 9
 SCALE = CROP / SIDE
 HEAD, TAIL = (25.0, -9.0), (-26.0, 5.0)
@@ -167,7 +170,7 @@ def picture(networks: dict[str, nn.Module], x: Tensor) -> None:
 
 
 def main() -> None:
-    given = options(__doc__, steps=300, seeds=2)
+    given = options(__doc__, steps=300, seeds=2, names="ROW")
     begin()
     images, truth = birds(100 if given.quick else 6000, 0)
     x, y = birds(50 if given.quick else 1000, 1)
@@ -185,11 +188,18 @@ def main() -> None:
         "whole image, 96 x 96": partial(Whole, 1),
         **{f"{k} transformer{'s' * (k > 1)}": partial(InParts, k) for k in (1, 2, 4)},
     }
+    wanted = {name: build for name, build in builds.items() if name.startswith(tuple(given.names or [""]))}
     schedule = Schedule(given.steps, batch=8 if given.quick else 64, localisation_lr=1)
-    rows, networks = compared(builds, Task(batch, x, y, loss, score), schedule, given.seeds)
+    task = Task(batch, x, y, loss, score)
+    rows, networks = compared(wanted, task, schedule, given.seeds)
+    several = {
+        f"{name}, before learning": build for name, build in wanted.items() if name in ("2 transformers", "4 transformers")
+    }
+    before, beginners = compared(several, task, replace(schedule, steps=0), given.seeds)
     if not given.quick:
-        picture(networks, x[:6])
-        save("paper_parts", {"rows": rows}, SAMPLER, seeds=range(given.seeds))
+        picture(beginners | networks, x[:6])
+        done = rows | before
+        save(NAME, {"rows": earlier(NAME, "rows") | done}, SAMPLER, rows=done, seeds=range(given.seeds))
 
 
 if __name__ == "__main__":

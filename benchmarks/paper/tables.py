@@ -80,3 +80,7 @@ def basis() -> str:
 
 def theta_forward() -> str:
     return _trials("paper_theta_forward", {"error": "error of the digit, %", "off": "off"})
+
+
+def parts() -> str:
+    return _trials("paper_parts", {"error": "error, %", "head": "head, %", "tail": "tail, %"})
