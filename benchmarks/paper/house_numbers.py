@@ -3,9 +3,10 @@
     python -m benchmarks.paper.house_numbers [ROW ...] [--steps 300] [--seeds 2] [--quick]
 
 Numbers made of MNIST digits, tilted a little, of the same size in pixels: in 64 x 64 they have little room, in 128 x 128 much. The
-network is three convolutions and two answers of ten digits or none; both must be right. Transformers stand at the input (its crop
-has 64 x 64 pixels), after the first and after the second convolution. docs/figures/house_numbers.png: where that at the input reads, of
-the network that has it alone and of the one that has three, on numbers of drawn digits. ROW is the beginning of a row's name, as 128.
+network is three convolutions and two answers of ten digits or none; both must be right. Transformers stand at the input (its crop has
+64 x 64 pixels and begins with as many in the middle), after the first and after the second convolution. *Eased*: for half of the steps the
+numbers lie in the middle, as tight as in 64 x 64. ROW is the beginning of a row's name, as 128. docs/figures/house_numbers.png: where
+the eased transformer reads, on numbers of drawn digits.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ NAME = "paper_house_numbers"
 MOST, PITCH, NONE = 2, 21, 10
 INPUT, ALL = "at the input", "at the input and after 1 and 2"
 PLACES = {"no transformer": (), INPUT: (0,), "after convolution 1": (1,), "after convolution 2": (2,), ALL: (0, 1, 2)}
-SIDES = {64: tuple(PLACES), 128: ("no transformer", INPUT, ALL)}
+SETS = {"64": tuple(PLACES), "128": ("no transformer", INPUT), "128 eased": ("no transformer", INPUT)}
 
 
-def numbers(digits: Tensor, labels: Tensor, side: int, g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+def numbers(digits: Tensor, labels: Tensor, side: int, g: torch.Generator, n: int, frame: int = 0) -> tuple[Tensor, Tensor]:
     """n images (n, 1, side, side) and their digits (n, 2), 10 where there is none.
 
     Args:
@@ -42,6 +43,7 @@ def numbers(digits: Tensor, labels: Tensor, side: int, g: torch.Generator, n: in
         side: of the image in pixels.
         g: of everything.
         n: how many.
+        frame: the numbers lie within so many pixels in the middle; anywhere when left out.
     """
     index = torch.randint(len(digits), (n, MOST), generator=g)
     length = torch.randint(1, MOST + 1, (n,), generator=g)
@@ -53,7 +55,7 @@ def numbers(digits: Tensor, labels: Tensor, side: int, g: torch.Generator, n: in
     y = torch.where(there, labels[index], NONE)
     angle, scale = (torch.rand(n, generator=g) - 0.5) * 0.5, torch.rand(n, generator=g) * 0.15 + 1.0
     wide = scale * (28 + PITCH * (length - 1))  # of the number, pixels
-    room = torch.stack([(side - wide).clamp(min=4), side - 28 * scale], 1) / 2
+    room = torch.stack([((frame or side) - wide).clamp(min=4), (frame or side) - 28 * scale], 1) / 2
     at = (torch.rand(n, 2, generator=g) * 2 - 1) * room
     # strip pixels = turned (image pixels - at) / scale + the number's middle
     cos, sin = side / 2 / scale * angle.cos(), side / 2 / scale * angle.sin()
@@ -73,7 +75,9 @@ class Reader(nn.Module):
         self.transformers = nn.ModuleDict()
         if 0 in places:
             affine = by_name("affine")
-            f_loc = nn.Sequential(nn.AvgPool2d(4), HeatmapLocalisation(affine, 1, width=12, depth=3))
+            f_loc = nn.Sequential(
+                nn.AvgPool2d(4), HeatmapLocalisation(affine, 1, width=12, start=(64 / side, 64 / side), depth=3)
+            )
             self.transformers["0"] = SpatialTransformer(f_loc, affine, (64, 64), antialias=side > 64)
             side = 64
         widths = (1, 12, 16, 32)
@@ -107,17 +111,28 @@ def score(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     return {"error": 100 * float(wrong.any(1).float().mean()), "answers": 100 * float(wrong.float().mean())}
 
 
+class Eased:
+    """Batches of which the first half of so many is tightly framed; then it begins again."""
+
+    def __init__(self, digits: Tensor, labels: Tensor, side: int, steps: int) -> None:
+        self.make, self.steps, self.step = partial(numbers, digits, labels, side), steps, 0
+
+    def __call__(self, g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+        """As `numbers`."""
+        tight = self.step % self.steps < self.steps // 2
+        self.step += 1
+        return self.make(g, n, 64 if tight else 0)
+
+
 @torch.no_grad()
-def picture(networks: dict[str, nn.Module], side: int) -> None:
-    """Where the transformer at the input reads: a row for each of the two networks that have it."""
+def picture(network: nn.Module, side: int) -> None:
+    """Where the transformer at the input reads."""
     labels = [2, 3, 4, 5, 7, 8, 0, 1, 6, 9] * 3
-    x, _ = numbers(drawn_digits(labels), torch.tensor(labels), side, torch.Generator().manual_seed(5), 5)
-    rows = []
-    for name in (INPUT, ALL):
-        first = networks[name].transformers["0"]
-        points = first.transform.grid(first(x)[1], (21, 21))
-        rows.append([with_net(grey(image[0], 160), net) for image, net in zip(x, points, strict=True)])
-    write_sheet("house_numbers", rows)
+    x, _ = numbers(drawn_digits(labels), torch.tensor(labels), side, torch.Generator().manual_seed(5), 10)
+    first = network.transformers["0"]
+    points = first.transform.grid(first(x)[1], (33, 33))
+    row = [with_net(grey(image[0], 160), net) for image, net in zip(x, points, strict=True)]
+    write_sheet("house_numbers", [row[:5], row[5:]])
 
 
 def main() -> None:
@@ -128,20 +143,22 @@ def main() -> None:
     tests = load("test", device, 100 if given.quick else None)
     rows = {} if given.quick else earlier(NAME, "rows")
     done: list[str] = []
-    for side, names in SIDES.items():
-        wanted = [name for name in names if not given.names or f"{side}, {name}".startswith(tuple(given.names))]
+    for of, names in SETS.items():
+        wanted = [name for name in names if not given.names or f"{of}, {name}".startswith(tuple(given.names))]
+        if not wanted:
+            continue
+        side = int(of.split()[0])
         x, y = numbers(*tests, side, torch.Generator().manual_seed(10_000), 20 if given.quick else 1000)
-        task = Task(partial(numbers, images, labels, side), x, y, F.cross_entropy, score)
+        batch = Eased(images, labels, side, given.steps) if "eased" in of else partial(numbers, images, labels, side)
         builds = {name: partial(Reader, side, PLACES[name]) for name in wanted}
         schedule = Schedule(given.steps, batch=8 if given.quick else 32)
-        found, networks = compared(builds, task, schedule, given.seeds, f"{side}, ")
+        found, networks = compared(builds, Task(batch, x, y, F.cross_entropy, score), schedule, given.seeds, f"{of}, ")
         rows |= found
         done += found
-        if given.quick or not found:
-            continue
-        if side == 128 and ALL in networks:
-            picture(networks, side)
-        save(NAME, {"rows": rows}, SAMPLER, rows=done, seeds=range(given.seeds))
+        if not given.quick:
+            save(NAME, {"rows": rows}, SAMPLER, rows=done, seeds=range(given.seeds))
+            if "eased" in of and INPUT in networks:
+                picture(networks[INPUT], side)
 
 
 if __name__ == "__main__":
