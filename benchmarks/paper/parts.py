@@ -1,6 +1,6 @@
 """Transformers in parallel as detectors of parts (paper, section 4.3, birds) in small: made birds whose kinds differ in head and tail.
 
-    python -m benchmarks.paper.parts [ROW ...] [--steps 300] [--seeds 2] [--quick]
+    python -m benchmarks.paper.parts [ROW ...] [--steps 500] [--seeds 2] [--quick]
 
 Sixteen kinds: four patterns of the head times four of the tail, on 96 x 96 pixels, tilted, of several sizes, among strokes. Nothing is told of
 parts. One, two or four transformers of fixed scale (a third of the image) cut crops of 32 x 32; beside them the same network on the whole image,
@@ -170,7 +170,7 @@ def picture(networks: dict[str, nn.Module], x: Tensor) -> None:
 
 
 def main() -> None:
-    given = options(__doc__, steps=300, seeds=2, names="ROW")
+    given = options(__doc__, steps=500, seeds=2, names="ROW")
     begin()
     images, truth = birds(100 if given.quick else 6000, 0)
     x, y = birds(50 if given.quick else 1000, 1)
@@ -189,7 +189,7 @@ def main() -> None:
         **{f"{k} transformer{'s' * (k > 1)}": partial(InParts, k) for k in (1, 2, 4)},
     }
     wanted = {name: build for name, build in builds.items() if name.startswith(tuple(given.names or [""]))}
-    schedule = Schedule(given.steps, batch=8 if given.quick else 64, localisation_lr=1)
+    schedule = Schedule(given.steps, batch=8 if given.quick else 64, lr=2e-3, localisation_lr=1)
     task = Task(batch, x, y, loss, score)
     rows, networks = compared(wanted, task, schedule, given.seeds)
     several = {
