@@ -84,3 +84,7 @@ def theta_forward() -> str:
 
 def parts() -> str:
     return _trials("paper_parts", {"error": "error, %", "head": "head, %", "tail": "tail, %"})
+
+
+def house_numbers() -> str:
+    return _trials("paper_house_numbers", {"error": "error of the number, %", "answers": "of an answer, %"})
