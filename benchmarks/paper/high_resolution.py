@@ -3,9 +3,10 @@
     python -m benchmarks.paper.high_resolution [ROW ...] [--steps 300] [--seeds 2] [--quick]
 
 TC: a digit of 28 x 28 pixels among 16 pieces of others, anywhere in 64 or 256 pixels. f_loc (a heatmap of three layers) sees the image
-reduced to 16 or 32 pixels; the crop is read from the image itself. RTS: the convolutions of f_loc are its own, or those of the classifier
-behind (`TrunkLocalisation`), learned from 300 or 20,000 images. ROW is the beginning of a row's name, as TC. In
-docs/figures/high_resolution.png are the errors over the multiply-adds of a whole network, and over the number of images.
+reduced to 16 or 32 pixels; the crop is read from the image itself. *Eased*: for half of the steps the digit lies in the middle 64 pixels.
+RTS: the convolutions of f_loc are its own, or those of the classifier behind (`TrunkLocalisation`), learned from 300 or 20,000 images. ROW
+is the beginning of a row's name, as TC. In docs/figures/high_resolution.png are the errors over the multiply-adds of a whole network, and
+over the number of images.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from benchmarks.paper.fitting import Schedule
 from benchmarks.paper.mnist import distorted, load, translated
 from benchmarks.paper.networks import Transformed
 from benchmarks.paper.pictures import chart, write_sheet
-from benchmarks.paper.trials import Task, compared, options
+from benchmarks.paper.trials import Eased, Task, compared, options
 from benchmarks.provenance import SAMPLER, begin, earlier, save
 from stn_cli.stn import FixedAttention, HeatmapLocalisation, SpatialTransformer, TrunkLocalisation, by_name
 
 NAME = "paper_high_resolution"
-SIDES, SEEN, COUNTS = (64, 256), (16, 32), (300, 20_000)
+SETS, SEEN, COUNTS = ("64", "256", "256 eased"), (16, 32), (300, 20_000)
 WAYS = ("no transformer", "own convolutions", "shared convolutions")
 
 
@@ -65,21 +66,28 @@ def sharing(way: str) -> nn.Module:
     return Transformed(SpatialTransformer(f_loc, transform, (28, 28), antialias=False), behind(layers, 28))
 
 
-def task(make: Callable[[Tensor, torch.Generator], Tensor], count: int, tests: int) -> Task:
-    """Digits made into images by `make`, anew for each step; those of the test once."""
+def task(
+    make: Callable[[Tensor, torch.Generator], Tensor],
+    count: int,
+    tests: int,
+    easy: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    steps: int = 0,
+) -> Task:
+    """Digits made into images by `make` (for the first half of the steps by `easy`), anew for each step; those of the test once."""
     images, labels = load("train", torch.device("cpu"), count)
     x, y = load("test", torch.device("cpu"), tests)
 
-    def batch(g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+    def batch(g: torch.Generator, n: int, made: Callable[[Tensor, torch.Generator], Tensor] = make) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(images), (n,), generator=g)
-        return make(images[index], g), labels[index]
+        return made(images[index], g), labels[index]
 
-    return Task(batch, make(x, torch.Generator().manual_seed(10_000)), y)
+    learned = batch if easy is None else Eased(partial(batch, made=easy), batch, steps)
+    return Task(learned, make(x, torch.Generator().manual_seed(10_000)), y)
 
 
-def cluttered(images: Tensor, g: torch.Generator, side: int) -> Tensor:
+def cluttered(images: Tensor, g: torch.Generator, side: int, frame: int | None = None) -> Tensor:
     """uint8 digits -> TC at a side."""
-    return translated(images.float() / 255, g, side=side)
+    return translated(images.float() / 255, g, side=side, frame=frame)
 
 
 def rts(images: Tensor, g: torch.Generator) -> Tensor:
@@ -95,8 +103,8 @@ def picture(rows: dict[str, Any]) -> None:
         return sum(values) / len(values)
 
     cost = {
-        f"{side} x {side}": [(rows[n]["multiply_adds"] / 1e6, mean(n)) for n in (f"TC {side}, f_loc at {s}" for s in SEEN)]
-        for side in SIDES
+        f"TC {of}": [(rows[n]["multiply_adds"] / 1e6, mean(n)) for n in (f"TC {of}, f_loc at {seen}" for seen in SEEN)]
+        for of in SETS
     }
     few = {way: [(count, mean(f"RTS {count}, {way}")) for count in COUNTS] for way in WAYS}
     charts = [
@@ -113,9 +121,11 @@ def main() -> None:
     done: list[str] = []
     tests = 50 if given.quick else 1000
     sets: dict[str, tuple[Callable[[], Task], dict[str, Callable[[], nn.Module]]]] = {}
-    for side in SIDES:
+    for of in SETS:
+        side = int(of.split()[0])
         builds = {f"f_loc at {seen}": partial(finder, side, seen) for seen in SEEN}
-        sets[f"TC {side}, "] = partial(task, partial(cluttered, side=side), 20_000, tests), builds
+        easy = partial(cluttered, side=side, frame=64) if "eased" in of else None
+        sets[f"TC {of}, "] = partial(task, partial(cluttered, side=side), 20_000, tests, easy, given.steps), builds
     for count in COUNTS:
         sets[f"RTS {count}, "] = partial(task, rts, count, tests), {way: partial(sharing, way) for way in WAYS}
     for of, (make, builds) in sets.items():
@@ -128,7 +138,7 @@ def main() -> None:
         done += found
         if not given.quick:
             save(NAME, {"rows": rows}, SAMPLER, rows=done, seeds=range(given.seeds))
-    if not given.quick and len(rows) == len(SIDES) * len(SEEN) + len(COUNTS) * len(WAYS):
+    if not given.quick and len(rows) == len(SETS) * len(SEEN) + len(COUNTS) * len(WAYS):
         picture(rows)
 
 

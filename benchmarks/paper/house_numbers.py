@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
-from benchmarks.paper.fitting import Schedule
+from benchmarks.paper.fitting import Batch, Schedule
 from benchmarks.paper.mnist import load
 from benchmarks.paper.pictures import drawn_digits, grey, with_net, write_sheet
-from benchmarks.paper.trials import Task, compared, options
+from benchmarks.paper.trials import Eased, Task, compared, options
 from benchmarks.provenance import SAMPLER, begin, earlier, save
 from stn_cli.stn import CnnLocalisation, HeatmapLocalisation, SpatialTransformer, by_name, sample
 
@@ -111,19 +111,6 @@ def score(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     return {"error": 100 * float(wrong.any(1).float().mean()), "answers": 100 * float(wrong.float().mean())}
 
 
-class Eased:
-    """Batches of which the first half of so many is tightly framed; then it begins again."""
-
-    def __init__(self, digits: Tensor, labels: Tensor, side: int, steps: int) -> None:
-        self.make, self.steps, self.step = partial(numbers, digits, labels, side), steps, 0
-
-    def __call__(self, g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
-        """As `numbers`."""
-        tight = self.step % self.steps < self.steps // 2
-        self.step += 1
-        return self.make(g, n, 64 if tight else 0)
-
-
 @torch.no_grad()
 def picture(network: nn.Module, side: int) -> None:
     """Where the transformer at the input reads."""
@@ -149,7 +136,9 @@ def main() -> None:
             continue
         side = int(of.split()[0])
         x, y = numbers(*tests, side, torch.Generator().manual_seed(10_000), 20 if given.quick else 1000)
-        batch = Eased(images, labels, side, given.steps) if "eased" in of else partial(numbers, images, labels, side)
+        batch: Batch = partial(numbers, images, labels, side)
+        if "eased" in of:
+            batch = Eased(partial(numbers, images, labels, side, frame=64), batch, given.steps)
         builds = {name: partial(Reader, side, PLACES[name]) for name in wanted}
         schedule = Schedule(given.steps, batch=8 if given.quick else 32)
         found, networks = compared(builds, Task(batch, x, y, F.cross_entropy, score), schedule, given.seeds, f"{of}, ")

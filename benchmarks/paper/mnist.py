@@ -79,8 +79,10 @@ def elastic(x: Tensor, g: torch.Generator) -> Tensor:
     return sample(x, spline.grid(theta.to(x.device), (28, 28)))
 
 
-def translated(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6) -> Tensor:
-    """TC: anywhere in 60 x 60, with 16 pieces of 6 x 6 pixels cut from other digits."""
+def translated(
+    x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6, frame: int | None = None
+) -> Tensor:
+    """TC: anywhere in 60 x 60 (or in so many pixels in the middle), with 16 pieces of 6 x 6 pixels cut from other digits."""
     n, device = len(x), x.device
     out = x.new_zeros(n, 1, side, side)
     rows = torch.arange(n, device=device)[:, None, None]
@@ -97,7 +99,8 @@ def translated(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 
         ys = corner[:, 1, None, None] + torch.arange(piece, device=device)[:, None]
         xs = corner[:, 0, None, None] + torch.arange(piece, device=device)
         paste(other[rows, ys, xs], torch.randint(side - piece + 1, (n, 2), generator=g).to(device))
-    paste(x[:, 0], torch.randint(side - 28 + 1, (n, 2), generator=g).to(device))
+    room = side if frame is None else frame
+    paste(x[:, 0], ((side - room) // 2 + torch.randint(room - 28 + 1, (n, 2), generator=g)).to(device))
     return out
 
 

@@ -39,6 +39,19 @@ class Task:
     score: Callable[[nn.Module, Tensor, Tensor], Figures] = lambda network, x, y: {"error": error(network, x, y)}
 
 
+class Eased:
+    """Batches that are easy for the first half of so many steps; then it begins again, for the next seed."""
+
+    def __init__(self, easy: Batch, whole: Batch, steps: int) -> None:
+        self.easy, self.whole, self.steps, self.step = easy, whole, steps, 0
+
+    def __call__(self, g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+        """Images and answers of the next step."""
+        make = self.easy if self.step % self.steps < self.steps // 2 else self.whole
+        self.step += 1
+        return make(g, n)
+
+
 def multiply_adds(network: nn.Module, x: Tensor) -> int:
     """Of one image of x in a forward pass: convolutions, products of matrices, and four for each value that a transformer reads from a level."""
     read: list[int] = []
