@@ -69,7 +69,7 @@ def chart(
     """Lines through points (x, y), each with its name; y from 0."""
     h, w = size
     out = np.full((h, w, 3), 255, np.uint8)
-    left, right, top, bottom = 60, w - 20, 20 + 20 * len(series), h - 50
+    left, right, top, bottom = 60, w - 40, 20 + 20 * len(series), h - 50
     xs = [np.log2(x) if log else x for points in series.values() for x, _ in points]
     most = max(y for points in series.values() for _, y in points) * 1.05
     low, high = min(xs), max(xs)
@@ -82,7 +82,9 @@ def chart(
     cv2.line(out, (left, bottom), (right, bottom), dark, 1)
     cv2.line(out, (left, bottom), (left, top), dark, 1)
     for x in sorted({x for points in series.values() for x, _ in points}):
-        cv2.putText(out, f"{x:g}", (at(x, 0)[0] - 12, bottom + 18), font, 0.42, dark, 1, cv2.LINE_AA)
+        cv2.putText(
+            out, f"{x:,.0f}" if x > 99 else f"{x:.1f}", (at(x, 0)[0] - 14, bottom + 18), font, 0.42, dark, 1, cv2.LINE_AA
+        )
     for y in (most / 3, 2 * most / 3, most):
         cv2.putText(out, f"{y:.3g}", (10, at(2**low if log else low, y)[1] + 4), font, 0.42, dark, 1, cv2.LINE_AA)
     cv2.putText(out, across, (left, h - 10), font, 0.48, dark, 1, cv2.LINE_AA)

@@ -88,3 +88,7 @@ def parts() -> str:
 
 def house_numbers() -> str:
     return _trials("paper_house_numbers", {"error": "error of the number, %", "answers": "of an answer, %"})
+
+
+def high_resolution() -> str:
+    return _trials("paper_high_resolution", {"error": "error, %"})
