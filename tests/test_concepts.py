@@ -26,3 +26,9 @@ def test_a_row_names_what_exists(row: list[str]) -> None:
     assert f"def {name}(" in (ROOT / path).read_text("utf-8") if name else (ROOT / path).is_file()
     assert (ROOT / "docs" / re.findall(r"\((figures/\w+\.png)\)", picture)[0]).is_file()
     assert re.fullmatch(r"\[.+\]\(((experiments|benchmarks)\.md)?#[\w-]+\)", figures)
+
+
+def test_every_public_name_of_the_library_is_in_it() -> None:
+    assert len(ROWS) > 15
+    named = set(re.findall(r"\w+", " ".join(row[1] for row in ROWS)))
+    assert set(stn.__all__) <= named

@@ -92,3 +92,7 @@ def house_numbers() -> str:
 
 def high_resolution() -> str:
     return _trials("paper_high_resolution", {"error": "error, %"})
+
+
+def oversampling() -> str:
+    return _trials("paper_oversampling", {"error": "error, %"})
