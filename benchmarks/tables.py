@@ -475,5 +475,14 @@ TABLES: dict[str, Callable[[], str]] = {
         *(kept, doubt, busy, decoders, localise_rivals, loop_corloc, loop_ap50),
         *(onnx_runs, warps, warps_speed),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
+        *(
+            paper.pooling,
+            paper.basis,
+            paper.theta_forward,
+            paper.parts,
+            paper.house_numbers,
+            paper.high_resolution,
+            paper.oversampling,
+        ),
     )
 }

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cli.stn import SpatialTransformer
+from stn_cli.stn import SpatialTransformer, TransformerPool
 
 PAPER_IMAGES = 150_000 * 256
 """Images that the paper's networks saw."""
@@ -25,6 +25,7 @@ class Schedule:
         steps, batch: of the optimiser.
         lr: the highest rate of Adam, reached after a twentieth of the steps, then falling as a cosine.
         localisation_lr: the share of it at which f_loc learns.
+        basis_lr: the share of it at which a basis B is learned.
         seed: of weights and images.
     """
 
@@ -32,6 +33,7 @@ class Schedule:
     batch: int = 256
     lr: float = 3e-3
     localisation_lr: float = 0.5
+    basis_lr: float = 1.0
     seed: int = 0
 
     @property
@@ -47,11 +49,14 @@ def fit(
     network: nn.Module, batch: Batch, schedule: Schedule, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 ) -> float:
     """Train in place; returns the seconds."""
-    slow = [p for m in network.modules() if isinstance(m, SpatialTransformer) for p in m.localisation.parameters()]
-    known = {id(p) for p in slow}
+    parts = [m for m in network.modules() if isinstance(m, SpatialTransformer | TransformerPool)]
+    slow = [p for m in parts for p in m.localisation.parameters()]
+    basis = [p for m in parts if isinstance(m.transform, nn.Module) for p in m.transform.parameters()]
+    known = {id(p) for p in (*slow, *basis)}
     groups = [
         {"params": [p for p in network.parameters() if id(p) not in known], "full": schedule.lr},
         {"params": slow, "full": schedule.lr * schedule.localisation_lr},
+        {"params": basis, "full": schedule.lr * schedule.basis_lr},
     ]
     optimiser = torch.optim.Adam(groups, lr=schedule.lr)
     g = torch.Generator().manual_seed(schedule.seed)

@@ -27,7 +27,7 @@ def _uniform(n: int, low: float, high: float, g: torch.Generator) -> Tensor:
 def rotated(x: Tensor, g: torch.Generator) -> Tensor:
     """R: turned by -90 to 90 degrees about the centre."""
     angle = _uniform(len(x), -math.pi / 2, math.pi / 2, g)
-    return _placed(x, angle, torch.ones(len(x)), torch.zeros(len(x), 2), 28)
+    return placed(x, angle, torch.ones(len(x)), torch.zeros(len(x), 2), 28)
 
 
 def rotated_translated_scaled(x: Tensor, g: torch.Generator) -> Tensor:
@@ -35,10 +35,10 @@ def rotated_translated_scaled(x: Tensor, g: torch.Generator) -> Tensor:
     angle, scale = _uniform(len(x), -math.pi / 4, math.pi / 4, g), _uniform(len(x), 0.7, 1.2, g)
     room = (42 - 28 * scale.clamp(max=1.0)) / 2  # pixels either way
     shift = (torch.rand(len(x), 2, generator=g) * 2 - 1) * room[:, None]
-    return _placed(x, angle, scale, shift, 42)
+    return placed(x, angle, scale, shift, 42)
 
 
-def _placed(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor, side: int) -> Tensor:
+def placed(x: Tensor, angle: Tensor, scale: Tensor, shift: Tensor, side: int) -> Tensor:
     """Digits of 28 pixels turned, scaled and moved (pixels) on a ground of side x side."""
     k = side / (28 * scale)  # target half sides -> source half sides
     cos, sin = k * angle.cos(), k * angle.sin()
@@ -79,8 +79,10 @@ def elastic(x: Tensor, g: torch.Generator) -> Tensor:
     return sample(x, spline.grid(theta.to(x.device), (28, 28)))
 
 
-def translated(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6) -> Tensor:
-    """TC: anywhere in 60 x 60, with 16 pieces of 6 x 6 pixels cut from other digits."""
+def translated(
+    x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6, frame: int | None = None
+) -> Tensor:
+    """TC: anywhere in 60 x 60 (or in so many pixels in the middle), with 16 pieces of 6 x 6 pixels cut from other digits."""
     n, device = len(x), x.device
     out = x.new_zeros(n, 1, side, side)
     rows = torch.arange(n, device=device)[:, None, None]
@@ -97,7 +99,8 @@ def translated(x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 
         ys = corner[:, 1, None, None] + torch.arange(piece, device=device)[:, None]
         xs = corner[:, 0, None, None] + torch.arange(piece, device=device)
         paste(other[rows, ys, xs], torch.randint(side - piece + 1, (n, 2), generator=g).to(device))
-    paste(x[:, 0], torch.randint(side - 28 + 1, (n, 2), generator=g).to(device))
+    room = side if frame is None else frame
+    paste(x[:, 0], ((side - room) // 2 + torch.randint(room - 28 + 1, (n, 2), generator=g)).to(device))
     return out
 
 

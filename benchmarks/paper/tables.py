@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.markdown import markdown, result, source
 from benchmarks.paper.reported import TABLE1, TABLE4
+from benchmarks.paper.trials import told
 
 
 def table1() -> str:
@@ -52,3 +53,46 @@ def several() -> str:
         for n, r in said.items()
     ]
     return markdown(["", "recall", "precision", "CorLoc", "seconds"], rows) + source("paper_several")
+
+
+def _trials(name: str, figures: dict[str, str]) -> str:
+    """Mean, and least to most of the seeds, of each figure; and what a network costs."""
+    rows = [
+        [
+            what,
+            *(told(r[key]) if key in r else None for key in figures),
+            f"{r['multiply_adds'] / 1e6:.2f}",
+            f"{r['parameters']:,}",
+            f"{r['steps']} of {r['batch']}",
+        ]
+        for what, r in result(name)["rows"].items()
+    ]
+    return markdown(["", *figures.values(), "million multiply-adds", "parameters", "steps"], rows) + source(name)
+
+
+def pooling() -> str:
+    return _trials("paper_pooling", {"error": "error, %"})
+
+
+def basis() -> str:
+    return _trials("paper_basis", {"error": "error, %"})
+
+
+def theta_forward() -> str:
+    return _trials("paper_theta_forward", {"error": "error of the digit, %", "off": "off"})
+
+
+def parts() -> str:
+    return _trials("paper_parts", {"error": "error, %", "head": "head, %", "tail": "tail, %"})
+
+
+def house_numbers() -> str:
+    return _trials("paper_house_numbers", {"error": "error of the number, %", "answers": "of an answer, %"})
+
+
+def high_resolution() -> str:
+    return _trials("paper_high_resolution", {"error": "error, %"})
+
+
+def oversampling() -> str:
+    return _trials("paper_oversampling", {"error": "error, %"})

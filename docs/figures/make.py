@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stn_cli.geometry import normalised_to_pixels
-from stn_cli.stn import TRANSFORMS, TRANSFORMS_3D, Transformation, by_name, flatten_volume, sample
+from stn_cli.stn import TRANSFORMS, TRANSFORMS_3D, Cascade, SpatialTransformer, Transformation, by_name, flatten_volume, sample
 
 HERE = Path(__file__).parent
 SIDE = 128
@@ -101,8 +101,42 @@ def volume(name: str) -> Picture:
     return np.concatenate([drawn[0], np.full((256, 8), 255, np.uint8), drawn[1]], 1)
 
 
+class Told(nn.Module):
+    """An f_loc that is told theta."""
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.theta = theta
+
+    def forward(self, U: Tensor) -> Tensor:
+        """The same for every picture."""
+        return self.theta.expand(len(U), -1)
+
+
+def cascade() -> Picture:
+    """Three levels, each in the last one's crop: where each reads, and what it sees; all are read from the picture itself."""
+    picture, transform = scene(), by_name("similarity")
+    poses = ((0.7, 0.0, 0.05, -0.05), (0.75, 0.2, 0.05, 0.0), (0.6, 0.1, 0.0, 0.05))
+    size = 2 * SIDE, 2 * SIDE
+    levels = Cascade([SpatialTransformer(Told(torch.tensor(pose)), transform, size) for pose in poses])
+    U = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    thetas = [level.regress(U) for level in levels.levels]
+    left = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    panels = [left]
+    for depth in range(1, len(poses) + 1):
+        points = levels.points(thetas[:depth], size)
+        pixels = normalised_to_pixels(points[0], size).round().int().numpy()
+        outline = np.concatenate([pixels[0], pixels[:, -1], pixels[-1, ::-1], pixels[::-1, 0]])
+        cv2.polylines(left, [outline[:, None]], True, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.polylines(left, [pixels[0][:, None]], False, (40, 220, 250), 2, cv2.LINE_AA)
+        crop = levels.levels[0].read(U, points)[0].clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
+        panels += [np.full((size[0], 8, 3), 255, np.uint8), crop]
+    return np.concatenate(panels, 1)
+
+
 def main() -> None:
-    """Write a figure for every transformation."""
+    """Write a figure for every transformation, and one of a cascade."""
+    cv2.imwrite(str(HERE / "cascade.png"), cv2.resize(cascade(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
     for name in TRANSFORMS | TRANSFORMS_3D:
         picture = pair(name) if name in TRANSFORMS else volume(name)
         small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
