@@ -70,7 +70,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.aliasing
 	$(BIN)/python -m benchmarks.warps
-	for table in table1 table4 table5 volume rotated several pooling basis theta_forward parts house_numbers high_resolution oversampling; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
+	for table in table1 table4 table5 volume rotated several pooling basis theta_forward parts house_numbers high_resolution oversampling segmentation; do $(BIN)/python -m benchmarks.paper.$$table || exit 1; done
 	$(BIN)/python -m benchmarks.gpu.run_all --device cpu --quick
 	$(BIN)/python -m benchmarks.pages
 

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.paper import basis, high_resolution, house_numbers, oversampling, parts, pooling, theta_forward, trials
+from benchmarks.paper import (
+    basis,
+    high_resolution,
+    house_numbers,
+    oversampling,
+    parts,
+    pooling,
+    segmentation,
+    theta_forward,
+    trials,
+)
 from benchmarks.paper.mnist import SIZES, placed, translated
 from benchmarks.paper.pictures import drawn_digits
 from tests.conftest import SHARED
@@ -27,6 +37,7 @@ QUICK = [
     pytest.param("basis", ["E, thin plate spline", "waves, structured, B learned"], marks=needs_mnist),
     pytest.param("high_resolution", ["TC 256 eased, f_loc at 32", "RTS 300, shared convolutions"], marks=needs_mnist),
     pytest.param("oversampling", ["crop of 20, bicubic", "no transformer, enlarged 3 times"], marks=needs_mnist),
+    pytest.param("segmentation", ["reduced to 19 x 19", "through a transformer"], marks=needs_mnist),
     pytest.param("parts", ["whole image, 32 x 32", "4 transformers"]),
 ]
 
@@ -166,3 +177,17 @@ def test_small_digits_have_ten_pixels_and_lie_inside() -> None:
     assert (area > 5).all()
     assert (area < oversampling.SMALL**2).all()
     assert oversampling.transformed(40, "bilinear", 4).transformer(x)[0].shape == (4, 1, 40, 40)
+
+
+def test_the_pixels_asked_for_are_the_digits_own_and_an_answer_comes_back_where_it_was_cut() -> None:
+    x, own = segmentation.scenes(DIGITS, torch.Generator().manual_seed(0))
+    assert x.shape == own.shape == (4, 1, segmentation.SIDE, segmentation.SIDE)
+    assert bool((x[own > 0] > segmentation.INK).all())
+    assert float(own.sum()) == float((DIGITS / 255 > segmentation.INK).sum())
+    assert float((x > segmentation.INK).sum()) > 1.5 * float(own.sum())  # the rest is clutter
+    through = segmentation.Through()
+    for weight in through.layers[-1].parameters():
+        torch.nn.init.constant_(weight, 0.0)
+    answer = through(x)  # log odds 0 in the crop, which begins in the middle
+    assert float(answer[..., 28:32, 28:32].abs().max()) < 1e-4
+    assert bool((answer[..., :10, :] == segmentation.NOWHERE).all())

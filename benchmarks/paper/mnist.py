@@ -83,6 +83,13 @@ def translated(
     x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6, frame: int | None = None
 ) -> Tensor:
     """TC: anywhere in 60 x 60 (or in so many pixels in the middle), with 16 pieces of 6 x 6 pixels cut from other digits."""
+    return among_clutter(x, g, side=side, clutter=clutter, piece=piece, frame=frame)[0]
+
+
+def among_clutter(
+    x: Tensor, g: torch.Generator, *, side: int = 60, clutter: int = 16, piece: int = 6, frame: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """As `translated`, and where: (n, 2) left and upper pixel of each digit's 28 x 28."""
     n, device = len(x), x.device
     out = x.new_zeros(n, 1, side, side)
     rows = torch.arange(n, device=device)[:, None, None]
@@ -100,8 +107,9 @@ def translated(
         xs = corner[:, 0, None, None] + torch.arange(piece, device=device)
         paste(other[rows, ys, xs], torch.randint(side - piece + 1, (n, 2), generator=g).to(device))
     room = side if frame is None else frame
-    paste(x[:, 0], ((side - room) // 2 + torch.randint(room - 28 + 1, (n, 2), generator=g)).to(device))
-    return out
+    at = ((side - room) // 2 + torch.randint(room - 28 + 1, (n, 2), generator=g)).to(device)
+    paste(x[:, 0], at)
+    return out, at
 
 
 DISTORTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {

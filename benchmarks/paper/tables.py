@@ -96,3 +96,7 @@ def high_resolution() -> str:
 
 def oversampling() -> str:
     return _trials("paper_oversampling", {"error": "error, %"})
+
+
+def segmentation() -> str:
+    return _trials("paper_segmentation", {"iou": "IoU, %"})
