@@ -483,6 +483,7 @@ TABLES: dict[str, Callable[[], str]] = {
             paper.house_numbers,
             paper.high_resolution,
             paper.oversampling,
+            paper.segmentation,
         ),
     )
 }
