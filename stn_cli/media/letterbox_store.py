@@ -33,6 +33,8 @@ from stn_cli.records import Skipped
 from stn_cli.version import __version__
 
 FORMAT = 1
+_Key = tuple[str | int, ...]
+"""A file's path, bytes and time: of one that has changed an earlier state may be kept, too."""
 MOST_LISTED = 4 << 30
 """Bytes of a list that is read: ten million images."""
 
@@ -43,7 +45,6 @@ class _Place:
 
     rows: npt.NDArray[np.uint8]
     row: int
-    stamp: list[int]
     size: tuple[int, int]
     note: str | None
     checksum: int
@@ -67,7 +68,7 @@ class LetterboxStore:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError("cannot write into", folder, error.strerror, "Choose another --cache") from error
-        self._known = {path: place for index in sorted(self._folder.glob("*.jsonl")) for path, place in self._listed(index)}
+        self._known = {key: place for index in sorted(self._folder.glob("*.jsonl")) for key, place in self._listed(index)}
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._lines = list[dict[str, Any]]()
@@ -78,8 +79,8 @@ class LetterboxStore:
         """What pixels depend on: another version may decode or reduce otherwise."""
         return {"format": FORMAT, "version": __version__, "opencv": cv2.__version__, "side": self._side}
 
-    def _listed(self, index: Path) -> Iterator[tuple[str, _Place]]:
-        """What a pair of files holds; nothing of one that is damaged, or was made otherwise."""
+    def _listed(self, index: Path) -> Iterator[tuple[_Key, _Place]]:
+        """What a pair of files holds, by path and stamp; nothing of one that is damaged, or was made otherwise."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             head, *lines = [json.loads(line) for line in read_plain(index, MOST_LISTED).splitlines()]
             if head != self._head:
@@ -88,7 +89,8 @@ class LetterboxStore:
             rows = np.memmap(index.with_suffix(".rows"), np.uint8, "r", shape=shape)
             for row, line in enumerate(lines):
                 width, height = line["size"]
-                yield line["path"], _Place(rows, row, line["stamp"], (width, height), line["note"], line["checksum"])
+                key = line["path"], *map(int, line["stamp"])
+                yield key, _Place(rows, row, (width, height), line["note"], line["checksum"])
 
     def __enter__(self) -> LetterboxStore:
         return self
@@ -105,8 +107,8 @@ class LetterboxStore:
             As `load_letterbox`.
         """
         path, stamp = os.path.abspath(os.fsdecode(file.path)), _stamp(file.path)
-        place = self._known.get(path)
-        if place is not None and place.stamp == stamp and place.size[0] * place.size[1] <= max_pixels:
+        place = None if stamp is None else self._known.get((path, *stamp))
+        if place is not None and place.size[0] * place.size[1] <= max_pixels:
             pixels = np.array(place.rows[place.row])
             if zlib.crc32(pixels.data) == place.checksum:
                 return Letterbox(file, Frame(*place.size, side), pixels, place.note)
