@@ -89,6 +89,7 @@ def scene(seed: int, shapes: str, size: tuple[int, int] = (96, 128)) -> tuple[np
     return image, places
 
 
+@pytest.mark.slow
 def test_two_common_objects_are_both_found(tmp_path: Path) -> None:
     truth = {}
     for n in range(20):

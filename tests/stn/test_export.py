@@ -88,7 +88,7 @@ EXPORTED = {
     ("transformer", "trunk", "similarity"),
     ("transformer", "fcn", "affine"),
     ("pool", "cnn", "thin_plate_spline"),
-    ("cascade", "heatmap", "similarity"),
+    ("transformer", "heatmap", "attention"),
 }
 """What is exported in every run of the tests: a second or two each."""
 COMPILED = {
