@@ -134,9 +134,9 @@ def _samplers() -> dict[str, Any]:
 
 
 def _corrections() -> dict[str, Any]:
-    rows = [rows for rows in result("loop")["sets"].values() if "random 1" in rows]
+    rows = [rows for rows in result("loop")["sets"].values() if "chosen 10" in rows]
     before, after = (sum(r["chosen 10"][when]["corloc"] for r in rows) / len(rows) for when in ("before", "after"))
-    return {"before": before, "after": after}
+    return {"before": before, "after": after, "sets": len(rows)}
 
 
 def _actions() -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _actions() -> dict[str, Any]:
 
 
 CLAIMS = (
-    Claim("README.md", "raised CorLoc of the others from {before:.0f} to {after:.0f} on four sets", _corrections),
+    Claim("README.md", "raised CorLoc of the others from {before:.0f} to {after:.0f} in the mean of {sets} sets", _corrections),
     Claim(
         "docs/review.md",
         "in the run of {shown} photographs of kangaroos, the first {boxes} wrong or missing boxes, in {images} images, took {actions} actions "

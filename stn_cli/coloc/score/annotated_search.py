@@ -52,6 +52,7 @@ class AnnotatedSearch:
         taken: (N, K, 4) boxes of objects of other kinds; None of the first kind.
         background: of the set; None where it is not of fixed cameras.
         projection: of the encoder's cells; that of the set when None.
+        known: whether the proposer that is begun with knows the kind already: a single image must not make it forget all others.
     """
 
     seen: SearchedSet
@@ -60,6 +61,7 @@ class AnnotatedSearch:
     taken: Tensor | None
     background: Background | None
     projection: Projection | None = None
+    known: bool = True
 
     def find(self, proposer: Proposer, windows: Tensor) -> FoundAnew:
         """Learn from annotations, and choose the best object of each image.
@@ -87,7 +89,10 @@ class AnnotatedSearch:
             Both.
         """
         scorer = self.scorer(windows)
-        proposer = self.learn(proposer, math.ceil(ANNOTATIONS.steps * share_of(self.seen.config.steps)))
+        steps = ANNOTATIONS.steps * share_of(self.seen.config.steps)
+        if self.known:
+            steps = min(steps, ANNOTATIONS.steps_each * len(self.annotations))
+        proposer = self.learn(proposer, math.ceil(steps))
         return self.calibrated(proposer, scorer, windows), scorer
 
     def search(self, scorer: DenseScorer, windows: Tensor) -> ObjectSearch:

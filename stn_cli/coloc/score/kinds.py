@@ -197,7 +197,7 @@ def _find_kind(
             chosen = replace(chosen, boxes=boxes)
             scorer = _scorer_of(seen, chosen, appearance)  # what the objects are like, in place of what the windows were like
         else:
-            found = AnnotatedSearch(seen, annotations, appearance(), taken, place).find(proposer, chosen.boxes)
+            found = AnnotatedSearch(seen, annotations, appearance(), taken, place, known=False).find(proposer, chosen.boxes)
             proposer, scorer, there = found.proposer, found.scorer, found.there
             chosen = replace(chosen, boxes=found.boxes)
     if place is None and not isinstance(chosen.evidence, RigidResult | WordsResult):

@@ -134,6 +134,10 @@ class AnnotationSettings:
         0.6, "share of the steps in which the proposer learns a folder: so long it learns the annotations",
         measured="Learning from annotations",
     )  # fmt: skip
+    steps_each: int = setting(
+        6, "of these steps at most for each image, where a finished run is gone on from", tried="all of them",
+        measured="Learning from annotations",
+    )  # fmt: skip
     calibrated: int = setting(64, "of those images at most, in which it is seen how often scores are right")
     right: float = setting(0.5, "IoU above which a box is an annotated one")
     spread: float = setting(
