@@ -20,10 +20,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.paper.fitting import Schedule
-from benchmarks.paper.mnist import elastic, load
+from benchmarks.paper.mnist import elastic
 from benchmarks.paper.networks import Fcn, Transformed, parameters
 from benchmarks.paper.pictures import Picture, drawn_digits, grey, with_net, write_sheet
-from benchmarks.paper.trials import Task, compared, options
+from benchmarks.paper.trials import compared, digit_task, options
 from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import FcnLocalisation, SpatialTransformer, Structured, Transformation, base_grid, by_name, sample
 
@@ -91,17 +91,10 @@ def picture(trained: nn.Module) -> None:
 def main() -> None:
     given = options(__doc__, steps=1000)
     begin()
-    device = torch.device("cpu")
-    images, labels = load("train", device, 500 if given.quick else 20_000)
-    x, y = load("test", device, 100 if given.quick else 4000)
+    counts = (500, 100) if given.quick else (20_000, 4000)
     rows = {}
     for name, distort in DISTORT.items():
-
-        def batch(g: torch.Generator, n: int, distort=distort) -> tuple[Tensor, Tensor]:
-            index = torch.randint(len(images), (n,), generator=g)
-            return distort(images[index].float() / 255, g), labels[index]
-
-        task = Task(batch, distort(x.float() / 255, torch.Generator().manual_seed(10_000)), y)
+        task = digit_task(lambda images, g, distort=distort: distort(images.float() / 255, g), *counts)
         builds = {what: partial(network, name, what) for what in transforms(name)}
         schedule = Schedule(given.steps, batch=16 if given.quick else 128, basis_lr=3)
         found, networks = compared(builds, task, schedule, given.seeds, f"{name}, ")

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.paper.fitting import Schedule
-from benchmarks.paper.mnist import distorted, load, translated
+from benchmarks.paper.mnist import distorted, translated
 from benchmarks.paper.networks import Transformed
 from benchmarks.paper.pictures import chart, write_sheet
-from benchmarks.paper.trials import Eased, Task, compared, options
+from benchmarks.paper.trials import Task, compared, digit_task, options
 from benchmarks.provenance import SAMPLER, begin, earlier, save
 from stn_cli.stn import FixedAttention, HeatmapLocalisation, SpatialTransformer, TrunkLocalisation, by_name
 
@@ -64,25 +64,6 @@ def sharing(way: str) -> nn.Module:
     trunk = layers if way == WAYS[2] else body()
     f_loc = TrunkLocalisation(transform, trunk, 20, start=transform.identity() * 28 / 42)
     return Transformed(SpatialTransformer(f_loc, transform, (28, 28), antialias=False), behind(layers, 28))
-
-
-def task(
-    make: Callable[[Tensor, torch.Generator], Tensor],
-    count: int,
-    tests: int,
-    easy: Callable[[Tensor, torch.Generator], Tensor] | None = None,
-    steps: int = 0,
-) -> Task:
-    """Digits made into images by `make` (for the first half of the steps by `easy`), anew for each step; those of the test once."""
-    images, labels = load("train", torch.device("cpu"), count)
-    x, y = load("test", torch.device("cpu"), tests)
-
-    def batch(g: torch.Generator, n: int, made: Callable[[Tensor, torch.Generator], Tensor] = make) -> tuple[Tensor, Tensor]:
-        index = torch.randint(len(images), (n,), generator=g)
-        return made(images[index], g), labels[index]
-
-    learned = batch if easy is None else Eased(partial(batch, made=easy), batch, steps)
-    return Task(learned, make(x, torch.Generator().manual_seed(10_000)), y)
 
 
 def cluttered(images: Tensor, g: torch.Generator, side: int, frame: int | None = None) -> Tensor:
@@ -125,9 +106,9 @@ def main() -> None:
         side = int(of.split()[0])
         builds = {f"f_loc at {seen}": partial(finder, side, seen) for seen in SEEN}
         easy = partial(cluttered, side=side, frame=64) if "eased" in of else None
-        sets[f"TC {of}, "] = partial(task, partial(cluttered, side=side), 20_000, tests, easy, given.steps), builds
+        sets[f"TC {of}, "] = partial(digit_task, partial(cluttered, side=side), 20_000, tests, easy, given.steps), builds
     for count in COUNTS:
-        sets[f"RTS {count}, "] = partial(task, rts, count, tests), {way: partial(sharing, way) for way in WAYS}
+        sets[f"RTS {count}, "] = partial(digit_task, rts, count, tests), {way: partial(sharing, way) for way in WAYS}
     for of, (make, builds) in sets.items():
         wanted = {n: b for n, b in builds.items() if not given.names or (of + n).startswith(tuple(given.names))}
         if not wanted:

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.paper.fitting import Schedule
-from benchmarks.paper.mnist import load, placed
+from benchmarks.paper.mnist import placed
 from benchmarks.paper.networks import Transformed
 from benchmarks.paper.pictures import drawn_digits, grey, with_net, write_sheet
-from benchmarks.paper.trials import Task, compared, options, widest
+from benchmarks.paper.trials import compared, digit_task, options, widest
 from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import CnnLocalisation, SpatialTransformer, by_name
 
@@ -79,14 +79,7 @@ def picture(networks: dict[str, nn.Module]) -> None:
 def main() -> None:
     given = options(__doc__, steps=300, seeds=2)
     begin()
-    images, labels = load("train", torch.device("cpu"), 500 if given.quick else 20_000)
-    x, y = load("test", torch.device("cpu"), 100 if given.quick else 2000)
-
-    def batch(g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
-        index = torch.randint(len(images), (n,), generator=g)
-        return reduced(images[index], g), labels[index]
-
-    task = Task(batch, reduced(x, torch.Generator().manual_seed(10_000)), y)
+    task = digit_task(reduced, 500 if given.quick else 20_000, 100 if given.quick else 2000)
     made = {
         f"crop of {side}, {kernel}": partial(transformed, side, kernel) for side in (10, 20, 40) for kernel in ("bilinear",)
     }

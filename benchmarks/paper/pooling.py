@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also runs as a file
 
 from benchmarks.paper.fitting import Schedule
-from benchmarks.paper.mnist import SIZES, distorted, load
+from benchmarks.paper.mnist import SIZES, distorted
 from benchmarks.paper.pictures import drawn_digits, grey, with_net, write_sheet
-from benchmarks.paper.trials import Task, compared, options, widest
+from benchmarks.paper.trials import Task, compared, digit_task, options, widest
 from benchmarks.provenance import SAMPLER, begin, save
 from stn_cli.stn import CnnLocalisation, TransformerPool, by_name
 
@@ -58,16 +58,8 @@ def network(way: str, side: int, width: int) -> nn.Sequential:
 
 
 def task(quick: bool) -> Task:
-    """Digits distorted anew for each step; those of the test once."""
-    device = torch.device("cpu")
-    images, labels = load("train", device, 500 if quick else 20_000)
-    x, y = load("test", device, 100 if quick else 2000)
-
-    def batch(g: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
-        index = torch.randint(len(images), (n,), generator=g)
-        return distorted(images[index], KIND, g), labels[index]
-
-    return Task(batch, distorted(x, KIND, torch.Generator().manual_seed(10_000)), y)
+    """Digits distorted anew for each step."""
+    return digit_task(lambda images, g: distorted(images, KIND, g), 500 if quick else 20_000, 100 if quick else 2000)
 
 
 @torch.no_grad()

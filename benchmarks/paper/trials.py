@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import parser
 from benchmarks.paper.fitting import Batch, Schedule, error, fit
+from benchmarks.paper.mnist import load
 from benchmarks.paper.networks import parameters
 from stn_cli.stn import SpatialTransformer, TransformerPool
 
@@ -50,6 +52,32 @@ class Eased:
         make = self.easy if self.step % self.steps < self.steps // 2 else self.whole
         self.step += 1
         return make(g, n)
+
+
+def digit_task(
+    make: Callable[[Tensor, torch.Generator], Tensor],
+    count: int,
+    tests: int,
+    easy: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    steps: int = 0,
+) -> Task:
+    """Which digit it is, in images made by `make` (for the first half of the steps by `easy`), anew for each step; those of the test once.
+
+    Args:
+        make: (uint8 digits, random numbers) -> images.
+        count, tests: digits to learn from, and of the test.
+        easy: as `make`.
+        steps: of a training, where there are easy ones.
+    """
+    images, labels = load("train", torch.device("cpu"), count)
+    x, y = load("test", torch.device("cpu"), tests)
+
+    def batch(g: torch.Generator, n: int, made: Callable[[Tensor, torch.Generator], Tensor] = make) -> tuple[Tensor, Tensor]:
+        index = torch.randint(len(images), (n,), generator=g)
+        return made(images[index], g), labels[index]
+
+    learned = batch if easy is None else Eased(partial(batch, made=easy), batch, steps)
+    return Task(learned, make(x, torch.Generator().manual_seed(10_000)), y)
 
 
 def multiply_adds(network: nn.Module, x: Tensor) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from stn_cli.errors import UsageError
 from stn_cli.stn.base_grid import base_grid
+from stn_cli.stn.precision import at_least_single
 from stn_cli.stn.transformer import SpatialTransformer
 
 
@@ -54,7 +54,7 @@ class Cascade(nn.Module):
             (B, H', W', 2) points of the original image.
         """
         first = thetas[0]
-        dtype = torch.promote_types(first.dtype, torch.float32)
+        dtype = at_least_single(first.dtype)
         targets = base_grid(size, device=first.device, dtype=dtype).flatten(0, -2)
         return self.through(thetas, targets).unflatten(-2, size)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from stn_cli.errors import UsageError
 from stn_cli.geometry import pixel_index
 from stn_cli.stn.footprint import Footprints, footprints_as_needed, reaches
+from stn_cli.stn.precision import at_least_single
 from stn_cli.stn.sampler import check_finite, sample
 
 REDUCED_PADDINGS = ("border", "zeros")
@@ -50,7 +51,7 @@ class Pyramid:
         self.atlas_size = max(self.size[0] + 2, tops[-1]), x + (sides[1][1] + 2 if self.count > 1 else 0)
         self.origins = torch.tensor(
             [(x, y, w, h) for (x, y), (h, w) in zip(corners, sides, strict=True)],
-            dtype=torch.promote_types(U.dtype, torch.float32),
+            dtype=at_least_single(U.dtype),
             device=U.device,
         )  # (L, 4): x, y, W_l, H_l
         self._atlas: Tensor | None = None
@@ -192,7 +193,7 @@ def _check(pyramid: Pyramid, grid: Tensor, padding: str) -> None:
 
 def _read(pyramid: Pyramid, grid: Tensor, padding: str, images: slice = EVERY) -> Tensor:
     B, R, h, w, _ = grid.shape
-    grid = grid.to(torch.promote_types(torch.promote_types(pyramid.U.dtype, grid.dtype), torch.float32))
+    grid = grid.to(at_least_single(pyramid.U.dtype, grid.dtype))
     prints = footprints_as_needed(grid, pyramid.size, pyramid.count)
     if not torch.compiler.is_compiling() and not bool((prints.count > 1).any()):  # nothing is reduced
         V = sample(pyramid.U[images], grid.reshape(B, R * h, w, 2), padding="border").view(B, pyramid.U.shape[1], R, h, w)

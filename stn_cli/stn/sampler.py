@@ -18,6 +18,7 @@ from torch import Tensor
 from stn_cli.errors import UsageError
 from stn_cli.geometry import pixel_index
 from stn_cli.stn.kernels import Bicubic, Bilinear, Integer, Kernel, kernel_by_name
+from stn_cli.stn.precision import at_least_single
 
 PADDINGS = ("zeros", "border", "reflection")
 BACKENDS = ("auto", "direct", "torch")
@@ -51,7 +52,7 @@ def sample(
     """
     kernel = kernel_by_name(kernel) if isinstance(kernel, str) else kernel
     _check(U, grid, padding, backend)
-    wide = torch.promote_types(torch.promote_types(U.dtype, grid.dtype), torch.float32)
+    wide = at_least_single(U.dtype, grid.dtype)
     if U.dtype != wide or grid.dtype != wide:  # half-precision pictures are read in full precision: half is pixels off
         return sample(U.to(wide), grid.to(wide), kernel=kernel, padding=padding, backend=backend).to(U.dtype)
     mode = _torch_mode(kernel, U.ndim - 2)
@@ -163,7 +164,7 @@ def splat(V: Tensor, grid: Tensor, size: tuple[int, ...], *, kernel: str | Kerne
         raise UsageError(
             "V and grid must be of one lattice, the size of as many sides of at least 1", f"{tuple(V.shape)}, {size}"
         )
-    wide = torch.promote_types(torch.promote_types(V.dtype, grid.dtype), torch.float32)
+    wide = at_least_single(V.dtype, grid.dtype)
     U = V.new_zeros((*V.shape[:2], math.prod(size)), dtype=wide)
     for index, k in _weights(grid.to(wide), size, kernel, "zeros"):
         U = U.scatter_add(2, index.flatten(1)[:, None].expand(*V.shape[:2], -1), (V.to(wide) * k[:, None]).flatten(2))

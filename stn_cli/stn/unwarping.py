@@ -7,6 +7,7 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.stn.base_grid import base_grid
+from stn_cli.stn.precision import at_least_single
 from stn_cli.stn.reduction import Pyramid, sample_reduced
 from stn_cli.stn.sampler import sample, splat
 from stn_cli.stn.transforms import Transformation
@@ -65,7 +66,7 @@ def unwarp(
 
 def _asked(transform: Transformation, prediction: Tensor, theta: Tensor, size: tuple[int, ...]) -> Tensor:
     """The inverse: each pixel of the image asks the crop."""
-    wide = torch.promote_types(theta.dtype, torch.float32)
+    wide = at_least_single(theta.dtype)
     theta = theta.to(wide)
     pixels = base_grid(size, device=theta.device, dtype=wide).flatten(0, -2)  # (N, dims)
     back = transform.targets(theta, pixels.expand(len(theta), -1, -1)).unflatten(1, size)

@@ -251,6 +251,28 @@ def test_machines_with_another_version_are_refused(machines: Machines, monkeypat
         pass
 
 
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_machine_that_has_just_gone_is_asked_for_nothing(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    real, asked = ray.get, list[int]()
+
+    def get(answers: Any, timeout: float) -> Any:
+        asked.append(len(answers))
+        if len(asked) == 1:
+            raise ray.exceptions.TaskUnschedulableError("the node does not exist any more")
+        return real(answers, timeout=timeout)
+
+    monkeypatch.setattr(ray, "get", get)
+    if patient:
+        joining.check_machines(ray)  # once more, of those that are there now
+    else:
+        monkeypatch.setattr(joining, "LOOK_AROUND", -1)
+        with pytest.raises(ResourceError, match=r"the cluster does not answer.*does not exist any more"):
+            joining.check_machines(ray)
+    assert len(asked) == 1 + patient
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "says"),
     [

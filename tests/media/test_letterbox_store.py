@@ -72,6 +72,22 @@ def test_what_did_not_change_is_not_decoded_again(tmp_path: Path, decoded: list[
     assert len(decoded) == 8  # another side is another folder
 
 
+@pytest.mark.parametrize("tokens", ["0123456789", "9876543210"])
+def test_of_two_lists_the_one_that_fits_is_taken(
+    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, tokens: str
+) -> None:
+    """Lists are read in the order of their names, which say nothing of their age."""
+    make_folder(tmp_path, 2)
+    images, kept, names = tmp_path / "images", tmp_path / "kept", iter(tokens)
+    monkeypatch.setattr(module.secrets, "token_hex", lambda _: next(names))
+    built(kept, images)
+    os.utime(images / "001.png", ns=(1, 1))
+    built(kept, images)
+    decoded.clear()
+    built(kept, images)
+    assert decoded == []
+
+
 @pytest.mark.parametrize("damage", ["pixels", "short", "list", "gone", "version"])
 def test_what_is_damaged_is_decoded_again(damage: str, tmp_path: Path, decoded: list[str]) -> None:
     make_folder(tmp_path, 4)

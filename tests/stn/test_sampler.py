@@ -371,25 +371,3 @@ def test_precision_of_every_type(dtype: torch.dtype, kernel: str) -> None:
     reduced = sample_reduced(Pyramid(U.to(dtype)), 1.9 * grid.float()[:, None])
     assert reduced.dtype == dtype
     assert float((reduced.double() - sample_reduced(Pyramid(U), 1.9 * grid[:, None])).abs().max()) < TOLERANCE[dtype]
-
-
-@pytest.mark.parametrize(
-    ("grid", "message"),
-    [
-        (torch.zeros(2, 4, 4, 2), r"grid must be floating point \(2, R, H', W', 2\): '\(2, 4, 4, 2\) float32'"),
-        (torch.zeros(3, 1, 4, 4, 2), r"floating point \(2, R"),
-        (torch.zeros(2, 1, 4, 4, 3), r"floating point \(2, R"),
-        (torch.zeros(2, 1, 4, 4, 2, dtype=torch.long), "int64"),
-    ],
-)
-def test_wrong_grids_are_usage_errors(grid: torch.Tensor, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        sample_reduced(Pyramid(torch.rand(2, 1, 8, 8)), grid)
-
-
-def test_wrong_pictures_and_paddings_are_usage_errors() -> None:
-    for U in (torch.rand(1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.rand(1, 1, 0, 8)):
-        with pytest.raises(UsageError, match="U of a pyramid must be"):
-            Pyramid(U)
-    with pytest.raises(UsageError, match="unknown padding: 'reflection'"):
-        sample_reduced(Pyramid(torch.rand(1, 1, 8, 8)), torch.zeros(1, 1, 2, 2, 2), padding="reflection")

@@ -170,12 +170,11 @@ def check_machines(ray: Any) -> None:
             answers = [asked.options(scheduling_strategy=OnNode(node, soft=False)).remote() for node in nodes]
             found = ray.get(answers, timeout=LOOK_AROUND)
             break
-        except ray.exceptions.TaskUnschedulableError as error:  # one has just gone, and the list does not know yet
-            if time.monotonic() > end:
+        except ray.exceptions.RayError as error:
+            gone = isinstance(error, ray.exceptions.TaskUnschedulableError)  # a moment ago, and the list does not know yet
+            if not gone or time.monotonic() > end:
                 raise ResourceError("the cluster does not answer", None, one_line(error), "See ray status") from error
             time.sleep(1.0)
-        except ray.exceptions.RayError as error:
-            raise ResourceError("the cluster does not answer", None, one_line(error), "See ray status") from error
     for host, there in zip(nodes.values(), found, strict=True):
         if there != __version__:
             why = f"it has {there}, this is {__version__}" if there else "it is not installed there"

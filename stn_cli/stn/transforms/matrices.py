@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
+from stn_cli.stn.precision import at_least_single
 from stn_cli.stn.transforms.linear import times_basis
 from stn_cli.stn.transforms.transformation import Transformation
 
@@ -40,7 +41,7 @@ class MatrixTransformation(Transformation):
     def targets(self, theta: Tensor, sources: Tensor, rounds: int = 0) -> Tensor:
         """The inverse matrix times the points, in the type that `points` gives; also where the inverse is of another family."""
         del rounds
-        wide = torch.promote_types(theta.dtype, torch.float32)
+        wide = at_least_single(theta.dtype)
         m = self.matrix(theta.to(wide))
         away = sources.to(wide) - m[..., None, :, -1]
         return times_basis(torch.linalg.inv_ex(m[..., :-1]).inverse, away)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.errors import UsageError
+from stn_cli.stn.precision import at_least_single
 from stn_cli.stn.transforms.affine import linear_of_shape, shape_of_linear
 from stn_cli.stn.transforms.limits import clamp_inward
 from stn_cli.stn.transforms.linear import times_basis
@@ -78,7 +79,7 @@ class Projective(Transformation):
     def targets(self, theta: Tensor, sources: Tensor, rounds: int = 0) -> Tensor:
         """The inverse matrix times the homogeneous points."""
         del rounds
-        wide = torch.promote_types(theta.dtype, torch.float32)
+        wide = at_least_single(theta.dtype)
         return self.combine(torch.linalg.inv_ex(self.matrix(theta.to(wide))).inverse, self.basis(sources.to(wide)))
 
     def scaled(self, theta: Tensor, factor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from stn_cli.errors import UsageError
 from stn_cli.stn.base_grid import base_grid
+from stn_cli.stn.precision import at_least_single
 from stn_cli.stn.transforms.calculus import solved
 from stn_cli.stn.transforms.family import Family
 from stn_cli.stn.transforms.limits import held_inside, held_to_sides, points_around, points_within
@@ -39,7 +40,7 @@ class Transformation(Family):
             >>> by_name("attention").points(torch.tensor([0.5, 0.25, 0.0]), torch.tensor([[1.0, 1.0]])).tolist()
             [[0.75, 0.5]]
         """
-        wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
+        wide = at_least_single(self._theta(theta).dtype)
         if targets.ndim < 2 or targets.shape[-1] != self.dims or not targets.is_floating_point():
             raise UsageError(f"target points must be floating point (..., N, {self.dims})", _describe(targets))
         return self.combine(self.matrix(theta.to(wide)), self.basis(targets.to(wide)))
@@ -57,7 +58,7 @@ class Transformation(Family):
         Raises:
             UsageError: theta has a wrong shape or type, or a side of `size` is below 1.
         """
-        wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
+        wide = at_least_single(self._theta(theta).dtype)
         base = base_grid(size, device=theta.device, dtype=wide)
         if len(size) != self.dims:
             raise UsageError(f"{self.name} needs a size of {self.dims} sides", size)
@@ -87,7 +88,7 @@ class Transformation(Family):
         Returns:
             (..., N, dims, dims), or (..., dims, dims) at the centre.
         """
-        wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
+        wide = at_least_single(self._theta(theta).dtype)
         at = theta.new_zeros(1, self.dims) if targets is None else targets
         out = self.slopes(self.matrix(theta.to(wide)), at.to(wide))
         return out[..., 0, :, :] if targets is None else out
@@ -106,7 +107,7 @@ class Transformation(Family):
         Returns:
             (..., N, dims); NaN where no target was found, not finite where theta is singular.
         """
-        wide = torch.promote_types(self._theta(theta).dtype, torch.float32)
+        wide = at_least_single(self._theta(theta).dtype)
         return solved(self, theta.to(wide), sources.to(wide), rounds)
 
     def area(self, theta: Tensor) -> Tensor:
@@ -201,7 +202,7 @@ class Transformation(Family):
             (..., theta_dim).
         """
         own = self._theta(theta).dtype
-        theta = theta.to(torch.promote_types(own, torch.float32))
+        theta = theta.to(at_least_single(own))
         if sides is not None:
             theta = self.thickened(theta, sides[0])
         if not fold:
