@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.model import fast, fast_file, fast_learning
+from stn_cli.coloc.model.accord import Accord, calibrate_student
 from stn_cli.coloc.model.fast import FastLook, best_of
 from stn_cli.coloc.model.fast_file import FAST_FILE, Fast, load_fast, save_fast
-from stn_cli.coloc.model.fast_learning import Accord
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.coloc.model.settings import FAST
 from stn_cli.errors import CheckpointError, Interrupted
@@ -146,6 +146,19 @@ def test_agreement_is_with_any_box_that_the_run_believes() -> None:
     assert (accord.images, accord.same, accord.iou, accord.believed, accord.wanted) == (2, 0.5, 0.5, 2, 3)
     assert "50% of 2 images" in accord.words()
     assert Accord.of([], []).same == 0
+
+
+def test_careful_scores_are_stretched_until_they_are_the_runs() -> None:
+    network, box = StudentNetwork(1), (0.0, 0.0, 40.0, 40.0)
+    weight, bias = network.read.weight[0].clone(), float(network.read.bias[0])  # type: ignore[index]
+    mine = [record((box, score)) for score in (0.6, 0.55, 0.4) * 20]
+    theirs = [record((box, score)) for score in (0.95, 0.9, 0.1) * 20]
+    calibrate_student(network, mine, theirs)
+    slope = float((network.read.weight[0] / weight).mean())
+    assert slope > 2
+    for said, wanted in ((0.6, 0.95), (0.4, 0.1)):
+        odds = slope * float(torch.tensor(said).logit()) + float(network.read.bias[0]) - slope * bias  # type: ignore[index]
+        assert float(torch.tensor(odds).sigmoid()) == pytest.approx(wanted, abs=0.07)
 
 
 @pytest.fixture(scope="module")
