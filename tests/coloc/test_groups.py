@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.score.groups import find_groups
-from stn_cli.coloc.score.object_search import joined, pair
+from stn_cli.coloc.score.object_search import pair, side_by_side
 from stn_cli.instances.proposer import Proposed
 
 GROUP = (-0.6, -0.4, 0.6, 0.4)
@@ -90,7 +90,7 @@ def test_batches_of_other_widths_are_joined() -> None:
         looks: Tensor = torch.ones(images, count, 64)
         return Proposed(torch.ones(images, count, 4), torch.zeros(images, count), looks)
 
-    both = joined([some(2, 3), some(1, 5)])
+    both = side_by_side([some(2, 3), some(1, 5)])
     assert both.looks is not None
     assert (both.boxes.shape, both.odds.shape, both.looks.shape) == ((3, 5, 4), (3, 5), (3, 5, 64))
     assert (both.odds[:2, 3:] == -torch.inf).all()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stn_cli.coloc.score.cutouts import cut_out
+from stn_cli.coloc.score.cutouts import cut_objects
 from stn_cli.instances.labels import Labels
 from stn_cli.instances.pasting import Cutouts, paste
 
@@ -80,7 +80,7 @@ def test_the_share_says_how_often() -> None:
 def test_objects_are_cut_out_along_their_outlines_the_surest_first() -> None:
     red, blue = (210, 40, 30), (30, 60, 210)
     images, labels = [disc(red, 40, 30), disc(blue, 60, 40)], [around(40, 30), around(60, 40)]
-    found = cut_out(images, labels, torch.tensor([0.0, 3.0]), 0.3)
+    found = cut_objects(images, labels, torch.tensor([0.0, 3.0]), 0.3)
     cutouts = found.objects
     assert (len(cutouts), found.share) == (2, 0.3)
     for cutout, colour in zip(cutouts, (blue, red), strict=True):
@@ -93,14 +93,16 @@ def test_what_an_edge_cuts_and_what_has_no_outline_is_left_out() -> None:
     flat = torch.full((3, 72, 96), 0.5)
     cut = disc((210, 40, 30), 10, 36)
     none = Labels(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.bool))
-    assert cut_out([cut, flat], [labels_of((0.0, 20 / 72, 26 / 96, 52 / 72)), none], torch.zeros(2), 0.3) == Cutouts([], 0.0)
-    assert cut_out([flat], [labels_of((0.5, 0.5, 0.52, 0.52))], torch.zeros(1), 0.3).objects == []  # two pixels
+    assert cut_objects([cut, flat], [labels_of((0.0, 20 / 72, 26 / 96, 52 / 72)), none], torch.zeros(2), 0.3) == Cutouts(
+        [], 0.0
+    )
+    assert cut_objects([flat], [labels_of((0.5, 0.5, 0.52, 0.52))], torch.zeros(1), 0.3).objects == []  # two pixels
 
 
 def test_the_fewer_can_be_cut_out_the_less_they_are_pasted_and_without_groups_none() -> None:
     cut, whole = disc((210, 40, 30), 10, 36), disc((210, 40, 30), 40, 30)
     images, labels = [cut, whole], [labels_of((0.0, 20 / 72, 26 / 96, 52 / 72)), around(40, 30)]
-    found = cut_out(images, labels, torch.zeros(2), 0.3)
+    found = cut_objects(images, labels, torch.zeros(2), 0.3)
     assert (len(found.objects), found.share) == (1, 0.15)
-    assert cut_out(images, labels, torch.zeros(2), 0.0) == Cutouts()
-    assert cut_out([], [], torch.zeros(0), 0.3) == Cutouts()
+    assert cut_objects(images, labels, torch.zeros(2), 0.0) == Cutouts()
+    assert cut_objects([], [], torch.zeros(0), 0.3) == Cutouts()

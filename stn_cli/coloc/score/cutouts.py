@@ -14,7 +14,7 @@ from stn_cli.instances.labels import Labels
 from stn_cli.instances.pasting import Cutouts
 
 
-def cut_out(images: Sequence[Tensor], labels: Sequence[Labels], sure: Tensor, groups: float) -> Cutouts:
+def cut_objects(images: Sequence[Tensor], labels: Sequence[Labels], sure: Tensor, groups: float) -> Cutouts:
     """Cut out the best object of each of the images in which it is surest.
 
     They are pasted as often as the folder shows groups, and less often where few of them can be cut out: the same few again and again teach

@@ -46,14 +46,14 @@ def find_groups(found: Proposed) -> list[tuple[int, int] | None]:
         return groups
     boxes, looks = found.boxes.cpu(), found.looks.cpu()
     looks = F.normalize(looks - looks[odds > -torch.inf].mean(0), dim=-1)
-    pairs = [_side_by_side(own, its, number) for own, its, number in zip(boxes, odds, best, strict=True)]
+    pairs = [_pairs_in(own, its, number) for own, its, number in zip(boxes, odds, best, strict=True)]
     for _ in range(GROUPS.rounds):
         objects = [looks[i, [best[i]] if two is None else list(two)] for i, two in enumerate(groups)]
         groups = [_explained(looks[i], best[i], pairs[i], torch.cat(objects[:i] + objects[i + 1 :])) for i in range(len(looks))]
     return groups
 
 
-def _side_by_side(boxes: Tensor, odds: Tensor, best: int) -> _Pairs:
+def _pairs_in(boxes: Tensor, odds: Tensor, best: int) -> _Pairs:
     """The pairs in the best box of an image with M boxes (M, 4) and log odds (M,)."""
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).clamp(min=1e-9)
     within = _common(boxes, boxes[best : best + 1])[:, 0]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
-from stn_cli.coloc.score.cutouts import cut_out
+from stn_cli.coloc.score.cutouts import cut_objects
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.groups import find_groups
 from stn_cli.coloc.score.objects import candidates
@@ -79,7 +79,7 @@ class ObjectSearch:
             scene, closely = (Scene.of(cache, i, seen.device) for cache in (seen.cache, seen.large))
             own = candidates(proposer, self.scorer, self.background, scene, closely, self.windows[at], evidence)
             parts.append(outside(own, None if self.taken is None else self.taken[at]))
-        return joined(parts)
+        return side_by_side(parts)
 
     def learn(self, proposer: Proposer, found: Proposed) -> Proposer:
         """A proposer that has learnt what was found in the images that the search looks at.
@@ -100,7 +100,7 @@ class ObjectSearch:
         ]
         images = pictures_of(seen, seen.chosen)
         single = [i for i, group in enumerate(groups) if group is None]
-        cutouts = cut_out(
+        cutouts = cut_objects(
             [images[i] for i in single], [labels[i] for i in single], odds.amax(1)[single], 1 - len(single) / len(groups)
         )
         return taught(seen, proposer, images, labels, share_of(seen.config.steps), cutouts)
@@ -195,7 +195,7 @@ def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
     return replace(proposed, odds=proposed.odds.masked_fill(on, -torch.inf))
 
 
-def joined(parts: Sequence[Proposed]) -> Proposed:
+def side_by_side(parts: Sequence[Proposed]) -> Proposed:
     """Proposals of several batches in one.
 
     Args:
@@ -213,7 +213,14 @@ def joined(parts: Sequence[Proposed]) -> Proposed:
 
 
 def pair(boxes: Tensor) -> Labels:
-    """What the two objects (2, 4) of a group teach."""
+    """What the two objects of a group teach.
+
+    Args:
+        boxes: (2, 4).
+
+    Returns:
+        Labels, both believed.
+    """
     return Labels(boxes, torch.full((2,), GROUPS.weight), torch.ones(2, dtype=torch.bool))
 
 
