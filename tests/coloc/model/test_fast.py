@@ -149,7 +149,7 @@ def test_agreement_is_with_any_box_that_the_run_believes() -> None:
 
 
 def test_careful_scores_are_stretched_until_they_are_the_runs() -> None:
-    network, box = StudentNetwork(1), (0.0, 0.0, 40.0, 40.0)
+    network, box = StudentNetwork(1).requires_grad_(False), (0.0, 0.0, 40.0, 40.0)
     weight, bias = network.read.weight[0].clone(), float(network.read.bias[0])  # type: ignore[index]
     mine = [record((box, score)) for score in (0.6, 0.55, 0.4) * 20]
     theirs = [record((box, score)) for score in (0.95, 0.9, 0.1) * 20]
