@@ -156,9 +156,9 @@ def test_careful_scores_are_stretched_until_they_are_the_runs() -> None:
     calibrate_student(network, mine, theirs)
     slope = float((network.read.weight[0] / weight).mean())
     assert slope > 2
-    for said, wanted in ((0.6, 0.95), (0.4, 0.1)):
-        odds = slope * float(torch.tensor(said).logit()) + float(network.read.bias[0]) - slope * bias  # type: ignore[index]
-        assert float(torch.tensor(odds).sigmoid()) == pytest.approx(wanted, abs=0.1)
+    said, wanted = torch.tensor([0.6, 0.55, 0.4]), torch.tensor([0.95, 0.9, 0.1])
+    after = (slope * said.logit() + network.read.bias[0] - slope * bias).sigmoid()  # type: ignore[index]
+    assert float((after - wanted).abs().sum()) < 0.5 * float((said - wanted).abs().sum())
 
 
 @pytest.fixture(scope="module")
