@@ -4,6 +4,7 @@
 
 Ours goes from files to records, without the start of the process. Beside it, in turn, three times, the median of each:
 
+- `localise --fast` with the same run, where its student, which is made before, is believed;
 - decoding: the best loop that only decodes the same files, reduced by the decoder, in as many threads as we take;
 - ViT-S/16 (DINO's; random weights) at 224 x 224, sixteen at once, and at full size, one by one: what LOST and TokenCut do at least;
 - ssdlite320_mobilenet_v3_large of torchvision (random weights): a detector of the size that phones run, eight at once.
@@ -65,10 +66,12 @@ def rivals(files: list[Path]) -> dict[str, tuple[int, Callable[[], object]]]:
 def measure(run: Path, files: list[Path], copies: int) -> dict[str, Any]:
     """The result file's rows."""
     localiser = Localiser.load(run, "cpu")
+    fast = localiser.fast()
     many = scan([str(path) for path in files]).images * copies
     flags = best_flags(files, localiser.letterbox)
     ways: dict[str, tuple[int, Callable[[], object]]] = {
         "localise": (len(many), lambda: list(localiser.localise_files(many))),
+        **({} if fast is localiser else {"localise --fast": (len(many), lambda: list(fast.localise_files(many)))}),
         **rivals(files),
     }
     rates = {name: list[float]() for name in ("decoding", *ways)}

@@ -370,13 +370,30 @@ def localise_rivals() -> str:
     names = {
         "decoding": "decoding alone, reduced by the decoder",
         "localise": "`localise`, from files to records",
+        "localise --fast": "`localise --fast`, the same",
         "ViT-S/16 at 224": "ViT-S/16 at 224 x 224",
         "ViT-S/16 at full size": "ViT-S/16 at full size",
         "ssdlite320": "`ssdlite320_mobilenet_v3_large`",
     }
     ways = result("localise_rivals")["ways"]
-    rows = [[title, shown(ways[way]["per_second"], 1), shown(ways[way]["to_ours"], 2)] for way, title in names.items()]
+    rows = [
+        [title, shown(ways[way]["per_second"], 1), shown(ways[way]["to_ours"], 2)]
+        for way, title in names.items()
+        if way in ways
+    ]
     return markdown(["", "images/s", "to ours"], rows) + source("localise_rivals")
+
+
+def fast() -> str:
+    sets = result("fast")["sets"]
+    columns = ["", "CorLoc", "fast", "AP50", "fast", "images/s", "fast", "decoding", "look", "agreement, held out", "seconds"]
+    rows = []
+    for name, r in sets.items():
+        accurate = [shown(r.get(key), 1) for key in ("exact_corloc", "fast_corloc", "exact_ap50", "fast_ap50")]
+        speeds = [shown(r.get(key)) for key in ("exact_per_second", "fast_per_second", "decoding_per_second")]
+        look = "own path" if r["side"] is None else f"{r['side']} pixels"
+        rows.append([name, *accurate, *speeds, look, shown(r["agreement"]), shown(r["seconds"])])
+    return markdown(columns, rows) + source("fast")
 
 
 def decoders() -> str:
@@ -472,7 +489,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
-        *(kept, doubt, busy, decoders, localise_rivals, loop_corloc, loop_ap50),
+        *(kept, doubt, busy, decoders, localise_rivals, fast, loop_corloc, loop_ap50),
         *(onnx_runs, warps, warps_speed),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
         *(

@@ -82,7 +82,10 @@ class ImageRecord:
     def doubted(self) -> ImageRecord:
         """The same image: of each kind its best object is believed, and beside it those that the calibration calls objects."""
         best = {found.kind: found for found in reversed(self.objects)}
-        doubted = tuple(replace(o, believed=o.score >= EVEN or o is best[o.kind]) for o in self.objects)
+        told = [(o, o.score >= EVEN or o is best[o.kind]) for o in self.objects]
+        if all(found.believed == believed for found, believed in told):
+            return self
+        doubted = tuple(o if o.believed == believed else replace(o, believed=believed) for o, believed in told)
         return replace(self, objects=doubted)
 
     def with_believed(self) -> ImageRecord:

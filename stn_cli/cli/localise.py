@@ -66,6 +66,13 @@ Report = Annotated[
     bool, typer.Option("--report", help="Write report.html, too: the images with their boxes, most doubtful first.")
 ]
 Batch = Annotated[int, typer.Option(help="Images per call of the network.")]
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast",
+        help="Look once, by a small network that first learns what the run finds (a minute, once); not where they differ.",
+    ),
+]
 Engine = Annotated[
     str, typer.Option(help="local, or ray: on many machines; SOURCE and --out may be s3://... then, SOURCE also Parquet.")
 ]
@@ -94,6 +101,7 @@ def localise(
     overlay: Overlay = False,
     masks: Masks = False,
     report: Report = False,
+    fast: Fast = False,
     label: Label = None,
     labels: Labels = None,
     device: Device = None,
@@ -118,8 +126,7 @@ def localise(
     check_shared(min_score=min_score, batch=batch, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
     if resume and overwrite:
         raise UsageError("--resume goes on with what --overwrite would replace", None, None, "Give one of them")
-    cluster = {"--address": address, "--concurrency": concurrency, "--column": column}
-    check_engine_flags(engine, cluster, out)
+    check_engine_flags(engine, cluster := {"--address": address, "--concurrency": concurrency, "--column": column}, out)
     use_threads(threads)
 
     from stn_cli.cli.console import Progress
@@ -127,10 +134,10 @@ def localise(
     from stn_cli.jobs.localise_options import LocaliseOptions
 
     called, formats = parse_labels(label, labels), names_in(format)
-    options = LocaliseOptions(min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report)
+    wanted = min_score, formats, crops, crop_size, overlay, batch, workers, max_pixels, masks, called, report, fast
     progress, machines = Progress(quiet=quiet, verbose=verbose), list(cluster.values()) if engine == "ray" else None
     how = {"overwrite": overwrite, "resume": resume, "device": device or "auto", "reporter": progress}
-    _localise(one_or_all(source), model, out or BOXES, options, machines, how, json, strict)
+    _localise(one_or_all(source), model, out or BOXES, LocaliseOptions(*wanted), machines, how, json, strict)
 
 
 def _localise(

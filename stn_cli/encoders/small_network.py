@@ -25,12 +25,16 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv 1512.03385); the shortcut of a reducing block averages (ResNet-D)."""
+    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv 1512.03385); the shortcut of a reducing block averages (ResNet-D).
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    `inner` is how many channels there are between the two; as many as outputs when left out.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, inner: int | None = None) -> None:
         super().__init__()
-        self.first = Convolution(inputs, outputs, 3, stride)
-        self.second = Convolution(outputs, outputs, 3)
+        between = outputs if inner is None else inner
+        self.first = Convolution(inputs, between, 3, stride)
+        self.second = Convolution(between, outputs, 3)
         pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride > 1 else []
         self.shortcut = nn.Sequential(*pool, Convolution(inputs, outputs, 1)) if inputs != outputs else nn.Identity()
 

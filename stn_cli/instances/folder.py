@@ -141,17 +141,26 @@ def _batch(
         if not order:
             order += draw.sample(range(len(images)), len(images))
         number = order.pop()
-        canvas, own = cutouts.pasted(*_placed(images[number], labels[number], longer, side, draw), draw)
+        canvas, own = cutouts.pasted(*placed(images[number], labels[number], longer, (side, side), draw), draw)
         canvases.append(canvas)
         theirs.append(own)
     return torch.stack(canvases), CellTargets.of(theirs, side)
 
 
-def _placed(image: Tensor, labels: Labels, longer: int, side: int, draw: random.Random) -> tuple[Tensor, Labels]:
-    """An image at a size, somewhere on a canvas, perhaps mirrored, in other light."""
-    h, w = image.shape[-2:]
-    scale = longer / max(h, w)
-    high, wide = max(4, round(h * scale)), max(4, round(w * scale))
+def placed(image: Tensor, labels: Labels, longer: int, size: tuple[int, int], draw: random.Random) -> tuple[Tensor, Labels]:
+    """An image at a size, somewhere on a canvas, perhaps mirrored, in other light.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        labels: its boxes in shares of its sides.
+        longer: its longer side on the canvas, pixels.
+        size: (height, width) of the canvas, pixels.
+        draw: of all random numbers.
+
+    Returns:
+        The canvas (3, height, width) and the labels with boxes in its pixels.
+    """
+    high, wide = size_on(image, longer)
     small = F.interpolate(image[None].cpu(), (high, wide), mode="bilinear", align_corners=False, antialias=True)
     boxes = labels.boxes.cpu() * torch.tensor([wide, high, wide, high])
     if draw.random() < 0.5:
@@ -160,6 +169,21 @@ def _placed(image: Tensor, labels: Labels, longer: int, side: int, draw: random.
     small = small * draw.uniform(0.8, 1.2)
     small = (small - 0.5) * draw.uniform(0.8, 1.2) + 0.5
     small = (small * torch.tensor([draw.uniform(0.93, 1.07) for _ in range(3)])[:, None, None]).clamp(0, 1)
-    left, top = draw.randint(0, side - wide), draw.randint(0, side - high)
-    canvas = F.pad(small, (left, side - wide - left, top, side - high - top), mode="replicate")[0]
+    left, top = draw.randint(0, size[1] - wide), draw.randint(0, size[0] - high)
+    canvas = F.pad(small, (left, size[1] - wide - left, top, size[0] - high - top), mode="replicate")[0]
     return canvas, Labels(boxes + torch.tensor([left, top, left, top]), labels.weights.cpu(), labels.known.cpu())
+
+
+def size_on(image: Tensor, longer: int) -> tuple[int, int]:
+    """How large an image is where its longer side has a given length.
+
+    Args:
+        image: (3, H, W).
+        longer: its longer side there, pixels.
+
+    Returns:
+        (height, width) there, at least 4 each way.
+    """
+    h, w = image.shape[-2:]
+    scale = longer / max(h, w)
+    return max(4, round(h * scale)), max(4, round(w * scale))

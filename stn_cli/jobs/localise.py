@@ -119,9 +119,10 @@ def localise_source(
         require_images(found, source if source is not None else run)
         for note in found.notes:
             reporter.warn(note)
+        localiser = localiser.fast(found.images, _Stoppable(reporter, stop)) if options.fast else localiser
         with results.open() as work:
             job = _Localising(localiser, found, work, options, names, reporter, stop)
-            summary = job.run(results, _head(Path(run), options, found), resume)
+            summary = job.run(results, _head(localiser, options, found), resume)
     summary.out, summary.seconds = folder, time.monotonic() - begun
     return summary
 
@@ -142,11 +143,29 @@ def _nothing_left(results: Results, begun: float) -> LocaliseSummary:
     return summary
 
 
-def _head(run: Path, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Stoppable:
+    """A reporter that a signal ends."""
+
+    reporter: Reporter
+    stop: StopRequest
+
+    def stage(self, name: str, total: int | None) -> None:
+        self.reporter.stage(name, total)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.stop.check()
+        self.reporter.advance(count, note)
+
+    def warn(self, text: str) -> None:
+        self.reporter.warn(text)
+
+
+def _head(localiser: Localiser, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
     """What records depend on."""
-    model = hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
+    model = hashlib.sha256((localiser.run / MODEL).read_bytes()).hexdigest()
     names = hashlib.sha256("\0".join(f.name for f in found.images).encode("utf-8", "surrogateescape")).hexdigest()
-    return {"version": __version__, "model": model, "images": names, **options.of_records()}
+    return {"version": __version__, "model": model, "images": names, **options.of_records(), **localiser.way()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +236,7 @@ class _Localising:
     def _write(self, journal: Journal, resumed: int) -> LocaliseSummary:
         """The formats, from the journal."""
         summary = LocaliseSummary(self.work, list(self.found.skipped), resumed=resumed)
-        info = about(self.localiser.run, "exif-applied", root_of(self.found.images))
+        info = about(self.localiser.run, "exif-applied", root_of(self.found.images)) | self.localiser.way()
         makers: list[Callable[[], Writer[ImageRecord]]] = [lambda: CocoWriter(self.work / BOXES_FILE, info, self.names)]
         for form in (form for form in self.options.formats if form != "coco"):
             name, kind = FORMATS[form]

@@ -30,6 +30,7 @@ class LocaliseOptions:
         masks: also find out which pixels are the objects', and write them as pictures, too.
         labels: what the objects are called, a name for each kind that the run looks for.
         report: also write a page that shows what was found, most doubtful first.
+        fast: look at each image once, by a small network that learnt what the run finds, where that agrees with the run well enough.
     """
 
     min_score: float | None = None
@@ -43,6 +44,7 @@ class LocaliseOptions:
     masks: bool = False
     labels: tuple[str, ...] = ()
     report: bool = False
+    fast: bool = False
 
     def __post_init__(self) -> None:
         check_shared(

@@ -94,6 +94,8 @@ def scored_at_least(record: ImageRecord, least: float) -> ImageRecord:
     Returns:
         The record with what is left, perhaps nothing.
     """
+    if all(found.score >= least for found in record.objects):
+        return record
     return replace(record, objects=tuple(found for found in record.objects if found.score >= least))
 
 

@@ -20,6 +20,7 @@ from stn_cli.coloc.search.background import Background
 from stn_cli.encoders import Encoder
 from stn_cli.instances.proposer import Proposer
 from stn_cli.runs.config import MOST_OBJECTS
+from stn_cli.stn import Transformation
 
 
 @dataclass(slots=True)
@@ -123,8 +124,20 @@ def upright(crops: Crops, boxes: Tensor, own: Tensor) -> Crops:
     Returns:
         R crops of each image.
     """
-    transform = crops.transform
+    matrix = of_boxes(crops.transform, boxes).matrix
+    return Crops(crops.transform, torch.where(own[..., None, None], crops.matrix[:, :1], matrix))
+
+
+def of_boxes(transform: Transformation, boxes: Tensor) -> Crops:
+    """Boxes as upright crops of a transformation.
+
+    Args:
+        transform: T_theta.
+        boxes: (B, R, 4) normalised letterbox boxes.
+
+    Returns:
+        R crops of each image.
+    """
     centre, half = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2
     shape = transform.shape_of_box(half.clamp(min=1e-4))
-    matrix = transform.matrix(transform.theta(centre, shape))
-    return Crops(transform, torch.where(own[..., None, None], crops.matrix[:, :1], matrix))
+    return Crops(transform, transform.matrix(transform.theta(centre, shape)))

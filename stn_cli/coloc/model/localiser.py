@@ -17,6 +17,8 @@ from torch import Tensor
 from stn_cli.bounds import shown
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.model.architecture import read_architecture
+from stn_cli.coloc.model.fast import FastLook
+from stn_cli.coloc.model.fast_learning import fast_way
 from stn_cli.coloc.model.found import cut_full, records_of
 from stn_cli.coloc.model.kind_model import KindModel, find, tensors_of
 from stn_cli.coloc.model.many import images_per_call, localise_loaded
@@ -32,7 +34,7 @@ from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, ImageRecords, Localisation, Skipped
 from stn_cli.runs import checkpoint
 from stn_cli.runtime.device import pick_device, survive_forks
-from stn_cli.runtime.progress import Remarks
+from stn_cli.runtime.progress import Remarks, Reporter, Silent
 from stn_cli.runtime.threads import default_workers
 from stn_cli.stn import Transformation
 
@@ -53,6 +55,7 @@ class Localiser:
         facts: what model.safetensors says of itself.
         device: that it works on.
         parts: a model for each kind of object.
+        fast_look: how it looks where it was asked to be fast; None for the run's own path.
     """
 
     run: Path
@@ -61,6 +64,7 @@ class Localiser:
     facts: dict[str, Any]
     device: torch.device
     parts: list[KindModel]
+    fast_look: FastLook | None = None
 
     @classmethod
     def load(cls, run: str | os.PathLike[str] = "stn-coloc-run", device: str = "auto") -> Localiser:
@@ -138,6 +142,10 @@ class Localiser:
         """The score below which a box is taken for no object; 0 where the run has its objects in every image."""
         return OBJECTS.absent if any(part.proposer is not None for part in self.parts) else 0.0
 
+    def way(self) -> dict[str, Any]:
+        """In which of its ways it looks at images, for files of results."""
+        return {"way": "exact"} if self.fast_look is None else self.fast_look.facts()
+
     @torch.inference_mode()
     def look(self, scene: Scene) -> list[tuple[Crops, Tensor]]:
         """Find every object in a batch of images.
@@ -148,10 +156,29 @@ class Localiser:
         Returns:
             For each kind its crops, R of each image, the best one among them whatever its score, and scores (B, R), below 0 for no crop.
         """
+        if self.fast_look is not None:
+            return self.fast_look.find(scene, self.parts)
         reduced = scene
         if self.coarse < scene.images.shape[-1] == self.letterbox:
             reduced = Scene(F.interpolate(scene.images, (self.coarse, self.coarse), mode="area"), scene.rectangles)
         return [find(part, reduced, scene) for part in self.parts]
+
+    def fast(self, more: Sequence[ImageFile] = (), reporter: Reporter | None = None) -> Localiser:
+        """The same run with one cheap look at each image, by a small network that learnt what the run finds.
+
+        The first time it is made, in half a minute or more on one core, from the images that the run was trained on, and kept in its folder.
+
+        Args:
+            more: images to learn from, too, as `localise_files` takes them: best those that are to be localised.
+            reporter: is told of progress, and how well both ways agree on images that were not learnt from.
+
+        Returns:
+            The fast localiser; this one where the run has nothing to gain, or where the small network does not agree with it well enough.
+
+        Raises:
+            CheckpointError: what is kept is damaged, or the run has no list of images.
+        """
+        return fast_way(self, more, reporter or Silent())
 
     def localise(self, image: Picture, file: str = "") -> Localisation:
         """Find the object in one image: the best one, where the run looks for several.

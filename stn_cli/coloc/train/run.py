@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from stn_cli.coloc.model.fast_file import FAST_FILE
 from stn_cli.coloc.train.annotated_images import Annotator, annotations_before, check_alone, keep_annotations
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
 from stn_cli.coloc.train.corrections import learn_corrections
@@ -40,7 +41,7 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__
 
 CONFIG, METRICS, REPORT = "config.toml", "metrics.jsonl", "report.html"
-NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, ANNOTATIONS, checkpoint.MODEL, checkpoint.STATE)
+NAMES = (CONFIG, METRICS, REPORT, IMAGES, SKIPPED, ANNOTATIONS, checkpoint.MODEL, checkpoint.STATE, FAST_FILE)
 BEGINNINGS = frozenset(NAMES) - {checkpoint.MODEL, checkpoint.STATE}
 """What is worth nothing without a state."""
 LESS_MEMORY = "Lower --batch, --imgsz or --search-images; of a GPU, use --device cpu"

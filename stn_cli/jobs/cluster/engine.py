@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import check_within
+from stn_cli.coloc.model.fast_file import FAST_FILE, Fast, packed_fast
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.coloc.model.many import images_per_call
 from stn_cli.errors import ColocError, InputError, UsageError, counted
@@ -147,6 +148,8 @@ class _Plan:
 
     found: ClusterSource
     model: bytes
+    fast: bytes | None
+    way: dict[str, Any]
     names: tuple[str, ...]
     letterbox: int
     batch: int
@@ -155,36 +158,41 @@ class _Plan:
     def of(cls, source: Source, run: Path, options: LocaliseOptions, cluster: ClusterOptions, reporter: Reporter) -> _Plan:
         """The source, listed, and the run, tried out."""
         localiser = Localiser.load(run, "cpu")
+        if options.fast:
+            localiser = localiser.fast(reporter=reporter)
         names = names_of_kinds(options.labels, len(localiser.parts))
         found = open_source(source, run, cluster.column)
         for note in found.notes():
             reporter.warn(note)
         batch = images_per_call(localiser.letterbox, options.batch)
-        return cls(found, (run / MODEL).read_bytes(), names, localiser.letterbox, batch)
+        look = localiser.fast_look
+        fast = None if look is None else packed_fast(run, Fast(look, look.said))
+        return cls(found, (run / MODEL).read_bytes(), fast, localiser.way(), names, localiser.letterbox, batch)
 
     def head(self, options: LocaliseOptions) -> dict[str, Any]:
         """What records depend on."""
         of = {"version": __version__, "engine": "ray", "model": hashlib.sha256(self.model).hexdigest()}
-        return {**of, "images": self.found.digest(), **options.of_records(), "batch": self.batch}
+        return {**of, "images": self.found.digest(), **options.of_records(), "batch": self.batch, **self.way}
 
     def facts(self, run: str | os.PathLike[str]) -> dict[str, Any]:
         """What every shard says."""
         root = None if self.found.root is None else name_in_results(self.found.root)
-        return {**about(run, "exif-applied"), "names": list(self.names), "source": root}
+        return {**about(run, "exif-applied"), "names": list(self.names), "source": root, **self.way}
 
     def stream(self, options: LocaliseOptions, cluster: ClusterOptions, shares: ActorShares) -> Stream:
         """The job of the cluster that is joined."""
         most = options.max_pixels or MAX_PIXELS
         decoding = Decoding(self.found.files, self.found.columns, self.batch, self.letterbox, most, cluster.load)
         finding = Finding(options.min_score, self.batch, "cuda" if shares.gpus else "cpu", self.names)
-        return Stream(decoding, shares, (cluster.actor, (_held(self.model), MODEL, finding)))
+        files = {MODEL: self.model, **({} if self.fast is None else {FAST_FILE: self.fast})}
+        return Stream(decoding, shares, (cluster.actor, (_held(files), tuple(files), finding)))
 
 
-def _held(model: bytes) -> list[Any]:
-    """The model in the object store, sent to each machine once; in a list, so that it is not fetched before it is asked for."""
+def _held(files: Mapping[str, bytes]) -> list[Any]:
+    """A run's files in the object store, sent to each machine once; in a list, so that they are not fetched before they are asked for."""
     import ray
 
-    return [ray.put(model)]
+    return [ray.put(content) for content in files.values()]
 
 
 @dataclass(slots=True)

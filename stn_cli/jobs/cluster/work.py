@@ -206,15 +206,15 @@ class FindingActor:
     """An actor of Ray Data: holds a run, and finds its objects in chunks of decoded images.
 
     Args:
-        model: the bytes of the run's model, in the object store.
-        name: of the file.
+        files: the content of the run's files, in the object store.
+        names: of the files: the model's, and that of the fast network where it is to look.
         how: to find.
 
     Raises:
         ResourceError: this machine has another version of the package, or not the device.
     """
 
-    def __init__(self, model: Any, name: str, how: Finding) -> None:
+    def __init__(self, files: Any, names: Sequence[str], how: Finding) -> None:
         import ray
         import torch
 
@@ -225,8 +225,10 @@ class FindingActor:
         torch.set_num_threads(1)  # as many bits as on one machine with one thread; there are as many actors as processors
         self._how = how
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / name).write_bytes(ray.get(model[0]))
-            self._localiser = Localiser.load(folder, how.device)
+            for name, content in zip(names, files, strict=True):
+                (Path(folder) / name).write_bytes(ray.get(content))
+            localiser = Localiser.load(folder, how.device)
+            self._localiser = localiser.fast() if len(names) > 1 else localiser
 
     def __call__(self, batch: Any) -> Any:
         """Rows with decoded chunks become rows with found ones.
