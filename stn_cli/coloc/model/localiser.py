@@ -25,13 +25,14 @@ from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import make_encoder
 from stn_cli.errors import CheckpointError, UsageError, out_of_memory
 from stn_cli.geometry import Frame
-from stn_cli.media.cache import Letterbox, load_letterbox, ordered_map, place
+from stn_cli.media.cache import Letterbox, load_letterbox, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.given import Picture, as_pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, ImageRecords, Localisation, Skipped
 from stn_cli.runs import checkpoint
 from stn_cli.runtime.device import pick_device, survive_forks
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.progress import Remarks
 from stn_cli.runtime.threads import default_workers
 from stn_cli.stn import Transformation
