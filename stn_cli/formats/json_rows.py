@@ -88,6 +88,8 @@ class _Reader:
 
     def peek(self) -> str:
         """The next character that is no space, which is not taken; none at the end."""
+        if (found := self._text[self._at : self._at + 1]) and found not in " \t\n\r":
+            return found
         while True:
             self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
             if self._at < len(self._text) or not self._more():
@@ -178,12 +180,17 @@ class JsonMembers(Mapping[str, Any]):
     Attributes:
         kept: the values by key; None where they are many.
         count: of its keys, those that stand twice counted twice.
+        long: which of `LONG_LISTS` are among them.
     """
 
     _file: _File
     _place: int
     kept: dict[str, Any] | None
     count: int
+    long: frozenset[str]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.long if self.kept is None and key in LONG_LISTS else Mapping.__contains__(self, key)
 
     def __len__(self) -> int:
         return self.count if self.kept is None else len(self.kept)
@@ -256,9 +263,11 @@ def _rows(file: _File, reader: _Reader) -> JsonRows:
 
 
 def _members(file: _File, reader: _Reader) -> JsonMembers:
-    place, count, kept = reader.place, 0, dict[str, Any]()
+    place, count, kept, long = reader.place, 0, dict[str, Any](), set[str]()
     for key in reader.members():
         count += 1
+        if key in LONG_LISTS:
+            long.add(key)
         if key in LONG_LISTS and reader.peek() == "[":
             reader.take("[")
             value: Any = _rows(file, reader)
@@ -268,7 +277,7 @@ def _members(file: _File, reader: _Reader) -> JsonMembers:
             kept[key] = value
         elif kept:
             kept.clear()
-    return JsonMembers(file, place, kept if count <= MOST_KEPT else None, count)
+    return JsonMembers(file, place, kept if count <= MOST_KEPT else None, count, frozenset(long))
 
 
 def _changed(file: _File, error: Exception) -> InputError:
