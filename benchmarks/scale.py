@@ -3,7 +3,7 @@
     python -m benchmarks.scale [PART ...]
 
 real: photographs of sample_data/cups, linked many times, with one and with two workers that hold a trained run, on this machine's
-processors; beside them the local engine. asleep: workers that sleep in the place of the network, 10 ms an image, so that 64 of them can be
+processors; beside them the local engine. asleep: workers that sleep in the place of the network, 30 ms an image, so that 64 of them can be
 started on a machine of two cores; what is decoded is a made picture of the right size. Listing, tasks, blocks, messages, the driver and
 the shards are the real ones. memory: the same with a hundredth of the images. listing: a folder of made names. Parts that are named are
 measured again, the others are taken from an earlier run.
@@ -11,7 +11,7 @@ measured again, the others are taken from an earlier run.
 The clock: each worker writes down when it begins and ends a chunk. What is counted lies between the moment when the last worker has begun its
 first chunk and the moment when the first one has ended its last: then all are at work, neither the start of Ray nor the end of the set is in
 it, and of a chunk that reaches over an end of that time its share. The driver's own work is the time of its process on the processor between
-the same two moments, for each image that came back between them. Workers that sleep wait for each other before their first chunk.
+the same two moments, for each image that was done between them. Workers that sleep wait for each other before their first chunk.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from benchmarks.common import PROGRAM, parser, timed
 from benchmarks.provenance import LOCALISING, ROOT, begin, earlier, save, version
 from stn_cli.jobs.cluster.finding import FindingActor
 
-SLEEP = 0.01
-"""Seconds of an image in a worker that sleeps."""
+SLEEP = 0.03
+"""Seconds of an image in a worker that sleeps: as long as one takes that finds, on a core of this machine."""
 WORKERS = (1, 2, 64)
-SECONDS = 20
+SECONDS = 25
 """Of each run of workers that sleep, at a perfect share."""
 BATCH = 64
 LOG, TOGETHER = "STN_COLOC_SCALE_LOG", "STN_COLOC_SCALE_TOGETHER"
 """Of the environment, which workers have from the driver: the folder of their logs, and how many begin together."""
-LONGEST_WAIT = 180
+LONGEST_WAIT = 300
 """Seconds that a worker waits for the others: 64 take more than a minute to start on two cores."""
 DECODERS = 4
 """Processors that are left to decoding beside the workers that sleep."""
@@ -163,13 +163,13 @@ def figures(clock: Clock, logs: Path) -> dict[str, float]:
     ]
     first, last, done = all_at_work([chunks for chunks in workers if chunks])
     moments, cpu, images = (np.array(column) for column in zip(*clock.ticks, strict=True))
-    used, back = (float(np.subtract(*np.interp([last, first], moments, column))) for column in (cpu, images))
+    used = float(np.subtract(*np.interp([last, first], moments, cpu)))
     return {
         "workers": len(workers),
         "images": int(images[-1]),
         "seconds": round(last - first, 1),
         "images_per_second": round(done / (last - first), 2),
-        "driver_ms": round(1000 * used / back, 4),
+        "driver_ms": round(1000 * used / done, 4),
         "start_seconds": round(first - clock.begun, 1),
     }
 
@@ -193,20 +193,23 @@ def cluster(cpus: int, folder: Path, together: int = 1) -> Iterator[Path]:
 
 
 class Store(threading.Thread):
-    """The most bytes of the object store that were in use, looked at four times a second."""
+    """The most bytes of shared memory that were in use beyond those before, looked at four times a second: the object store lies there."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.most = 0
+        self.before, self.most = shared_memory(), 0
         self.stop = threading.Event()
 
     def run(self) -> None:
         """Look, until it is told to stop."""
-        import ray
-
         while not self.stop.wait(0.25):
-            free = ray.available_resources().get("object_store_memory", 0)
-            self.most = max(self.most, int(ray.cluster_resources().get("object_store_memory", 0) - free))
+            self.most = max(self.most, shared_memory() - self.before)
+
+
+def shared_memory() -> int:
+    """Bytes of it that are in use."""
+    found = os.statvfs("/dev/shm")
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 def asleep(folder: Path, run: Path, workers: int, images: int, *, together: bool = True) -> dict[str, float]:
@@ -221,13 +224,13 @@ def asleep(folder: Path, run: Path, workers: int, images: int, *, together: bool
     pyarrow.parquet.write_table(table, folder / "paths.parquet", row_group_size=4 * BATCH)
     source, clock = folder / "paths.parquet", Clock()
     options = ClusterOptions(concurrency=workers, load=made, actor=Sleeping)
+    store = Store()
+    store.start()
     with cluster(workers + DECODERS, folder, workers if together else 1) as logs:
-        store = Store()
-        store.start()
         how = {"device": "cpu", "overwrite": True, "reporter": clock}
         done = localise_on_cluster(source, run, folder / "out", LocaliseOptions(batch=BATCH), options, **how)
-        store.stop.set()
-        store.join()
+    store.stop.set()
+    store.join()
     assert done.images == images
     stored = {"store_megabytes": round(store.most / 1e6, 1)}
     if not together:
