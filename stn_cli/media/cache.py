@@ -149,7 +149,8 @@ class Cache:
         pixels = make_rows(self.scratch, (len(self), side, side, 3))
         for i in range(len(self)):
             pixels[i] = np.asarray(cv2.resize(self.pixels[i], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-        frames = [Frame(f.width, f.height, side) for f in self.frames]
+        known = {f: Frame(f.width, f.height, side) for f in set(self.frames)}
+        frames = [known[f] for f in self.frames]
         return Cache(pixels, frames, self.names, self.skipped, self.notes, self.scratch)
 
     def settle(self, device: torch.device) -> None:
@@ -210,14 +211,14 @@ def build_cache(
         OutputError: the folder's disk has no room for them.
     """
     pixels = make_rows(scratch, (len(files), letterbox, letterbox, 3))
-    cache = Cache(pixels, [], [], [], [], scratch)
+    cache, known = Cache(pixels, [], [], [], [], scratch), dict[Frame, Frame]()
     for item in ordered_map(lambda f: load(f, letterbox, max_pixels), files, workers or default_workers()):
         progress(1)
         if isinstance(item, Skipped):
             cache.skipped.append(item)
             continue
         pixels[len(cache.frames)] = item.pixels
-        cache.frames.append(item.frame)
+        cache.frames.append(known.setdefault(item.frame, item.frame))  # many images are of one size
         cache.names.append(item.file.name)
         if item.note:
             cache.notes.append((item.file.name, item.note))
