@@ -47,10 +47,10 @@ class _File:
             weakref.finalize(opened, stack.pop_all().close)
         return opened
 
-    def read(self, at: int) -> bytes:
+    def read(self, at: int, size: int) -> bytes:
         with self.lock:
             self.file.seek(at)
-            return self.file.read(CHUNK)
+            return self.file.read(size)
 
 
 class _Reader:
@@ -69,10 +69,10 @@ class _Reader:
         self._value = json.JSONDecoder().raw_decode
 
     def _more(self) -> bool:
-        """Read on; False where there is nothing more."""
+        """Read on, three times as much as there is at least: a long value is not tried often. False where there is nothing more."""
         if self._ended:
             return False
-        data = self._file.read(self._next)
+        data = self._file.read(self._next, max(CHUNK, 3 * (len(self._text) - self._at)))
         self._next += len(data)
         self._ended = not data
         gone, self._text = self._text[: self._at], self._text[self._at :]
@@ -235,7 +235,7 @@ def read_long_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
     """
     try:
         file = _File.open(path, what, limit)
-        if not file.read(0).startswith(_BOM):
+        if file.read(0, len(_BOM)) != _BOM:
             return _long(file, 0)
         return _long(file, len(_BOM))
     except OSError as error:

@@ -112,6 +112,16 @@ def test_a_file_that_is_changed_while_it_is_read_ends_in_one_line(tmp_path: Path
         list(found)
 
 
+def test_a_long_value_is_tried_a_few_times_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the frames of a video, which are held."""
+    path, tried = tmp_path / "a.json", list[int]()
+    path.write_text(json.dumps({"frames": [list(range(20))] * 5000}))
+    real = json.JSONDecoder.raw_decode
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", lambda self, text, at: tried.append(len(text)) or real(self, text, at))
+    assert len(read_long_json(path, "the file")["frames"]) == 5000
+    assert sum(tried) < 6 * path.stat().st_size
+
+
 def test_what_is_no_file_and_what_is_too_large(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1, 2, 3]")
     for path, limit, why in (
