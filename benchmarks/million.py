@@ -3,8 +3,8 @@
     python -m benchmarks.million [PART ...]
 
 evaluate: `stn-coloc evaluate` of a boxes.json with an object in each image, against boxes by file name, against a COCO file, and against
-names that lie below another folder. export: the same boxes as CSV; and, of pictures that are there, as COCO without copies, a split by folders
-among them. localise: all of a call but the network, which gives one object at once; the pictures are small ones under many names. report: of a
+names that lie below another folder. export: the same boxes as CSV. pictures: as COCO, of pictures that are there and looked at, with a
+split by folders. localise: all of a call but the network, which gives one object at once; the pictures are small ones under many names. report: of a
 run whose list of images is as long. train: a training as short as can be on the same pictures, all of which it decodes. Each in a process of
 its own with one thread; parts that are named are measured again, the others are taken from an earlier run.
 """
@@ -128,13 +128,15 @@ def evaluate(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
 
 def export(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
     write_boxes(folder / "boxes.json", count)
-    start = [*PROGRAM, "export", "-q", str(folder / "boxes.json")]
-    source = ["--source", str(write_pictures(folder, count))]
-    coco = ["--format", "coco", "--images", "none", "--group-by", "folder", *source]
-    return {
-        "export --format csv": [*start, "--format", "csv", "-o", str(folder / "csv")],
-        "export --format coco, pictures looked at": [*start, *coco, "-o", str(folder / "coco")],
-    }
+    out = ["--format", "csv", "-o", str(folder / "csv")]
+    return {"export --format csv": [*PROGRAM, "export", "-q", str(folder / "boxes.json"), *out]}
+
+
+def pictures(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
+    write_boxes(folder / "boxes.json", count)
+    source = ["--source", str(write_pictures(folder, count)), "-o", str(folder / "coco")]
+    how = ["--format", "coco", "--images", "none", "--group-by", "folder", *source]
+    return {"export --format coco, pictures looked at": [*PROGRAM, "export", "-q", str(folder / "boxes.json"), *how]}
 
 
 def localise(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
@@ -159,7 +161,7 @@ def train(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
 
 
 PARTS: dict[str, Callable[[Path, int, Path], dict[str, list[str]]]] = {
-    part.__name__: part for part in (evaluate, export, localise, report, train)
+    part.__name__: part for part in (evaluate, export, pictures, localise, report, train)
 }
 
 
