@@ -3,10 +3,10 @@
     python -m benchmarks.million [PART ...]
 
 evaluate: `stn-coloc evaluate` of a boxes.json with an object in each image, against boxes by file name, against a COCO file, and against
-names that lie below another folder. export: the same boxes as CSV. pictures: as COCO, of pictures that are there and looked at, with a
-split by folders. localise: all of a call but the network, which gives one object at once; the pictures are small ones under many names. report: of a
-run whose list of images is as long. train: a training as short as can be on the same pictures, all of which it decodes. Each in a process of
-its own with one thread; parts that are named are measured again, the others are taken from an earlier run.
+names that lie below another folder. export: the same boxes as CSV. pictures: as COCO, of pictures that are there and looked at, with a split
+by folders. localise: all of a call but the network, which gives one object at once; the pictures are small ones under many names. report: of
+a run whose list of images is as long. train: a training as short as can be on the same pictures, all of which it decodes. Each in a process
+of its own with one thread; parts that are named are measured again, the others are taken from an earlier run.
 """
 
 from __future__ import annotations
