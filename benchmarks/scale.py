@@ -11,7 +11,8 @@ measured again, the others are taken from an earlier run.
 The clock: each worker writes down when it begins and ends a chunk. What is counted lies between the moment when the last worker has begun its
 first chunk and the moment when the first one has ended its last: then all are at work, neither the start of Ray nor the end of the set is in
 it, and of a chunk that reaches over an end of that time its share. The driver's own work is the time of its process on the processor between
-the same two moments, for each image that was done between them. Workers that sleep wait for each other before their first chunk.
+the same two moments, for each image that was done between them; a worker's is its own, which other programs do not lengthen.
+Workers that sleep wait for each other before their first chunk.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ class Log:
         while len(os.listdir(self.path.parent)) < int(os.environ[TOGETHER]) and time.time() < until:
             time.sleep(0.05)
 
-    def note(self, begun: float, images: int) -> None:
-        """A chunk is done."""
+    def note(self, begun: float, used: float, images: int) -> None:
+        """A chunk is done that was begun at a time of day, and at a time of this process on the processor."""
         with open(self.path, "a") as file:
-            file.write(f"{begun} {time.time()} {images}\n")
+            file.write(f"{begun} {time.time()} {images} {time.process_time() - used}\n")
 
 
 class Sleeping:
@@ -80,7 +81,7 @@ class Sleeping:
         from stn_cli.records import ImageRecord, Localisation, corners
 
         self.log.wait()
-        rows, begun = [], time.time()
+        rows, begun, used = [], time.time(), time.process_time()
         chunks = batch.column("chunk").to_pylist()
         time.sleep(SLEEP * self.batch * len(chunks))
         for chunk in chunks:
@@ -94,7 +95,7 @@ class Sleeping:
             ]
             rows.append((chunk, rows_of(records, numbers, ("object",)), Outcome.of(records), []))
         found = found_rows(rows)
-        self.log.note(begun, self.batch * len(chunks))
+        self.log.note(begun, used, self.batch * len(chunks))
         return found
 
 
@@ -102,9 +103,9 @@ class Finding(FindingActor):
     """An actor as it is, that notes its chunks."""
 
     def __call__(self, batch: Any) -> Any:
-        begun = time.time()
+        begun, used = time.time(), time.process_time()
         found = super().__call__(batch)
-        Log().note(begun, self._how.batch * batch.num_rows)
+        Log().note(begun, used, self._how.batch * batch.num_rows)
         return found
 
 
@@ -136,21 +137,22 @@ class Clock:
         print(text, file=sys.stderr)
 
 
-Chunk = tuple[float, float, int]
-"""When a worker began it, when it ended it, and its images."""
+Chunk = tuple[float, float, float, float]
+"""When a worker began it, when it ended it, its images, and seconds of the worker on the processor."""
 
 
-def all_at_work(workers: list[list[Chunk]]) -> tuple[float, float, float]:
-    """From when to when all workers are at work, and how many images they did in that time.
+def all_at_work(workers: list[list[Chunk]]) -> tuple[float, float, float, float]:
+    """From when to when all workers are at work, how many images they did in that time, and how long they were on the processor for them.
 
     A worker alone is at work from its first chunk to its last.
     """
     first = max(chunks[0][0] for chunks in workers)
     last = min(chunks[-1][1] for chunks in workers)
-    done = 0.0
-    for begun, ended, images in (chunk for chunks in workers for chunk in chunks):
-        done += images * max(0.0, min(ended, last) - max(begun, first)) / (ended - begun)
-    return first, last, done
+    done = used = 0.0
+    for begun, ended, images, seconds in (chunk for chunks in workers for chunk in chunks):
+        part = max(0.0, min(ended, last) - max(begun, first)) / (ended - begun)
+        done, used = done + images * part, used + seconds * part
+    return first, last, done, used
 
 
 def figures(clock: Clock, logs: Path) -> dict[str, float]:
@@ -158,10 +160,13 @@ def figures(clock: Clock, logs: Path) -> dict[str, float]:
     import numpy as np
 
     workers = [
-        [(float(begun), float(ended), int(images)) for begun, ended, images in map(str.split, text.splitlines())]
+        [
+            (float(begun), float(ended), float(images), float(used))
+            for begun, ended, images, used in map(str.split, text.splitlines())
+        ]
         for text in (path.read_text() for path in sorted(logs.iterdir()))
     ]
-    first, last, done = all_at_work([chunks for chunks in workers if chunks])
+    first, last, done, busy = all_at_work([chunks for chunks in workers if chunks])
     moments, cpu, images = (np.array(column) for column in zip(*clock.ticks, strict=True))
     used = float(np.subtract(*np.interp([last, first], moments, cpu)))
     return {
@@ -169,6 +174,7 @@ def figures(clock: Clock, logs: Path) -> dict[str, float]:
         "images": int(images[-1]),
         "seconds": round(last - first, 1),
         "images_per_second": round(done / (last - first), 2),
+        "worker_ms": round(1000 * busy / done, 3),
         "driver_ms": round(1000 * used / done, 4),
         "start_seconds": round(first - clock.begun, 1),
     }

@@ -149,13 +149,22 @@ def scale() -> str:
     said = result("scale")["rows"]
     rows = [
         [f"{r['workers']} that sleep" if share else f"{r['workers']} that find" if r["workers"] else "the local engine",
-         shown(r["images_per_second"], 1), share and f"{share:.3f}", shown(r.get("driver_ms"), 3), shown(r.get("start_seconds")),
+         shown(r["images_per_second"], 1), share and f"{share:.3f}", shown(r.get("worker_ms"), 2), shown(r.get("driver_ms"), 3),
+         shown(r.get("start_seconds")),
          shown(r.get("store_megabytes"))]
         for part in ("asleep", "real") for r in said[part].values() for share in [r.get("share")]
     ]  # fmt: skip
-    rows += [[f"8 that sleep, {int(n):,} images", *[None] * 4, shown(r["store_megabytes"])] for n, r in said["memory"].items()]
-    rows.append(["listing a folder", None, None, shown(said["listing"]["driver_ms"], 3), None, None])
-    columns = ["workers", "images/s", "share of linear", "driver, ms an image", "start, s", "object store, MB"]
+    rows += [[f"8 that sleep, {int(n):,} images", *[None] * 5, shown(r["store_megabytes"])] for n, r in said["memory"].items()]
+    rows.append(["listing a folder", *[None] * 3, shown(said["listing"]["driver_ms"], 3), None, None])
+    columns = [
+        "workers",
+        "images/s",
+        "share of linear",
+        "worker, ms an image",
+        "driver, ms an image",
+        "start, s",
+        "object store, MB",
+    ]
     return markdown(columns, rows) + source("scale")
 
 
