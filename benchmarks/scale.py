@@ -8,7 +8,7 @@ started on a machine of two cores; what is decoded is a made picture of the righ
 the shards are the real ones. memory: the same with a hundredth of the images. listing: a folder of made names. Parts that are named are
 measured again, the others are taken from an earlier run.
 
-The clock: each worker writes down when it begins and ends a chunk. What is counted lies between the moment when the last worker has begun its
+The clock: each worker writes down when it begins and ends a chunk. What is counted lies between the moment when the last worker has ended its
 first chunk and the moment when the first one has ended its last: then all are at work, neither the start of Ray nor the end of the set is in
 it, and of a chunk that reaches over an end of that time its share. The driver's own work is the time of its process on the processor between
 the same two moments, for each image that was done between them; a worker's is its own, which other programs do not lengthen.
@@ -36,7 +36,7 @@ from stn_cli.jobs.cluster.finding import FindingActor
 SLEEP = 0.03
 """Seconds of an image in a worker that sleeps: as long as one takes that finds, on a core of this machine."""
 WORKERS = (1, 2, 64)
-SECONDS = 25
+SECONDS = 40
 """Of each run of workers that sleep, at a perfect share."""
 BATCH = 64
 LOG, TOGETHER = "STN_COLOC_SCALE_LOG", "STN_COLOC_SCALE_TOGETHER"
@@ -45,7 +45,8 @@ LONGEST_WAIT = 300
 """Seconds that a worker waits for the others: 64 take more than a minute to start on two cores."""
 DECODERS = 4
 """Processors that are left to decoding beside the workers that sleep."""
-STORE = 600 << 20
+STORE = 2 << 30
+"""Bytes of the object store: the chunks of 64 workers and those that wait for them."""
 
 
 class Log:
@@ -144,9 +145,9 @@ Chunk = tuple[float, float, float, float]
 def all_at_work(workers: list[list[Chunk]]) -> tuple[float, float, float, float]:
     """From when to when all workers are at work, how many images they did in that time, and how long they were on the processor for them.
 
-    A worker alone is at work from its first chunk to its last.
+    A worker is at work from the end of its first chunk to that of its last: at the first one what decodes is still being loaded.
     """
-    first = max(chunks[0][0] for chunks in workers)
+    first = max(chunks[0][1] for chunks in workers)
     last = min(chunks[-1][1] for chunks in workers)
     done = used = 0.0
     for begun, ended, images, seconds in (chunk for chunks in workers for chunk in chunks):
@@ -226,8 +227,9 @@ def asleep(folder: Path, run: Path, workers: int, images: int, *, together: bool
     from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
     from stn_cli.jobs.localise_options import LocaliseOptions
 
-    table = pyarrow.table({"path": [f"{n:09d}.jpg" for n in range(images)]})
-    pyarrow.parquet.write_table(table, folder / "paths.parquet", row_group_size=4 * BATCH)
+    (folder / "any.jpg").write_bytes(b"what `made` does not look at")
+    table = pyarrow.table({"path": [str(folder / "any.jpg")] * images})
+    pyarrow.parquet.write_table(table, folder / "paths.parquet", row_group_size=BATCH)
     source, clock = folder / "paths.parquet", Clock()
     options = ClusterOptions(concurrency=workers, load=made, actor=Sleeping)
     store = Store()
