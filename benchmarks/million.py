@@ -5,8 +5,8 @@
 evaluate: `stn-coloc evaluate` of a boxes.json with an object in each image, against boxes by file name, against a COCO file, and against
 names that lie below another folder. export: the same boxes as CSV. pictures: as COCO, of pictures that are there and looked at, with a split
 by folders. localise: all of a call but the network, which gives one object at once; the pictures are small ones under many names. report: of
-a run whose list of images is as long. train: a training as short as can be on the same pictures, all of which it decodes. Each in a process
-of its own with one thread; parts that are named are measured again, the others are taken from an earlier run.
+a run whose list of images is as long. Each in a process of its own with one thread; parts that are named are measured again, the others are
+taken from an earlier run.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ LINKS = 30_000
 """Names of one file: file systems allow some 65,000."""
 FOLDER = 1000
 """Files of a folder."""
-QUICK = ("--imgsz", "48", "--steps", "50", "--finetune", "5", "--no-report")
-MOST = 1500
-"""Megabytes that a command may take."""
 
 
 def named(count: int) -> Iterator[str]:
@@ -155,13 +152,8 @@ def report(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
     return {"report": [*PROGRAM, "report", "-q", str(folder / "run"), "-o", str(folder / "page.html")]}
 
 
-def train(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
-    source = write_pictures(folder, count)
-    return {"train": [*PROGRAM, "train", "-q", str(source), *QUICK, "-o", str(folder / "run")]}
-
-
 PARTS: dict[str, Callable[[Path, int, Path], dict[str, list[str]]]] = {
-    part.__name__: part for part in (evaluate, export, pictures, localise, report, train)
+    part.__name__: part for part in (evaluate, export, pictures, localise, report)
 }
 
 
