@@ -168,8 +168,8 @@ def _hundred_million() -> dict[str, float]:
 CLAIMS = (
     Claim(
         "docs/scale.md",
-        "One worker finds {rate:.1f} images in a second of a core of that machine: a hundred million such photographs are {hours:,.0f} hours of a "
-        "core, which 1,000 cores do in {thousand:,.1f} hours. The driver takes {most:,.0f} images a second at most: a hundred million take it "
+        "One worker finds {rate:.1f} images in a second of a core of that machine: a hundred million such photographs are {hours:,.0f} hours of "
+        "a core, which 1,000 cores do in {thousand:,.1f} hours. The driver takes {most:,.0f} images a second at most: a hundred million take it "
         "{driver:.1f} hours, however many workers there are, and more than {workers:,.0f} such workers would wait for it",
         _hundred_million,
     ),

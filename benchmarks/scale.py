@@ -45,7 +45,9 @@ LONGEST_WAIT = 300
 """Seconds that a worker waits for the others: 64 take more than a minute to start on two cores."""
 DECODERS = 4
 """Processors that are left to decoding beside the workers that sleep."""
-STORE = 2 << 30
+TOGETHER_READ = 3
+"""Chunks of a row group: so many travel together from a folder, too, at this size of the pictures."""
+STORE = 4 << 30
 """Bytes of the object store: the chunks of 64 workers and those that wait for them."""
 
 
@@ -229,7 +231,7 @@ def asleep(folder: Path, run: Path, workers: int, images: int, *, together: bool
 
     (folder / "any.jpg").write_bytes(b"what `made` does not look at")
     table = pyarrow.table({"path": [str(folder / "any.jpg")] * images})
-    pyarrow.parquet.write_table(table, folder / "paths.parquet", row_group_size=BATCH)
+    pyarrow.parquet.write_table(table, folder / "paths.parquet", row_group_size=TOGETHER_READ * BATCH)
     source, clock = folder / "paths.parquet", Clock()
     options = ClusterOptions(concurrency=workers, load=made, actor=Sleeping)
     store = Store()
@@ -296,6 +298,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     options.add_argument("--images", type=int, default=320, help="photographs of the part real")
+    options.add_argument("--workers", type=int, nargs="*", default=WORKERS, help="of the part asleep")
     options.add_argument("--run", type=Path, help="a run that is trained already on the cups; trained here when left out")
     given = options.parse_args()
     parts = given.parts or list(PARTS)
@@ -309,10 +312,10 @@ def main() -> None:
         if "real" in parts:
             rows["real"] = real(folder, run, given.images)
         if "asleep" in parts:
-            rows["asleep"] = {}
-            for workers in WORKERS:
-                images = int(SECONDS / SLEEP * workers) // (4 * BATCH) * 4 * BATCH
-                rows["asleep"][str(workers)] = row = asleep(folder, run, workers, images)
+            for workers in given.workers:
+                images = int(SECONDS / SLEEP * workers) // (TOGETHER_READ * BATCH) * TOGETHER_READ * BATCH
+                row = asleep(folder, run, workers, images)
+                rows["asleep"] = {**rows.get("asleep", {}), str(workers): row}
                 print(row, flush=True)
         if "memory" in parts:
             rows["memory"] = {str(n): asleep(folder, run, 8, n, together=False) for n in (256, 25_600)}
