@@ -149,7 +149,7 @@ def _hundred_million() -> dict[str, float]:
     """What so many images cost, from the rate of one worker and the driver's time for an image."""
     rows = result("scale")["rows"]
     rate, driver, listing = (
-        rows["real"]["1"]["images_per_second"],
+        1000 / rows["real"]["1"]["worker_ms"],
         rows["asleep"]["64"]["driver_ms"],
         rows["listing"]["driver_ms"],
     )
