@@ -17,6 +17,7 @@ from stn_cli.errors import DivergedError
 from stn_cli.instances.labels import CellTargets, Labels
 from stn_cli.instances.network import COARSEST, InstanceNetwork, Maps
 from stn_cli.instances.overlap import iou_and_giou
+from stn_cli.instances.pasting import NOTHING, Cutouts
 from stn_cli.instances.proposals import SIDES
 
 PIXELS = 8 * 108 * 108
@@ -46,6 +47,7 @@ def learn_folder(
     seed: int,
     device: torch.device,
     check: Callable[[str], None] = lambda _: None,
+    cutouts: Cutouts = NOTHING,
 ) -> InstanceNetwork:
     """Go on training with a folder's own images.
 
@@ -57,6 +59,7 @@ def learn_folder(
         seed: of all random numbers.
         device: to work on.
         check: told of each tenth step; may end the training by an exception.
+        cutouts: of the folder's objects, that are pasted beside others.
 
     Returns:
         A copy that has learnt.
@@ -75,7 +78,7 @@ def learn_folder(
             rate = RATE * min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
             for group, share in zip(optimiser.param_groups, (1.0, 1 / 3), strict=True):
                 group["lr"] = rate * share
-            loss = _descend(learner, optimiser, *_batch(images, labels, order, draw), device)
+            loss = _descend(learner, optimiser, *_batch(images, labels, cutouts, order, draw), device)
             if not math.isfinite(loss):
                 raise DivergedError("loss is not finite", f"step {step} of learning the objects", None, "Try another --seed")
             if step % 10 == 0:
@@ -128,7 +131,7 @@ def folder_loss(maps: Maps, cells: CellTargets) -> Tensor:
 
 
 def _batch(
-    images: Sequence[Tensor], labels: Sequence[Labels], order: list[int], draw: random.Random
+    images: Sequence[Tensor], labels: Sequence[Labels], cutouts: Cutouts, order: list[int], draw: random.Random
 ) -> tuple[Tensor, CellTargets]:
     """Canvases (B, 3, S, S) of images that are next, and what their cells should say."""
     longer = int(draw.choice(SIDES) * draw.uniform(*JITTER))
@@ -138,7 +141,7 @@ def _batch(
         if not order:
             order += draw.sample(range(len(images)), len(images))
         number = order.pop()
-        canvas, own = _placed(images[number], labels[number], longer, side, draw)
+        canvas, own = cutouts.pasted(*_placed(images[number], labels[number], longer, side, draw), draw)
         canvases.append(canvas)
         theirs.append(own)
     return torch.stack(canvases), CellTargets.of(theirs, side)

@@ -30,14 +30,16 @@ class Proposals:
     Attributes:
         boxes: (M, 4) x1, y1, x2, y2, shares of the image's sides.
         scores: (M,) the IoU with an object that is to be expected.
+        looks: (M, 64) how each box's object looks, to the cell that speaks for it.
     """
 
     boxes: Tensor
     scores: Tensor
+    looks: Tensor
 
     def first(self, n: int) -> Proposals:
         """The n best."""
-        return Proposals(self.boxes[:n], self.scores[:n])
+        return Proposals(self.boxes[:n], self.scores[:n], self.looks[:n])
 
 
 def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
@@ -60,7 +62,8 @@ def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
     fits = (longer >= SMALLEST) & (longer <= most) & (sides.amin(1) > 1)
     scores, order = scores.masked_fill(~fits, -1).sort(descending=True)
     order = order[: min(EACH, int(fits.sum()))]
-    return Proposals(boxes[order] / boxes.new_tensor([w, h, w, h]), scores[: len(order)])
+    looks = maps.looks[number].flatten(1)[:, order].T
+    return Proposals(boxes[order] / boxes.new_tensor([w, h, w, h]), scores[: len(order)], looks)
 
 
 def merged(parts: Sequence[Proposals], most: int) -> Proposals:
@@ -73,10 +76,10 @@ def merged(parts: Sequence[Proposals], most: int) -> Proposals:
     Returns:
         Proposals, best first.
     """
-    boxes, scores = torch.cat([p.boxes for p in parts]), torch.cat([p.scores for p in parts])
+    boxes, scores, looks = (torch.cat(of) for of in zip(*((p.boxes, p.scores, p.looks) for p in parts), strict=True))
     order = scores.argsort(descending=True)
     kept = order[suppress(boxes[order], ALIKE)[:most]]
-    return Proposals(boxes[kept], scores[kept])
+    return Proposals(boxes[kept], scores[kept], looks[kept])
 
 
 def suppress(boxes: Tensor, alike: float) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stn_cli.instances.network import InstanceNetwork
+from stn_cli.instances.network import LOOKS, InstanceNetwork
 from stn_cli.instances.proposals import Proposals, propose
 from stn_cli.instances.weights import FILE, quick, read_instances
 
@@ -26,10 +26,12 @@ class Proposed:
     Attributes:
         boxes: (B, M, 4) normalised letterbox boxes; zeros where an image has fewer.
         odds: (B, M) log odds that a box is of one whole object; -inf where an image has fewer.
+        looks: (B, M, 64) how each box's object looks; None where nobody asks.
     """
 
     boxes: Tensor
     odds: Tensor
+    looks: Tensor | None = None
 
 
 class Proposer(nn.Module):
@@ -143,8 +145,10 @@ def _padded(found: list[Proposals], rectangles: Tensor) -> Proposed:
     count = max((len(own.boxes) for own in found), default=0)
     boxes = rectangles.new_zeros((len(found), count, 4))
     odds = rectangles.new_full((len(found), count), -torch.inf)
+    looks = rectangles.new_zeros((len(found), count, LOOKS))
     for i, own in enumerate(found):
         low, high = rectangles[i, :2].repeat(2), rectangles[i, 2:].repeat(2)
         boxes[i, : len(own.boxes)] = low + own.boxes.to(low) * (high - low)
         odds[i, : len(own.boxes)] = own.scores.to(low).logit(1e-4)
-    return Proposed(boxes, odds)
+        looks[i, : len(own.boxes)] = own.looks
+    return Proposed(boxes, odds, looks)

@@ -11,7 +11,7 @@ from torch import Tensor
 from stn_cli.coloc.annotations import Annotations
 from stn_cli.coloc.scene import sample_indices
 from stn_cli.coloc.score.dense import Anchors, DenseScorer
-from stn_cli.coloc.score.object_search import ObjectSearch, as_shares, share_of, taught
+from stn_cli.coloc.score.object_search import ObjectSearch, as_shares, pictures_of, share_of, taught
 from stn_cli.coloc.score.objects import separate
 from stn_cli.coloc.score.settings import ANNOTATIONS, OBJECTS, TAUGHT
 from stn_cli.coloc.search.background import Background
@@ -125,7 +125,8 @@ class AnnotatedSearch:
         for i, boxes in self.annotations.boxes.items():
             own = as_shares(self.seen, torch.tensor([i]), boxes[None])[0]
             labels.append(Labels(own, torch.ones(len(own)), torch.ones(len(own), dtype=torch.bool)))
-        return taught(self.seen, proposer, torch.tensor(list(self.annotations.boxes)), labels, steps)
+        images = pictures_of(self.seen, torch.tensor(list(self.annotations.boxes)))
+        return taught(self.seen, proposer, images, labels, steps)
 
     def calibrated(self, proposer: Proposer, scorer: DenseScorer, windows: Tensor) -> Proposer:
         """A proposer whose odds are as often right, in annotated images, as they say.

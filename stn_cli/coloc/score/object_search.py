@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.scene import Scene
+from stn_cli.coloc.score.cutouts import cut_objects
 from stn_cli.coloc.score.dense import DenseScorer
+from stn_cli.coloc.score.groups import find_groups
 from stn_cli.coloc.score.objects import candidates
-from stn_cli.coloc.score.settings import OBJECTS, TAUGHT, UNTAUGHT, Evidence
+from stn_cli.coloc.score.settings import GROUPS, OBJECTS, TAUGHT, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
 from stn_cli.geometry import box_iou
 from stn_cli.instances.folder import learn_folder
 from stn_cli.instances.labels import Labels
+from stn_cli.instances.pasting import NOTHING, Cutouts
 from stn_cli.instances.proposals import suppress
 from stn_cli.instances.proposer import Proposed, Proposer, pixel_corners
 
@@ -76,10 +79,7 @@ class ObjectSearch:
             scene, closely = (Scene.of(cache, i, seen.device) for cache in (seen.cache, seen.large))
             own = candidates(proposer, self.scorer, self.background, scene, closely, self.windows[at], evidence)
             parts.append(outside(own, None if self.taken is None else self.taken[at]))
-        count = max(part.odds.shape[1] for part in parts)
-        boxes = [F.pad(part.boxes, (0, 0, 0, count - part.boxes.shape[1])) for part in parts]
-        odds = [F.pad(part.odds, (0, count - part.odds.shape[1]), value=-torch.inf) for part in parts]
-        return Proposed(torch.cat(boxes), torch.cat(odds))
+        return side_by_side(parts)
 
     def learn(self, proposer: Proposer, found: Proposed) -> Proposer:
         """A proposer that has learnt what was found in the images that the search looks at.
@@ -91,9 +91,19 @@ class ObjectSearch:
         Returns:
             The proposer.
         """
-        shares = as_shares(self.seen, self.seen.chosen, found.boxes)
-        labels = [label(boxes, odds.sigmoid()) for boxes, odds in zip(shares, found.odds.cpu(), strict=True)]
-        return taught(self.seen, proposer, self.seen.chosen, labels, share_of(self.seen.config.steps))
+        seen, shares, odds = self.seen, as_shares(self.seen, self.seen.chosen, found.boxes), found.odds.cpu()
+        seen.progress("groups")
+        groups = find_groups(found)
+        labels = [
+            label(own, its.sigmoid()) if group is None else pair(own[list(group)])
+            for own, its, group in zip(shares, odds, groups, strict=True)
+        ]
+        images = pictures_of(seen, seen.chosen)
+        single = [i for i, group in enumerate(groups) if group is None]
+        cutouts = cut_objects(
+            [images[i] for i in single], [labels[i] for i in single], odds.amax(1)[single], 1 - len(single) / len(groups)
+        )
+        return taught(seen, proposer, images, labels, share_of(seen.config.steps), cutouts)
 
 
 def as_shares(seen: SearchedSet, index: Tensor, boxes: Tensor) -> Tensor:
@@ -112,18 +122,15 @@ def as_shares(seen: SearchedSet, index: Tensor, boxes: Tensor) -> Tensor:
     return ((boxes - low) / (high - low)).cpu()
 
 
-def taught(seen: SearchedSet, proposer: Proposer, index: Tensor, labels: Sequence[Labels], steps: int) -> Proposer:
-    """A proposer that has learnt objects of some images.
+def pictures_of(seen: SearchedSet, index: Tensor) -> list[Tensor]:
+    """Images of a set without what lies beside them on their letterboxes.
 
     Args:
         seen: the set.
-        proposer: to begin with; left as it is.
-        index: (n,) which images; one may stand there several times, to be looked at more often.
-        labels: of each.
-        steps: of the optimiser.
+        index: (n,) which images; one may stand there several times.
 
     Returns:
-        The proposer.
+        Of each (3, h, w) in [0, 1], on the CPU.
     """
     images = dict[int, Tensor]()
     for i in index.unique().split(CHOICE.images_at_once):
@@ -131,8 +138,31 @@ def taught(seen: SearchedSet, proposer: Proposer, index: Tensor, labels: Sequenc
         corners = pixel_corners(scene.rectangles, scene.images.shape[-1])
         for number, image, (x1, y1, x2, y2) in zip(i.tolist(), scene.images, corners, strict=True):
             images[number] = image[:, y1:y2, x1:x2].cpu()
-    chosen = [images[number] for number in index.tolist()]
-    network = learn_folder(proposer.network, chosen, labels, steps, seen.config.seed, seen.device, seen.progress)
+    return [images[number] for number in index.tolist()]
+
+
+def taught(
+    seen: SearchedSet,
+    proposer: Proposer,
+    images: Sequence[Tensor],
+    labels: Sequence[Labels],
+    steps: int,
+    cutouts: Cutouts = NOTHING,
+) -> Proposer:
+    """A proposer that has learnt objects of some images.
+
+    Args:
+        seen: the set.
+        proposer: to begin with; left as it is.
+        images: of `pictures_of`; what stands there several times is looked at more often.
+        labels: of each.
+        steps: of the optimiser.
+        cutouts: of the set's objects, that are pasted beside others.
+
+    Returns:
+        The proposer.
+    """
+    network = learn_folder(proposer.network, images, labels, steps, seen.config.seed, seen.device, seen.progress, cutouts)
     return Proposer.of(network).to(seen.device)
 
 
@@ -162,7 +192,36 @@ def outside(proposed: Proposed, taken: Tensor | None) -> Proposed:
         return proposed
     on = (box_iou(proposed.boxes[:, :, None], taken[:, None]) > OBJECTS.apart).any(2)
     on[:, 0] = False
-    return Proposed(proposed.boxes, proposed.odds.masked_fill(on, -torch.inf))
+    return replace(proposed, odds=proposed.odds.masked_fill(on, -torch.inf))
+
+
+def side_by_side(parts: Sequence[Proposed]) -> Proposed:
+    """Proposals of several batches in one.
+
+    Args:
+        parts: as many boxes of each image as the richest one of its batch has.
+
+    Returns:
+        As many as the richest one of all has.
+    """
+    count = max(part.odds.shape[1] for part in parts)
+    missing = [count - part.odds.shape[1] for part in parts]
+    boxes = [F.pad(part.boxes, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True)]
+    odds = [F.pad(part.odds, (0, more), value=-torch.inf) for part, more in zip(parts, missing, strict=True)]
+    looks = [F.pad(part.looks, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True) if part.looks is not None]
+    return Proposed(torch.cat(boxes), torch.cat(odds), torch.cat(looks) if len(looks) == len(parts) else None)
+
+
+def pair(boxes: Tensor) -> Labels:
+    """What the two objects of a group teach.
+
+    Args:
+        boxes: (2, 4).
+
+    Returns:
+        Labels, both believed.
+    """
+    return Labels(boxes, torch.full((2,), GROUPS.weight), torch.ones(2, dtype=torch.bool))
 
 
 def label(boxes: Tensor, scores: Tensor) -> Labels:

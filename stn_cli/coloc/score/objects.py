@@ -8,6 +8,7 @@ what the set's crops hold; and that it agrees with the one window that the searc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -49,13 +50,13 @@ def candidates(
     """
     changes = changes_in(background, closely)
     proposed = with_windows(proposer(closely.images, closely.rectangles, OBJECTS.proposals), windows, changes)
-    return Proposed(proposed.boxes, object_odds(proposed, scorer, scene, windows, changes, evidence))
+    return replace(proposed, odds=object_odds(proposed, scorer, scene, windows, changes, evidence))
 
 
 def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -> Proposed:
     """Add the one window of each image, and regions that differ from a background, to what is proposed.
 
-    Each is as likely a whole object as the proposals that it agrees with.
+    Each is as likely a whole object as the proposals that it agrees with, and looks like the one that it agrees with most.
 
     Args:
         proposed: M boxes of each of B images.
@@ -71,7 +72,15 @@ def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -
     alike = box_iou(more[:, :, None], proposed.boxes[:, None]) * proposed.odds.sigmoid()[:, None]
     own = alike.amax(2) if alike.shape[2] else alike.new_zeros(more.shape[:2])
     odds = own.logit(OBJECTS.least_fit).masked_fill(~there, -torch.inf)
-    return Proposed(torch.cat([more, proposed.boxes], 1), torch.cat([odds, proposed.odds], 1))
+    looks = proposed.looks
+    if looks is not None:
+        theirs = (
+            looks.take_along_dim(alike.argmax(2)[..., None], 1)
+            if alike.shape[2]
+            else looks.new_zeros(*own.shape, looks.shape[2])
+        )
+        looks = torch.cat([theirs, looks], 1)
+    return Proposed(torch.cat([more, proposed.boxes], 1), torch.cat([odds, proposed.odds], 1), looks)
 
 
 def object_odds(

@@ -155,8 +155,42 @@ class LayoutSettings:
     )
 
 
+@dataclass(frozen=True)
+class GroupSettings:
+    """Which boxes hold several objects side by side, `groups.py`; "Groups" in docs/experiments.md."""
+
+    within: float = setting(0.8, "share of a box that lies in a larger one from which it is a part of it")
+    smaller: float = setting(0.75, "area in units of the larger box's below which it is one")
+    tried: int = setting(30, "of a box's parts at most, the likeliest first")
+    apart: float = setting(0.25, "share of the smaller of two parts that both hold, above which they are not side by side")
+    covered: float = setting(0.5, "share of the box that two of them cover at least")
+    neighbours: int = setting(8, "the set's images in units of those in which the nearest likeness counts")
+    least_neighbours: int = setting(3, "of such images at least")
+    odds: float = setting(0.05, "likeness that one unit of log odds is worth", tried="0, .03", measured="Groups")
+    worth: float = setting(
+        -0.1, "by how much two parts together must be more alike to the set's objects than the box is", tried="-.25 to -.05",
+        measured="Groups",
+    )  # fmt: skip
+    rounds: int = setting(2, "in which the set's objects are those of the round before")
+    weight: float = setting(0.5, "how much each of the two parts is learnt from")
+
+
+@dataclass(frozen=True)
+class CutoutSettings:
+    """Which objects are cut out to be pasted beside others, `cutouts.py`."""
+
+    share: float = setting(0.5, "of the images whose best object is cut out, the surest first")
+    least_images: int = setting(20, "and of this many at least")
+    edge: float = setting(0.01, "share of the image's side within which an object is taken to be cut by its edge")
+    least_pixels: int = setting(6, "along a side of an outline")
+    least_extent: float = setting(0.6, "share of its box that the outline's own box covers; less is a part of the object")
+    least_area: float = setting(0.25, "share of the box that is the object's; less is a speck")
+
+
 SCORE = ScoreSettings()
 LAYOUT = LayoutSettings()
 ANNOTATIONS = AnnotationSettings()
 OBJECTS = ObjectSettings()
+GROUPS = GroupSettings()
+CUTOUTS = CutoutSettings()
 CALIBRATION = CalibrationSettings()

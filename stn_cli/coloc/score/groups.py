@@ -1,0 +1,85 @@
+"""Which images' best boxes hold a group: two boxes side by side in one that are as like the folder's other objects as it is.
+
+That something lies in a box says nothing, because objects have parts. But a part is never the best box of another image, and what is one of
+a group is, where another image shows one alone: so the parts of a box are compared with what other images hold, as the triplet objective
+compares crops. Boxes that are explained by two are then told by the two, and the others are compared with these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_cli.coloc.score.settings import GROUPS
+from stn_cli.instances.proposer import Proposed
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Boxes side by side in the best box of an image.
+
+    Attributes:
+        first, second: (P,) their numbers.
+        odds: (P,) of the less likely one of the two, less those of the best box.
+    """
+
+    first: Tensor
+    second: Tensor
+    odds: Tensor
+
+
+def find_groups(found: Proposed) -> list[tuple[int, int] | None]:
+    """The images whose best box holds two objects rather than one.
+
+    Args:
+        found: M boxes of each of n images, how likely they are objects of the kind, and how they look.
+
+    Returns:
+        Of each image the numbers of two boxes that explain its best one, or None.
+    """
+    odds, best = found.odds.cpu(), found.odds.argmax(1).tolist()
+    groups: list[tuple[int, int] | None] = [None] * len(odds)
+    if found.looks is None or len(odds) <= GROUPS.least_neighbours:
+        return groups
+    boxes, looks = found.boxes.cpu(), found.looks.cpu()
+    looks = F.normalize(looks - looks[odds > -torch.inf].mean(0), dim=-1)
+    pairs = [_pairs_in(own, its, number) for own, its, number in zip(boxes, odds, best, strict=True)]
+    for _ in range(GROUPS.rounds):
+        objects = [looks[i, [best[i]] if two is None else list(two)] for i, two in enumerate(groups)]
+        groups = [_explained(looks[i], best[i], pairs[i], torch.cat(objects[:i] + objects[i + 1 :])) for i in range(len(looks))]
+    return groups
+
+
+def _pairs_in(boxes: Tensor, odds: Tensor, best: int) -> _Pairs:
+    """The pairs in the best box of an image with M boxes (M, 4) and log odds (M,)."""
+    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).clamp(min=1e-9)
+    within = _common(boxes, boxes[best : best + 1])[:, 0]
+    part = (within > GROUPS.within * area) & (area < GROUPS.smaller * area[best]) & (odds > -torch.inf)
+    parts = part.nonzero()[:, 0]
+    parts = parts[odds[parts].argsort(descending=True, stable=True)[: GROUPS.tried]]
+    both = _common(boxes[parts], boxes[parts])
+    apart = both <= GROUPS.apart * torch.minimum(area[parts][:, None], area[parts][None])
+    covered = within[parts][:, None] + within[parts][None] - both >= GROUPS.covered * area[best]
+    a, b = (apart & covered).triu(1).nonzero().T
+    first, second = parts[a], parts[b]
+    return _Pairs(first, second, torch.minimum(odds[first], odds[second]) - odds[best])
+
+
+def _common(boxes: Tensor, others: Tensor) -> Tensor:
+    """The areas (M, N) that boxes (M, 4) and (N, 4) share."""
+    low, high = torch.maximum(boxes[:, None, :2], others[None, :, :2]), torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return (high - low).clamp(min=0).prod(-1)
+
+
+def _explained(looks: Tensor, best: int, pairs: _Pairs, objects: Tensor) -> tuple[int, int] | None:
+    """The pair that explains the best box of an image with looks (M, 64) best, beside other images' objects (K, 64)."""
+    if not len(pairs.first):
+        return None
+    nearest = max(GROUPS.least_neighbours, len(objects) // GROUPS.neighbours)
+    alike = (looks @ objects.T).topk(min(nearest, len(objects)), 1).values.mean(1)
+    worth = torch.minimum(alike[pairs.first], alike[pairs.second]) - alike[best] + GROUPS.odds * pairs.odds
+    most = int(worth.argmax())
+    return (int(pairs.first[most]), int(pairs.second[most])) if worth[most] > GROUPS.worth else None
