@@ -353,7 +353,11 @@ def test_masks_of_a_file_are_scored_by_the_objects_that_their_boxes_match(
     [
         ([[(0, 1, 10, 0.5), (1, 2, 10, 0.5), (2, 3, 10, 0.5)]], 2, 20),  # one, that never waits: its first chunk is left out
         ([[(0, 1, 10, 0.5), (2, 3, 10, 0.5)]], 2, 10),  # it waits for half of the time
-        ([[(0, 1, 10, 0.5), (1, 2, 10, 0.5), (2, 3, 10, 0.5)], [(0.5, 1.5, 10, 0.5), (1.5, 2.5, 10, 0.5)]], 1, 20),  # parts of chunks
+        (
+            [[(0, 1, 10, 0.5), (1, 2, 10, 0.5), (2, 3, 10, 0.5)], [(0.5, 1.5, 10, 0.5), (1.5, 2.5, 10, 0.5)]],
+            1,
+            20,
+        ),  # parts of chunks
         ([[(0, 1, 10, 0.5), (1, 9, 80, 4)], [(0, 1, 10, 0.5), (1, 2, 10, 0.5)]], 1, 20),  # the second has nothing more to do
     ],
 )
