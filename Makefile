@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.onnx_runs
 	$(BIN)/python -m benchmarks.large_folders
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.help_time
 	$(BIN)/python -m benchmarks.kept
 	$(BIN)/python -m benchmarks.busy

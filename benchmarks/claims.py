@@ -145,7 +145,35 @@ def _actions() -> dict[str, Any]:
     return {**said, "drags": drags, "keys": said["actions"] - drags}
 
 
+def _hundred_million() -> dict[str, float]:
+    """What so many images cost, from the rate of one worker and the driver's time for an image."""
+    rows = result("scale")["rows"]
+    rate, driver, listing = (
+        1000 / rows["real"]["1"]["worker_ms"],
+        rows["asleep"]["64"]["driver_ms"],
+        rows["listing"]["driver_ms"],
+    )
+    hours = 1e8 / rate / 3600
+    return {
+        "rate": rate,
+        "hours": hours,
+        "thousand": hours / 1000,
+        "most": 1000 / driver,
+        "driver": 1e8 * driver / 1000 / 3600,
+        "workers": 1000 / driver / rate,
+        "listing": 1e8 * listing / 1000 / 3600,
+    }
+
+
 CLAIMS = (
+    Claim(
+        "docs/scale.md",
+        "One worker finds {rate:.1f} images in a second of a core of that machine: a hundred million such photographs are {hours:,.0f} hours of "
+        "a core, which 1,000 cores do in {thousand:,.1f} hours. The driver takes {most:,.0f} images a second at most: a hundred million take it "
+        "{driver:.1f} hours, however many workers there are, and more than {workers:,.0f} such workers would wait for it",
+        _hundred_million,
+    ),
+    Claim("docs/scale.md", "Names from a folder take it {listing:.1f} hours more", _hundred_million),
     Claim("README.md", "raised CorLoc of the others from {before:.0f} to {after:.0f} in the mean of {sets} sets", _corrections),
     Claim(
         "docs/review.md",

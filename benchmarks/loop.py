@@ -114,7 +114,6 @@ def accuracy(found: list[tuple[Tensor, Tensor]], truth: list[Tensor]) -> dict[st
         scored = [(s, tuple(1000 * v for v in box)) for s, box in zip(score.tolist(), boxes.tolist(), strict=True)]
         both.append((scored, [TrueObject(tuple(1000 * v for v in box)) for box in true.tolist()]))  # type: ignore[arg-type]
     precision = average_precision(both)  # type: ignore[arg-type]
-    assert precision is not None
     return {"corloc": 100 * right / len(truth), "ap50": precision[0], "calibration": calibration_error(scores, hits) or 0.0}
 
 

@@ -31,8 +31,9 @@ from stn_cli.coloc.masks.objects import ObjectMask, object_masks
 from stn_cli.coloc.masks.settings import MASKS
 from stn_cli.coloc.search.outline import grab_cut, without_specks
 from stn_cli.formats.coco import read_coco
-from stn_cli.geometry import box_iou, overlap
+from stn_cli.geometry import box_iou
 from stn_cli.media.decode import load
+from stn_cli.records import overlap
 from stn_cli.run_lengths import decode_mask
 
 FOLDER = PHOTOS / "pennfudan"

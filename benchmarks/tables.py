@@ -145,6 +145,36 @@ def large_folders() -> str:
     return markdown(columns, rows) + source("large_folders")
 
 
+def scale() -> str:
+    said = result("scale")["rows"]
+    rows = [
+        [f"{r['workers']} that sleep" if share else f"{r['workers']} that find" if r["workers"] else "the local engine",
+         shown(r["images_per_second"], 1), share and f"{share:.3f}", shown(r.get("worker_ms"), 2), shown(r.get("driver_ms"), 3),
+         shown(r.get("start_seconds")),
+         shown(r.get("store_megabytes"))]
+        for part in ("asleep", "real") for r in said[part].values() for share in [r.get("share")]
+    ]  # fmt: skip
+    rows += [[f"8 that sleep, {int(n):,} images", *[None] * 5, shown(r["store_megabytes"])] for n, r in said["memory"].items()]
+    rows.append(["listing a folder", *[None] * 3, shown(said["listing"]["driver_ms"], 3), None, None])
+    columns = [
+        "workers",
+        "images/s",
+        "share of linear",
+        "worker, ms an image",
+        "driver, ms an image",
+        "start, s",
+        "object store, MB",
+    ]
+    return markdown(columns, rows) + source("scale")
+
+
+def million() -> str:
+    rows = [
+        [what, f"{r['images']:,}", f"{r['megabytes']:,}", f"{r['seconds']:,}"] for what, r in result("million")["rows"].items()
+    ]
+    return markdown(["", "images", "memory, MB", "seconds"], rows) + source("million")
+
+
 def aliasing() -> str:
     said = result("aliasing")["rows"]
     shown = [k for k in said if "OpenCV" not in k and k != "64, bicubic"]
@@ -490,7 +520,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
         *(kept, doubt, busy, decoders, localise_rivals, fast, loop_corloc, loop_ap50),
-        *(onnx_runs, warps, warps_speed),
+        *(onnx_runs, warps, warps_speed, scale, million),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
         *(
             paper.pooling,

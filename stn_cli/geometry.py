@@ -202,19 +202,6 @@ def boxes_around(centres: Tensor, sides: Tensor) -> Tensor:
     return torch.cat([centres - sides / 2, centres + sides / 2], -1)
 
 
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """`box_iou` of two boxes (x1, y1, x2, y2) that are plain numbers.
-
-    Args:
-        a, b: (x1, y1, x2, y2).
-
-    Returns:
-        Intersection over union, 0 to 1.
-    """
-    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
-
-
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of boxes.
 

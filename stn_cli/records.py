@@ -33,6 +33,19 @@ def corners(box: PixelBox) -> tuple[Point, Point, Point, Point]:
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes that are plain numbers: `stn_cli.geometry.box_iou` without torch.
+
+    Args:
+        a, b: (x1, y1, x2, y2).
+
+    Returns:
+        Intersection over union, 0 to 1.
+    """
+    inter = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    return inter / max(1e-12, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
 @dataclass(frozen=True, slots=True)
 class Localisation:
     """One found object.

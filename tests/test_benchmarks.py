@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import check, decoding, masks, provenance, trackers, video_reading
+from benchmarks import check, decoding, masks, provenance, scale, trackers, video_reading
 from benchmarks.claims import ANY, CLAIMS, Claim
 from benchmarks.markdown import Figure, markdown
 from benchmarks.pages import BLOCK, PAGES, filled
@@ -346,3 +346,21 @@ def test_masks_of_a_file_are_scored_by_the_objects_that_their_boxes_match(
     (tmp_path / "none.json").write_text('{"images": [], "annotations": []}')
     with pytest.raises(SystemExit, match="no box"):
         masks.score_file(tmp_path / "none.json", instances)
+
+
+@pytest.mark.parametrize(
+    ("workers", "seconds", "images"),
+    [
+        ([[(0, 1, 10, 0.5), (1, 2, 10, 0.5), (2, 3, 10, 0.5)]], 2, 20),  # one, that never waits: its first chunk is left out
+        ([[(0, 1, 10, 0.5), (2, 3, 10, 0.5)]], 2, 10),  # it waits for half of the time
+        (
+            [[(0, 1, 10, 0.5), (1, 2, 10, 0.5), (2, 3, 10, 0.5)], [(0.5, 1.5, 10, 0.5), (1.5, 2.5, 10, 0.5)]],
+            1,
+            20,
+        ),  # parts of chunks
+        ([[(0, 1, 10, 0.5), (1, 9, 80, 4)], [(0, 1, 10, 0.5), (1, 2, 10, 0.5)]], 1, 20),  # the second has nothing more to do
+    ],
+)
+def test_workers_are_counted_while_all_are_at_work(workers: list[list[scale.Chunk]], seconds: float, images: float) -> None:
+    first, last, done, busy = scale.all_at_work(workers)
+    assert (last - first, done, busy) == pytest.approx((seconds, images, images / 20))

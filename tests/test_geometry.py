@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stn_cli import geometry as g
+from stn_cli.records import overlap
 
 sides = st.integers(1, 5000)
 
@@ -93,7 +94,7 @@ def test_boxes_of_centres_and_overlaps_of_plain_numbers() -> None:
     boxes = g.boxes_around(torch.tensor([[10.0, 20.0], [0.0, 0.0]]), torch.tensor([[4.0, 6.0], [2.0, 2.0]]))
     assert boxes.tolist() == [[8, 17, 12, 23], [-1, -1, 1, 1]]
     a, b = (0.0, 0.0, 10.0, 10.0), (5.0, 0.0, 15.0, 10.0)
-    assert g.overlap(a, b) == pytest.approx(1 / 3)
-    assert g.overlap(a, b) == pytest.approx(float(g.box_iou(torch.tensor(a), torch.tensor(b))))
-    assert g.overlap(a, (20.0, 20.0, 30.0, 30.0)) == 0
-    assert g.overlap((1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0)) == 0
+    assert overlap(a, b) == pytest.approx(1 / 3)
+    assert overlap(a, b) == pytest.approx(float(g.box_iou(torch.tensor(a), torch.tensor(b))))
+    assert overlap(a, (20.0, 20.0, 30.0, 30.0)) == 0
+    assert overlap((1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0)) == 0

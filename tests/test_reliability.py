@@ -15,7 +15,7 @@ TEXT = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 LARGE = ROOT / "benchmarks" / "results" / "large_folders.json"
 FAULTS = [str(number) for number in range(1, 58)]
 CASES = ["A", "C", "E", "F", "G", "H", "I", "J1", "J2", "J3", "L", "N", "O", "P", "R", "T1", "T2", "U", "V", "W", "X", "Y", "Z"]
-LETTERS = {"1": "abcdefghijkl", "2": "abcdefghij", "3": "abcdefg", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
+LETTERS = {"1": "abcdefghijkl", "2": "abcdefghij", "3": "abcdefghi", "4": "abcdefghijklm", "5": "abcdefgh", "7": "a"}
 PROMISES = [part + letter for part, letters in LETTERS.items() for letter in letters]
 ROWS = {row: (what, tests) for row, what, tests in re.findall(r"^\| (\w+) \| (.+) \| (.*?) ?\|$", TEXT, re.M)}
 
@@ -52,3 +52,17 @@ def test_large_folders_were_measured_and_meet_their_bars() -> None:
         assert some["corloc"][0] >= whole["corloc"][0] - 2
     assert memory["auto ratios"]["anonymous_mb"] <= 1.15
     assert memory["auto ratios"]["resident_mb"] <= 1.15
+
+
+def test_a_million_images_were_measured_and_fit() -> None:
+    """What `python -m benchmarks.million` found."""
+    rows = json.loads((LARGE.parent / "million.json").read_text())["rows"]
+    assert {what.split()[0].strip(",") for what in rows} >= {"evaluate", "export", "localise", "report"}
+    assert all(row["images"] == 1_000_000 and row["megabytes"] <= 1500 for row in rows.values())
+
+
+def test_the_cluster_was_measured_and_meets_its_bars() -> None:
+    """What `python -m benchmarks.scale` found."""
+    asleep = json.loads((LARGE.parent / "scale.json").read_text())["rows"]["asleep"]
+    assert asleep["64"]["driver_ms"] <= 0.1
+    assert all(0.95 <= asleep[workers]["share"] <= 1.01 for workers in ("1", "2"))  # 64 are short of processors on two cores

@@ -23,7 +23,8 @@ from stn_cli.encoders import FILE, make_encoder
 from stn_cli.errors import ColocError
 from stn_cli.outputs.manifest import MANIFEST, STAGING
 from stn_cli.outputs.moving import JOURNAL
-from stn_cli.runs.checkpoint import MODEL, STATE
+from stn_cli.runs.checkpoint import STATE
+from stn_cli.runs.folder import MODEL
 
 LIMIT = 60.0
 """Seconds for a case, on a busy machine."""

@@ -26,7 +26,7 @@ from stn_cli.cli.options import (
     out_folder,
 )
 from stn_cli.errors import UsageError, counted
-from stn_cli.runtime.threads import use_threads
+from stn_cli.runtime.threads import use_picture_threads, use_threads
 
 if TYPE_CHECKING:
     from stn_cli.cli.console import Progress
@@ -118,7 +118,7 @@ def export(
     clip do, are never on both sides of the split; files that are added later move no others but those that they look alike to.
     """
     check_shared(min_score=min_score, crop_size=crop_size, workers=workers, max_pixels=max_pixels)
-    use_threads(threads)
+    use_threads(threads) if format == ONNX else use_picture_threads(threads)
     from stn_cli.cli.console import Progress
     from stn_cli.formats.labels import parse_labels
 
@@ -161,7 +161,7 @@ def _check_fit(given: Path, format: str, out: Path | None) -> None:
     Raises:
         UsageError: they are not.
     """
-    from stn_cli.runs.checkpoint import MODEL
+    from stn_cli.runs.folder import MODEL
 
     is_run = (given / MODEL).is_file()
     if format == ONNX and given.exists() and not given.is_dir():

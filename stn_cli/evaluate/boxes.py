@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,12 @@ from typing import Any
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError, counted
 from stn_cli.evaluate.names import Pairs, pair_names
-from stn_cli.evaluate.precision import Counts, average_precision, count
+from stn_cli.evaluate.precision import Counts, Image, average_precision, count
 from stn_cli.evaluate.predicted import Predicted, Scored, from_json, from_records, read_predicted
 from stn_cli.files import atomic, name_in_results
 from stn_cli.formats.csv import neutral
 from stn_cli.formats.truth import Truth, plain_truth, read_truth
-from stn_cli.geometry import overlap
-from stn_cli.records import ImageRecord, PixelBox, TrueObject
+from stn_cli.records import ImageRecord, PixelBox, TrueObject, overlap
 
 HEADER = ("file", "iou", "correct", "score")
 """Of the CSV with a row per image."""
@@ -48,7 +48,7 @@ class Evaluation:
         difficult, crowd: objects that are neither to be found nor missed.
         score: boxes below it do not count for `counts`.
         counts: of which recall and precision come.
-        ap50, ap: average precision at IoU .5 and its mean over .5 to .95, percent; None without pycocotools.
+        ap50, ap: average precision at IoU .5 and its mean over .5 to .95, percent.
         notes: what a person should know of these numbers.
     """
 
@@ -61,8 +61,8 @@ class Evaluation:
     crowd: int
     score: float
     counts: Counts
-    ap50: float | None
-    ap: float | None
+    ap50: float
+    ap: float
     notes: tuple[str, ...]
 
     @property
@@ -151,31 +151,42 @@ def _score(found: Predicted, truth: Truth, threshold: float, score: float) -> Ev
         raise InputError(
             "truth and predictions have no file in common", None, f"truth has '{theirs}', predictions have '{ours}'"
         )
-    joined = [
-        (name, found.images[pairs.predicted[name]] if name in pairs.predicted else [], true)
-        for name, true in truth.images.items()
-    ]
-    rows = [_row(*image) for image in joined]
+    both = _Both(found, truth, pairs)
+    rows = [_row(name, *image) for name, image in zip(truth.images, both, strict=True)]
     images = [row for row in rows if row.iou is not None]
     if not images:
         raise InputError("truth has no object that is to be found")
-    both = [(boxes, true) for _, boxes, true in joined]
-    precision = average_precision(both)
+    ap50, ap = average_precision(both)
+    marked = Counter((o.difficult, o.crowd) for _, true in both for o in true)
     result = Evaluation(
         images=images,
         threshold=threshold,
         empty=[row for row in rows if row.iou is None],
         not_predicted=sum(row.file not in pairs.predicted for row in images),
         without_truth=len(found.images) - len(pairs.predicted),
-        difficult=sum(o.difficult for _, true in both for o in true),
-        crowd=sum(o.crowd for _, true in both for o in true),
+        difficult=sum(n for (difficult, _), n in marked.items() if difficult),
+        crowd=sum(n for (_, crowd), n in marked.items() if crowd),
         score=score,
         counts=count(both, threshold, score),
-        ap50=None if precision is None else precision[0],
-        ap=None if precision is None else precision[1],
+        ap50=ap50,
+        ap=ap,
         notes=(),
     )
     return replace(result, notes=(*truth.notes, *found.notes, *_notes(result, pairs)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """Predicted boxes and true objects of each image of the truth, looked up each time that they are gone through."""
+
+    found: Predicted
+    truth: Truth
+    pairs: Pairs
+
+    def __iter__(self) -> Iterator[Image]:
+        for name, true in self.truth.images.items():
+            other = self.pairs.predicted.get(name)
+            yield [] if other is None else self.found.images[other], true
 
 
 def _row(name: str, found: Sequence[Scored], true: Sequence[TrueObject]) -> ImageScore:
@@ -202,8 +213,6 @@ def _notes(result: Evaluation, pairs: Pairs) -> list[str]:
         (result.crowd, "crowd", "neither to be found nor missed"),
     ]
     notes += [f"{counted(count, noun)} {what}" for count, noun, what in groups if count]
-    if result.ap is None:
-        notes.append("AP needs pycocotools, which is not installed: pip install pycocotools")
     return notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -52,19 +52,25 @@ def pair_names(predicted: Collection[str], truth: Collection[str]) -> Pairs:
     """
     written = set(predicted)
     found = _by_whole_names(written, truth)
-    ours, theirs = ({name: name_parts(name) for name in names} for names in (predicted, truth))
-    by_end = _below_the_common_folder(found, ours, theirs)
-    deepest = min(DEEPEST, max(map(len, ours.values()), default=0), max(map(len, theirs.values()), default=0))
+    if len(found) == len(truth):
+        return Pairs(found, [])  # as of most large sets: the parts of a million names take more than their boxes
+    by_end = _below_the_common_folder(found, predicted, truth)
+    deepest = min(DEEPEST, *(max((len(name_parts(name)) for name in names), default=0) for names in (predicted, truth)))
     for same in (_as_it_is, _folded, _without_extension):
         for depth in range(deepest, 0, -1):
             if len(found) == len(truth):
                 return Pairs(found, by_end)
-            ends = (
-                _unique((same(parts[-depth:]), name) for name, parts in side.items() if len(parts) >= depth)
-                for side in (ours, theirs)
-            )
+            ends = (_unique(_ends(names, same, depth)) for names in (predicted, truth))
             by_end += _join(found, *ends, loose=same is _without_extension)
     return Pairs(found, by_end)
+
+
+def _ends(names: Collection[str], same: Callable[[Parts], Parts], depth: int) -> Iterator[tuple[str, str]]:
+    """Those that have so many parts, by their last ones as they are compared."""
+    for name in names:
+        parts = name_parts(name)
+        if len(parts) >= depth:
+            yield "/".join(same(parts[-depth:])), name
 
 
 def _by_whole_names(written: set[str], truth: Collection[str]) -> dict[str, str]:
@@ -101,25 +107,27 @@ def name_parts(name: str) -> Parts:
     return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def _below_the_common_folder(found: dict[str, str], ours: dict[str, Parts], theirs: dict[str, Parts]) -> list[str]:
+def _below_the_common_folder(found: dict[str, str], ours: Collection[str], theirs: Collection[str]) -> list[str]:
     """Add pairs that are equal without the folders that all names of a side have; those whose folders differ are returned."""
-    a, b = _common(ours.values()), _common(theirs.values())
-    new = _join(found, *(_unique((parts[n:], name) for name, parts in side.items()) for side, n in ((ours, a), (theirs, b))))
+    a, b = _common(ours), _common(theirs)
+    new = _join(
+        found, *(_unique(("/".join(name_parts(name)[n:]), name) for name in names) for names, n in ((ours, a), (theirs, b)))
+    )
     return new if a and b else []
 
 
-def _common(names: Collection[Parts]) -> int:
+def _common(names: Collection[str]) -> int:
     """How many leading folders that all names share; 0 for fewer than two names, which say nothing of it."""
     if len(names) < 2:
         return 0
-    first, last = min(names), max(names)  # in between all begin as these two do
+    first, last = min(map(name_parts, names)), max(map(name_parts, names))  # in between all begin as these two do
     shared = 0
     while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
         shared += 1
     return shared
 
 
-def _join(found: dict[str, str], ours: dict[Parts, str], theirs: dict[Parts, str], *, loose: bool = False) -> list[str]:
+def _join(found: dict[str, str], ours: dict[str, str], theirs: dict[str, str], *, loose: bool = False) -> list[str]:
     """Add the pairs of the same key that are both free; returns the true names."""
     taken = set(found.values())
     new = []
@@ -134,14 +142,16 @@ def _join(found: dict[str, str], ours: dict[Parts, str], theirs: dict[Parts, str
     return new
 
 
-def _unique(keyed: Iterable[tuple[Parts, str]]) -> dict[Parts, str]:
+def _unique(keyed: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Names by key, without the keys that several names have."""
-    by_key: dict[Parts, str] = {}
+    by_key: dict[str, str] = {}
     twice = set()
     for key, name in keyed:
         if by_key.setdefault(key, name) != name:
             twice.add(key)
-    return {key: name for key, name in by_key.items() if key not in twice}
+    for key in twice:
+        del by_key[key]
+    return by_key
 
 
 def _as_it_is(parts: Parts) -> Parts:

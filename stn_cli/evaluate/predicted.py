@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError, counted
-from stn_cli.formats.coco_file import CocoBox, CocoFile, CocoImage, parse_coco, parse_results
-from stn_cli.formats.json_file import read_json
+from stn_cli.formats.coco_file import CocoFile, Id, parse_coco, parse_results
+from stn_cli.formats.json_rows import JsonRows, read_long_json
 from stn_cli.formats.labels import names_of_kinds
+from stn_cli.formats.packed import BoxColumns, ByName
 from stn_cli.formats.truth import Truth, orphans, repeated
 from stn_cli.records import ImageRecord, PixelBox
 
@@ -22,7 +24,7 @@ Scored = tuple[float, PixelBox]
 class Predicted:
     """Boxes by file name, best first, and what a person should know of them; an image without any is there with none."""
 
-    images: dict[str, list[Scored]]
+    images: Mapping[str, list[Scored]]
     notes: tuple[str, ...] = ()
 
 
@@ -35,10 +37,12 @@ def from_records(records: Iterable[ImageRecord]) -> Predicted:
     Returns:
         Their boxes by file name.
     """
-    images: dict[str, list[Scored]] = {}
+    columns = BoxColumns()
     for record in records:
-        images.setdefault(record.file, []).extend((o.score, o.box) for o in record.objects)
-    return Predicted(_ranked(images))
+        place = columns.place(record.file)
+        for found in record.objects:
+            columns.add(place, found.box, found.score)
+    return Predicted(_ranked(columns))
 
 
 def read_predicted(path: Path) -> Any:
@@ -48,12 +52,12 @@ def read_predicted(path: Path) -> Any:
         path: the file.
 
     Returns:
-        What `json` makes of it.
+        As `read_long_json`.
 
     Raises:
         InputError: it cannot be read, or is not JSON.
     """
-    return read_json(path, "the file of boxes")
+    return read_long_json(path, "the file of boxes")
 
 
 def from_json(data: Any, path: Path, truth: Truth) -> Predicted:
@@ -70,40 +74,41 @@ def from_json(data: Any, path: Path, truth: Truth) -> Predicted:
     Raises:
         InputError: it is neither.
     """
-    coco = _listed_by_the_truth(parse_results(data, path), path, truth) if isinstance(data, list) else parse_coco(data, path)
-    twice = () if isinstance(data, list) else repeated(coco, "predictions")
-    boxes, notes = _of_the_category(coco, truth)
-    images: dict[str, list[Scored]] = {image.file: [] for image in coco.images.values()}
-    for box in boxes:
-        images[coco.images[box.image].file].append((1.0 if box.score is None else box.score, box.box))
-    if boxes and all(box.score is None for box in boxes):
-        notes = (*notes, "the predicted boxes have no scores: AP and the better-scored half mean little")
-    return Predicted(_ranked(images), (*notes, *twice, *orphans(coco, "predictions")))
-
-
-def _listed_by_the_truth(coco: CocoFile, path: Path, truth: Truth) -> CocoFile:
-    if not truth.ids:
+    bare = isinstance(data, list | JsonRows)
+    coco = parse_results(data, path) if bare else parse_coco(data, path)
+    images = truth.ids if bare else coco.images
+    if not images and bare:
         raise InputError("a list of results names images by id: its truth must be a COCO file", path)
-    images = {key: CocoImage(name, 0, 0) for key, name in truth.ids.items()}
-    unknown = next((box.image for box in coco.boxes if box.image not in images), None)
-    if unknown is not None:
-        raise InputError("a list of results has an image that the truth does not list", path, f"image_id {shown(unknown)}")
-    return CocoFile(images, coco.boxes, {}, [])
+    assert images is not None
+    columns, kept = BoxColumns(), _kept(coco, truth)
+    places = array("i", map(columns.place, images.names))
+    left_out, scored = 0, False
+    for box in coco.boxes:
+        at = images.place(box.image)
+        if at is None:
+            why = f"image_id {shown(box.image)}"
+            raise InputError("a list of results has an image that the truth does not list", path, why)
+        if kept is not None and box.category not in kept:
+            left_out += 1
+            continue
+        scored = scored or box.score is not None
+        columns.add(places[at], box.box, 1.0 if box.score is None else box.score)
+    notes = [] if kept is None else [f"{counted(left_out, 'predicted object')} of other categories, not counted"]
+    if len(coco.boxes) > left_out and not scored:
+        notes.append("the predicted boxes have no scores: AP and the better-scored half mean little")
+    twice = () if bare else repeated(coco, "predictions")
+    return Predicted(_ranked(columns), (*notes, *twice, *orphans(coco, "predictions")))
 
 
-def _of_the_category(coco: CocoFile, truth: Truth) -> tuple[Sequence[CocoBox], tuple[str, ...]]:
-    """The boxes of the truth's category where the predictions tell categories apart; all boxes otherwise, also of kinds that nobody named."""
-    used = {box.category for box in coco.boxes}
+def _kept(coco: CocoFile, truth: Truth) -> set[Id] | None:
+    """The categories of boxes that are the truth's, where the predictions tell categories apart; None: all, also of kinds that nobody named."""
+    used = coco.boxes.categories
     unnamed = bool(coco.categories) and list(coco.categories.values()) == list(names_of_kinds((), len(coco.categories)))
     if len(used) < 2 or not truth.category or unnamed:
-        return coco.boxes, ()
-    kept = [
-        box
-        for box in coco.boxes
-        if box.category is not None and coco.categories.get(box.category, box.category) in truth.category
-    ]
-    return kept, (f"{counted(len(coco.boxes) - len(kept), 'predicted object')} of other categories, not counted",)
+        return None
+    return {key for key in used if key is not None and coco.categories.get(key, key) in truth.category}
 
 
-def _ranked(images: dict[str, list[Scored]]) -> dict[str, list[Scored]]:
-    return {name: sorted(found, key=lambda f: -f[0]) for name, found in images.items()}
+def _ranked(columns: BoxColumns) -> Mapping[str, list[Scored]]:
+    columns.settle(ranked=True)
+    return ByName(columns, lambda box, score, _: (score, box))

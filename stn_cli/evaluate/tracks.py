@@ -16,8 +16,7 @@ from stn_cli.formats.json_file import corner_box, read_json
 from stn_cli.formats.mot import MotWriter, read_mot
 from stn_cli.formats.tracks import is_tracks, parse_tracks, read_tracks
 from stn_cli.formats.writer import write_all
-from stn_cli.geometry import overlap
-from stn_cli.records import PixelBox, TrackedFrame
+from stn_cli.records import PixelBox, TrackedFrame, overlap
 
 THRESHOLDS = 21
 """Points of the success curve: 0, 0.05 ... 1."""

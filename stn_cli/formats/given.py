@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from stn_cli.errors import InputError, counted
 from stn_cli.files import name_from_results
 from stn_cli.formats.coco import localisation
 from stn_cli.formats.coco_file import CocoFile, Id, fault, is_coco, parse_coco
-from stn_cli.formats.json_file import read_json
+from stn_cli.formats.json_rows import JsonRows, read_long_json
 from stn_cli.formats.labels import OBJECT
 from stn_cli.formats.outlines import any_mask
+from stn_cli.formats.packed import PackedRecords
 from stn_cli.formats.parquet_file import is_shards, read_shards
 from stn_cli.formats.results_folder import boxes_in
-from stn_cli.formats.truth import Truth, is_outside, orphans, plain_truth, repeated
-from stn_cli.formats.voc import read_voc
-from stn_cli.records import ImageRecord, Localisation, TrueObject, corners
+from stn_cli.formats.truth import Truth, is_outside, orphans, plain_truth, repeated, voc_truth
+from stn_cli.records import Localisation, corners
 
 BOXES = "the file of boxes"
 """What is read, for messages."""
@@ -36,7 +37,7 @@ class Given:
         notes: what a person should know of it.
     """
 
-    records: list[ImageRecord]
+    records: PackedRecords
     names: tuple[str, ...]
     source: str | None = None
     notes: tuple[str, ...] = ()
@@ -60,30 +61,32 @@ def read_given(path: Path) -> Given:
         shards = read_shards(path)
         found = Given(shards.records, shards.names, shards.source)
     elif path.is_dir():
-        found = _of_truth(Truth(read_voc(path, BOXES)))
+        found = _of_truth(voc_truth(path, BOXES))
     else:
-        data = read_json(path, BOXES)
-        if isinstance(data, list):
+        data = read_long_json(path, BOXES)
+        if isinstance(data, list | JsonRows):
             todo = "Give a COCO file that lists the images, too"
             raise InputError("a list of results names images by id only", path, None, todo)
         if is_coco(data):
             found = _of_coco(parse_coco(data, path), path, data)
-        elif isinstance(data, dict):
+        elif isinstance(data, Mapping):
             found = _of_truth(plain_truth(data, path, BOXES))
         else:
             raise InputError("no boxes of images", path, "neither COCO nor an object of file names and boxes")
     if not found.records:
         raise InputError("the file of boxes has no image", path)
-    for record in found.records:
-        if is_outside(record.file):
-            raise InputError("the file of boxes names a file outside the set", shown(record.file), path)
+    for file in found.records.files:
+        if is_outside(file):
+            raise InputError("the file of boxes names a file outside the set", shown(file), path)
     return found
 
 
-def _of_coco(coco: CocoFile, path: Path, data: dict[str, Any]) -> Given:
+def _of_coco(coco: CocoFile, path: Path, data: Mapping[str, Any]) -> Given:
     kinds: dict[Id | None, int] = {key: number for number, key in enumerate(coco.categories)}
-    objects: dict[str, list[Localisation]] = {image.file: [] for image in coco.images.values()}
-    images = {image.file: image for image in reversed(coco.images.values())}
+    info = data["info"] if isinstance(data.get("info"), dict) else {}
+    own = info.get("tool") == "stn-coloc"
+    seen = {row["file_name"] for row in data["images"] if (own or info.get("reviewed") is True) and row.get("reviewed") is True}
+    records, places = _images(coco, seen, escaped=own)
     crowds = unmasked = 0
     for box in coco.boxes:
         image = coco.images[box.image]
@@ -102,34 +105,45 @@ def _of_coco(coco: CocoFile, path: Path, data: dict[str, Any]) -> Given:
                 unmasked += bool(box.row.get("segmentation"))
         except (TypeError, ValueError, KeyError) as fails:
             raise fault(path, f"image {shown(image.file)}", fails) from fails
-        objects[image.file].append(found)
+        at = coco.images.place(box.image)
+        assert at is not None  # listed
+        records.add_object(places[at], found)
+    records.settle()
     notes = [*repeated(coco, "boxes"), *orphans(coco, "boxes")]
     if crowds:
         notes.append(f"{counted(crowds, 'region')} marked as a crowd, left out")
     if unmasked:
         notes.append(f"{counted(unmasked, 'mask')} of images whose size the file does not say, left out")
-    info = data["info"] if isinstance(data.get("info"), dict) else {}
-    ours = info.get("tool") == "stn-coloc" or info.get("reviewed") is True
-    seen = {row["file_name"] for row in data["images"] if ours and row.get("reviewed") is True}
-    records = [ImageRecord(i.file, i.width, i.height, _ranked(objects[i.file]), i.file in seen) for i in images.values()]
-    if info.get("tool") == "stn-coloc":  # its names are escaped
-        records = [replace(record, file=name_from_results(record.file)) for record in records]
     source = info.get("source")
     where = name_from_results(source) if isinstance(source, str) and source else None
-    return Given(records[::-1], tuple(coco.categories.values()) or (OBJECT,), where, tuple(notes))
+    return Given(records, tuple(coco.categories.values()) or (OBJECT,), where, tuple(notes))
+
+
+def _images(coco: CocoFile, seen: set[str], *, escaped: bool) -> tuple[PackedRecords, Sequence[int]]:
+    """A record for each name, and for each image of the file which one is its. Of several of one name the last is in its place, and the first
+    one says the size.
+    """
+    records, names = PackedRecords(), coco.images.names
+    place_of = {name: n for n, name in enumerate(names)}
+    first = dict[str, int]()
+    if len(place_of) < len(names):
+        for n, name in enumerate(names):
+            first.setdefault(name, n)
+    for n, name in enumerate(names):
+        if place_of[name] == n:
+            image, file = coco.images.at(first.get(name, n)), name_from_results(name) if escaped else name
+            place_of[name] = -1 - records.add_image(file, image.width, image.height, reviewed=name in seen)
+    return records, array("i", (-1 - place_of[name] for name in names))
 
 
 def _of_truth(truth: Truth) -> Given:
-    names = sorted({str(o.category) for objects in truth.images.values() for o in objects if o.category is not None})
+    names = sorted({str(category) for category in truth.categories})
     kinds = {name: number for number, name in enumerate(names)}
-
-    def found(file: str, marked: TrueObject) -> Localisation:
-        kind = 0 if marked.category is None else kinds[str(marked.category)]
-        return Localisation(file, 0, 0, marked.box, corners(marked.box), (), 1.0, kind=kind)
-
-    records = [ImageRecord(file, 0, 0, tuple(found(file, o) for o in objects)) for file, objects in truth.images.items()]
+    records = PackedRecords()
+    for file, objects in truth.images.items():
+        place = records.add_image(file, 0, 0)
+        for o in objects:
+            kind = 0 if o.category is None else kinds[str(o.category)]
+            records.add_object(place, Localisation(file, 0, 0, o.box, corners(o.box), (), 1.0, kind=kind))
+    records.settle()
     return Given(records, tuple(names) or (OBJECT,))
-
-
-def _ranked(objects: Iterable[Localisation]) -> tuple[Localisation, ...]:
-    return tuple(sorted(objects, key=lambda o: -o.score))

@@ -37,7 +37,7 @@ def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
     except OSError as error:
         raise InputError(f"cannot read {what}", path, error.strerror or error) from error
     except MemoryError as error:
-        raise _too_little_memory(what, path) from error
+        raise too_little_memory(what, path) from error
 
 
 def read_json(path: Path, what: str, limit: int = LARGEST_FILE, *, once: bool = False) -> Any:
@@ -64,7 +64,7 @@ def read_json(path: Path, what: str, limit: int = LARGEST_FILE, *, once: bool = 
     except ValueError as error:
         raise InputError(f"{what} is not JSON", path, error) from error
     except MemoryError as error:
-        raise _too_little_memory(what, path) from error
+        raise too_little_memory(what, path) from error
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,7 +75,16 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _too_little_memory(what: str, path: Path) -> ResourceError:
+def too_little_memory(what: str, path: Path) -> ResourceError:
+    """The error of a file that memory does not hold.
+
+    Args:
+        what: it is.
+        path: of it.
+
+    Returns:
+        The error to raise.
+    """
     return ResourceError(f"memory does not hold {what}", path, todo="Use a smaller file, or a machine with more memory")
 
 

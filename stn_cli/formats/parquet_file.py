@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from stn_cli.errors import CheckpointError, InputError
 from stn_cli.files import name_from_results
 from stn_cli.formats.labels import OBJECT
+from stn_cli.formats.packed import PackedRecords
 from stn_cli.formats.parquet import require_pyarrow
 from stn_cli.formats.shards import PREFIX, one_line, read_facts
-from stn_cli.records import ImageRecord, Localisation, PixelBox, corners
+from stn_cli.records import Localisation, PixelBox, corners
+
+ROWS_AT_ONCE = 4096
+"""Rows that are Python's objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Shards:
         source: the folder that names are relative to; None where they do not say it.
     """
 
-    records: list[ImageRecord]
+    records: PackedRecords
     names: tuple[str, ...]
     source: str | None
 
@@ -66,21 +73,18 @@ def read_shards(path: Path) -> Shards:
         except CheckpointError as error:
             raise InputError("the file of boxes is no Parquet", part, error.why) from error
         reader.read(part, facts)
-    order = sorted(reader.images.values(), key=lambda image: image[0])
-    records = [
-        ImageRecord(file, width, height, tuple(sorted(objects, key=lambda o: -o.score)))
-        for _, file, width, height, objects in order
-    ]
+    reader.records.settle(np.argsort(np.asarray(reader.numbers), kind="stable").tolist())
     source = reader.facts.get("source")
     kinds = tuple(reader.kinds) or (OBJECT,)
-    return Shards(records, kinds, name_from_results(source) if isinstance(source, str) else None)
+    return Shards(reader.records, kinds, name_from_results(source) if isinstance(source, str) else None)
 
 
 class _Reader:
     """Images by number, or by name where they have none, while shards are read: rows of a table may share a name."""
 
     def __init__(self) -> None:
-        self.images: dict[str | int, tuple[int, str, int, int, list[Localisation]]] = {}
+        self.records, self.numbers = PackedRecords(), array("q")
+        self._places: dict[str | int, int] = {}
         self.kinds: dict[str, int] = {}
         self.facts: dict[str, Any] = {}
 
@@ -94,7 +98,7 @@ class _Reader:
             self.kinds.setdefault(str(name), len(self.kinds))
         try:
             file = pyarrow.parquet.ParquetFile(part)
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     self._row(row)
         except (OSError, KeyError, TypeError, ValueError, pyarrow.ArrowException) as error:
@@ -106,8 +110,11 @@ class _Reader:
         name = name_from_results(row["file"])
         w, h = int(row["width"]), int(row["height"])
         number = row.get("number")
-        place = len(self.images) if number is None else int(number)
-        *_, objects = self.images.setdefault(name if number is None else place, (place, name, w, h, []))
+        key: str | int = name if number is None else int(number)
+        place = self._places.get(key)
+        if place is None:
+            self.numbers.append(len(self.records) if number is None else int(number))
+            place = self._places[key] = self.records.add_image(name, w, h)
         if row["x1"] is None:
             return
         x1, y1, x2, y2 = (float(row[key]) for key in ("x1", "y1", "x2", "y2"))
@@ -117,6 +124,6 @@ class _Reader:
         own = ((x2 - x1) / w, 0, (x1 + x2) / w - 1, 0, (y2 - y1) / h, (y1 + y2) / h - 1)
         theta = tuple(row.get("theta") or own)
         kind = self.kinds.setdefault(row["kind"], len(self.kinds))
-        objects.append(
-            Localisation(name, w, h, box, quad, theta, float(row["score"]), row["mask"], kind, row.get("believed") is not False)
-        )
+        believed = row.get("believed") is not False
+        found = Localisation(name, w, h, box, quad, theta, float(row["score"]), row["mask"], kind, believed)
+        self.records.add_object(place, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,7 @@ def is_tracks(data: object) -> bool:
     Returns:
         True where it has the keys of one.
     """
-    return isinstance(data, dict) and "frames" in data
+    return isinstance(data, Mapping) and "frames" in data
 
 
 def parse_tracks(data: Any, path: Path) -> Tracks:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stn_cli.bounds import shown
 from stn_cli.errors import InputError, UsageError, counted
 from stn_cli.files import is_inside
-from stn_cli.formats.coco_file import CocoFile, Id, is_coco, parse_coco
-from stn_cli.formats.json_file import corner_box, read_json
-from stn_cli.formats.voc import read_voc
+from stn_cli.formats.coco_file import CocoFile, CocoImages, Id, is_coco, parse_coco
+from stn_cli.formats.json_file import corner_box
+from stn_cli.formats.json_rows import JsonMembers, read_long_json
+from stn_cli.formats.packed import BoxColumns, ByName
+from stn_cli.formats.voc import each_voc
 from stn_cli.records import PixelBox, TrueObject
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -28,15 +31,47 @@ class Truth:
 
     Attributes:
         images: objects by file name; an image without any is there with none.
-        ids: file names by the ids of a COCO file, for lists of results that name images by id.
+        ids: of a COCO file its images by their ids, for lists of results that name images by id.
         category: names and ids of the category that was asked for; empty when all count.
         notes: what a person should know of it.
+        categories: ids or names that objects have, each once, in the order in which they come.
     """
 
-    images: dict[str, list[TrueObject]]
-    ids: dict[Id, str] = field(default_factory=dict)
+    images: Mapping[str, Sequence[TrueObject]]
+    ids: CocoImages | None = None
     category: frozenset[Id] = frozenset()
     notes: tuple[str, ...] = ()
+    categories: tuple[Id, ...] = ()
+
+
+class Marking:
+    """Objects of images on their way into a `Truth`."""
+
+    def __init__(self) -> None:
+        self._columns = BoxColumns()
+        self._categories: dict[Id | None, int] = {None: 0}
+
+    def add_image(self, name: str) -> int:
+        """The place of an image, that may have none of them."""
+        return self._columns.place(name)
+
+    def begin_image(self, name: str) -> int:
+        """The same; what was said of it before does not count."""
+        if name in self._columns.places:
+            self._columns.drop(self._columns.place(name))
+        return self._columns.place(name)
+
+    def add(self, place: int, marked: TrueObject) -> None:
+        """One of its objects."""
+        number = self._categories.setdefault(marked.category, len(self._categories))
+        self._columns.add(place, marked.box, number, marked.difficult + 2 * marked.crowd)
+
+    def truth(self, ids: CocoImages | None = None, notes: tuple[str, ...] = ()) -> Truth:
+        """All of them."""
+        self._columns.settle()
+        known = list(self._categories)
+        images = ByName(self._columns, lambda box, n, flags: TrueObject(box, known[int(n)], bool(flags & 1), bool(flags & 2)))
+        return Truth(images, ids, notes=notes, categories=tuple(c for c in known if c is not None))
 
 
 def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = None, what: str = "truth") -> Truth:
@@ -53,16 +88,39 @@ def plain_truth(boxes: Mapping[str, Sequence[PixelBox]], path: Path | None = Non
     Raises:
         InputError: a value is no list of such boxes.
     """
-    images = {}
-    for name, given in boxes.items():
+    marking = Marking()
+    for name, given in boxes.pairs() if isinstance(boxes, JsonMembers) else boxes.items():
         try:
             if not isinstance(given, list | tuple):
                 raise ValueError("no list")
-            images[name] = [TrueObject(corner_box(box)) for box in given]
+            place = marking.begin_image(name)
+            for box in given:
+                marking.add(place, TrueObject(corner_box(box)))
         except ValueError as error:
             why = f"{shown(name)}: {error}"
             raise InputError(f"{what} has a value that is no list of [x1, y1, x2, y2]", path, why) from error
-    return Truth(images)
+    return marking.truth()
+
+
+def voc_truth(folder: Path, what: str = "truth") -> Truth:
+    """Truth from a folder of Pascal VOC XML.
+
+    Args:
+        folder: of it.
+        what: it is, for messages.
+
+    Returns:
+        The truth.
+
+    Raises:
+        InputError: as `each_voc`.
+    """
+    marking = Marking()
+    for name, objects in each_voc(folder, what):
+        place = marking.add_image(name)
+        for found in objects:
+            marking.add(place, found)
+    return marking.truth()
 
 
 def read_truth(path: Path, category: str | None = None) -> Truth:
@@ -87,37 +145,35 @@ def read_truth(path: Path, category: str | None = None) -> Truth:
             raise InputError("truth names a file outside the set", shown(name), path)
     if category is not None:
         return _only(truth, names, category)
-    used = sorted(
-        {str(names.get(o.category, o.category)) for objects in truth.images.values() for o in objects if o.category is not None}
-    )
+    used = sorted({str(names.get(category, category)) for category in truth.categories})
     if len(used) < 2:
         return truth
     note = f"truth has {len(used)} categories ({_listed(used)}): objects of all of them count; --category takes one"
-    return Truth(truth.images, truth.ids, notes=(*truth.notes, note))
+    return replace(truth, notes=(*truth.notes, note))
 
 
 def _read(path: Path) -> tuple[Truth, dict[Id, str]]:
     """Truth with objects of all categories, and the categories' names by their ids."""
     if path.is_dir():
-        images = read_voc(path)
-        return Truth(images), {
-            o.category: str(o.category) for objects in images.values() for o in objects if o.category is not None
-        }
-    data = read_json(path, "truth")
+        truth = voc_truth(path)
+        return truth, {category: str(category) for category in truth.categories}
+    data = read_long_json(path, "truth")
     if is_coco(data):
         coco = parse_coco(data, path)
         return _of_coco(coco), coco.categories
-    if not isinstance(data, dict):
+    if not isinstance(data, Mapping):
         raise InputError("truth must be an object of file names and boxes", path)
     return plain_truth(data, path), {}
 
 
 def _of_coco(coco: CocoFile) -> Truth:
-    images: dict[str, list[TrueObject]] = {image.file: [] for image in coco.images.values()}
+    marking, names = Marking(), coco.images.names
+    places = array("i", (marking.add_image(name) for name in names))
     for box in coco.boxes:
-        images[coco.images[box.image].file].append(TrueObject(box.box, box.category, crowd=box.crowd))
-    ids = {key: image.file for key, image in coco.images.items()}
-    return Truth(images, ids, notes=(*repeated(coco, "truth"), *orphans(coco, "truth")))
+        at = coco.images.place(box.image)
+        assert at is not None  # listed
+        marking.add(places[at], TrueObject(box.box, box.category, crowd=box.crowd))
+    return marking.truth(coco.images, (*repeated(coco, "truth"), *orphans(coco, "truth")))
 
 
 def repeated(coco: CocoFile, what: str) -> tuple[str, ...]:
@@ -130,7 +186,9 @@ def repeated(coco: CocoFile, what: str) -> tuple[str, ...]:
     Returns:
         The note, or nothing.
     """
-    twice = [name for name, count in Counter(image.file for image in coco.images.values()).items() if count > 1]
+    names = coco.images.names
+    once = set(names)
+    twice = [name for name, count in Counter(names).items() if count > 1] if len(once) < len(names) else []
     return (
         (f"{what}: {counted(len(twice), 'name')} of several images ({_listed(twice)}), whose objects are taken together",)
         if twice
@@ -148,12 +206,11 @@ def orphans(coco: CocoFile, what: str) -> tuple[str, ...]:
     Returns:
         The note, or nothing.
     """
-    if not coco.orphans:
+    lost = coco.boxes.orphans
+    if not lost:
         return ()
-    example = shown(coco.orphans[0].image)
-    return (
-        f"{what}: {counted(len(coco.orphans), 'annotation')} of images that are not listed (image_id {example}), not counted",
-    )
+    example = shown(lost[0])
+    return (f"{what}: {counted(len(lost), 'annotation')} of images that are not listed (image_id {example}), not counted",)
 
 
 def _only(truth: Truth, names: dict[Id, str], category: str) -> Truth:
@@ -165,8 +222,14 @@ def _only(truth: Truth, names: dict[Id, str], category: str) -> Truth:
         known = sorted(name if name == key else f"{name} ({key})" for key, name in names.items())
         has = f"truth has {_listed(known)}" if known else "truth has no categories"
         raise UsageError("--category is none of the truth's", category, has)
-    images = {file: [o for o in objects if o.category in wanted] for file, objects in truth.images.items()}
-    return Truth(images, truth.ids, frozenset(wanted | {names[key] for key in wanted}), truth.notes)
+    marking = Marking()
+    for file, objects in truth.images.items():
+        place = marking.add_image(file)
+        for found in objects:
+            if found.category in wanted:
+                marking.add(place, found)
+    left = marking.truth(truth.ids, truth.notes)
+    return replace(left, category=frozenset(wanted | {names[key] for key in wanted}))
 
 
 def _listed(names: Sequence[str]) -> str:

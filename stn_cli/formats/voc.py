@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
@@ -20,10 +20,7 @@ LARGEST_XML = 64 << 20
 
 
 def read_voc(folder: Path, what: str = "truth") -> dict[str, list[TrueObject]]:
-    """Objects by file name from a folder of XML files; VOC's 1-based inclusive pixels become 0-based continuous ones.
-
-    An object is `object` with its `bndbox`; boxes of its parts (head, hand) are none. A file in a folder below names an image in that
-    folder. Files that other systems leave beside them (`._x.xml`) are none.
+    """Objects by file name from a folder of XML files, see `each_voc`.
 
     Args:
         folder: of XML files.
@@ -33,30 +30,50 @@ def read_voc(folder: Path, what: str = "truth") -> dict[str, list[TrueObject]]:
         True objects by file name.
 
     Raises:
+        InputError: as `each_voc`.
+    """
+    truth: dict[str, list[TrueObject]] = {}
+    for name, objects in each_voc(folder, what):
+        truth.setdefault(name, []).extend(objects)
+    return truth
+
+
+def each_voc(folder: Path, what: str = "truth") -> Iterator[tuple[str, list[TrueObject]]]:
+    """The objects of one XML file after the other; VOC's 1-based inclusive pixels become 0-based continuous ones.
+
+    An object is `object` with its `bndbox`; boxes of its parts (head, hand) are none. A file in a folder below names an image in that
+    folder. Files that other systems leave beside them (`._x.xml`) are none.
+
+    Args:
+        folder: of XML files.
+        what: they are, for messages.
+
+    Yields:
+        A file name, and objects of that image; a name may come again.
+
+    Raises:
         InputError: no XML there, a folder that cannot be read, a file that is not VOC, or one that defines entities (XML bombs are refused).
     """
     files = _annotations(folder, what)
     if not files:
         raise InputError(f"{what} is a folder without Pascal VOC XML", folder)
-    truth: dict[str, list[TrueObject]] = {}
-    for path in files:
+    for path in map(Path, files):
         name, objects = _read(path, what)
         inside = path.parent.relative_to(folder).as_posix()
         if inside != "." and "/" not in name and "\\" not in name:
             name = f"{inside}/{name}"
-        truth.setdefault(name, []).extend(objects)
-    return truth
+        yield name, objects
 
 
-def _annotations(folder: Path, what: str) -> list[Path]:
+def _annotations(folder: Path, what: str) -> list[str]:
     def fails(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):  # what has gone since its name was read was none of the set
             raise InputError(f"cannot read {what}", error.filename, error.strerror or error) from error
 
     found = []
     for place, _, names in os.walk(folder, onerror=fails):
-        found += [Path(place, n) for n in names if n.lower().endswith(".xml") and not n.startswith("._")]
-    return sorted(found)
+        found += [os.path.join(place, n) for n in names if n.lower().endswith(".xml") and not n.startswith("._")]
+    return sorted(found, key=lambda path: os.path.normcase(path).split(os.sep))
 
 
 def _read(path: Path, what: str) -> tuple[str, list[TrueObject]]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from stn_cli.data_sets.alike import near_duplicates
-from stn_cli.data_sets.entry import Entry
+from stn_cli.data_sets.alike import Thumbnail, near_duplicates
+from stn_cli.data_sets.entry import Entry, LookedAtImages, SetEntries
 from stn_cli.data_sets.layouts import LabelFiles, Making
 from stn_cli.data_sets.look import LookedAt, look_at, within
 from stn_cli.data_sets.names import plain_label, stems
 from stn_cli.data_sets.options import ExportOptions, ExportSummary
-from stn_cli.data_sets.pictures import crop, encoded, plan, put_picture, write_file
+from stn_cli.data_sets.pictures import PicturePlan, crop, encoded, plan, put_picture, write_file
 from stn_cli.data_sets.sources import find_images
 from stn_cli.data_sets.split import SPLITS, splits_of
 from stn_cli.errors import ColocError, InputError, UsageError, counted
@@ -24,12 +25,12 @@ from stn_cli.formats.csv import TableWriter
 from stn_cli.formats.given import Given, read_given
 from stn_cli.formats.results_folder import boxes_in
 from stn_cli.formats.writer import about
-from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Unusable, decoded
 from stn_cli.outputs.results import Results
-from stn_cli.records import Skipped, reasons
+from stn_cli.records import ImageRecord, Localisation, Skipped, reasons
 from stn_cli.review.places import ReviewFiles
 from stn_cli.runs.folder import SKIPPED, write_skipped
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.runtime.threads import default_workers
@@ -71,17 +72,16 @@ def export_boxes(
         given = _named(read_given(path), options)
         for note in (*given.notes, *_better_ones(path)):
             reporter.warn(note)
-        found = find_images([r.file for r in given.records], path, given.source, options.source)
+        found = find_images(given.records.files, path, given.source, options.source)
         parents = sorted({os.path.dirname(image) for image in found.values()})
         results = Results(folder, "export", (*options.form.names, LISTING, SKIPPED), parents, [path], overwrite=overwrite)
         summary = ExportSummary(folder, doubt="not believed" if options.min_score is None else "below --min-score")
         job = _Exporting(given, found, options, summary, reporter, stop)
-        seen = job.look(path)
-        entries = job.entries(seen)
+        entries = job.entries(job.look(path))
         results.check_names(job.names(entries))
         with results.open() as work:
             job.write(
-                seen, entries, Making(work, os.path.realpath(folder), given.names, _parts(options), about(None, "exif-applied"))
+                entries, Making(work, os.path.realpath(folder), given.names, _parts(options), about(None, "exif-applied"))
             )
     job.summary.seconds = time.monotonic() - begun
     return job.summary
@@ -105,13 +105,12 @@ def _named(given: Given, options: ExportOptions) -> Given:
         UsageError: there are more or fewer names than kinds.
         InputError: the format needs masks, and there are none.
     """
-    objects = [found for record in given.records for found in record.objects]
-    if options.form.masks and objects and not any(found.mask for found in objects):
+    if options.form.masks and given.records.objects and not given.records.masks:
         todo = "Make them with localise --masks, or use --format yolo or yolo-obb"
         raise InputError("no object has a mask, which this format is made of", options.format, None, todo)
     if len(options.labels) == 1:
-        records = [replace(r, objects=tuple(replace(found, kind=0) for found in r.objects)) for r in given.records]
-        return replace(given, records=records, names=options.labels)
+        given.records.one_kind = True
+        return replace(given, names=options.labels)
     if options.labels and len(options.labels) != len(given.names):
         has = f"the file of boxes has {counted(len(given.names), 'kind')}: {', '.join(given.names[:5])}"
         raise UsageError("there must be a name for each kind", ",".join(options.labels), has)
@@ -129,26 +128,35 @@ class _Exporting:
     reporter: Reporter
     stop: StopRequest
 
-    def look(self, boxes: Path) -> list[LookedAt]:
-        """The images that can be used, with what is left of their boxes.
+    def look(self, boxes: Path) -> LookedAtImages:
+        """The images that can be used; what is left of their boxes is counted.
 
         Raises:
             InputError: there are none.
         """
         options, records = self.options, self.given.records
+        seen = LookedAtImages(records)
         if not self._needs_files():
-            seen: list[LookedAt | Skipped] = [LookedAt(record) for record in records]
+            looked: Iterable[LookedAt | Skipped] = map(LookedAt, records)
         else:
             if not self.found:
                 todo = "Name their folder with --source"
                 example = f"{counted(len(records), 'image')}, such as {records[0].file}"
                 raise InputError("none of the images is there", boxes, example, todo)
             alike = bool(options.shares) and options.group_by == "alike"
-            seen = list(self._each("look", records, lambda r: look_at(r, self.found.get(r.file), self._most, pixels=alike)))
-        kept = [left for item in seen if (left := self._cleaned(item)) is not None]
-        if not kept:
+            looked = self._each("look", records, lambda r: look_at(r, self.found.get(r.file), self._most, pixels=alike))
+        for place, item in enumerate(looked):
+            if isinstance(item, Skipped):
+                self.summary.skipped.append(item)
+            elif self._counted(item.record):
+                seen.add(place, item, self._plan(item))
+        if not len(seen):
             raise InputError("no image is left for a data set", boxes, reasons(self.summary.skipped))
-        return kept
+        return seen
+
+    def _plan(self, item: LookedAt) -> PicturePlan | None:
+        """What becomes of an image's file; None where it is not looked at."""
+        return None if item.header is None else plan(item.header, item.record.file, jpeg=self.options.form.jpeg)
 
     @property
     def _most(self) -> int:
@@ -157,42 +165,40 @@ class _Exporting:
     def _needs_files(self) -> bool:
         options = self.options
         parted = bool(options.shares) and options.group_by == "alike"
-        unsized = any(not (record.width and record.height) for record in self.given.records)
+        unsized = any(not all(self.given.records.sides(place)) for place in range(len(self.given.records)))
         return options.form.trains or options.way != "none" or parted or unsized
 
-    def _each(self, stage: str, items: Sequence[_Item], work: Callable[[_Item], _Done]) -> Iterator[_Done]:
+    def _each(self, stage: str, items: Collection[_Item], work: Callable[[_Item], _Done]) -> Iterator[_Done]:
         self.reporter.stage(stage, len(items))
         for done in ordered_map(work, items, self.options.workers or default_workers()):
             self.stop.check()
             self.reporter.advance(1)
             yield done
 
-    def _cleaned(self, item: LookedAt | Skipped) -> LookedAt | None:
-        """An image with the boxes that can be used; None where it is left out."""
-        if isinstance(item, Skipped):
-            self.summary.skipped.append(item)
-            return None
-        record, skipped, cut = within(item.record)
+    def _counted(self, record: ImageRecord) -> bool:
+        """Count what is left out of an image; False where all of it is."""
+        inside, skipped, cut = within(record)
         self.summary.skipped += skipped
         self.summary.cut += cut
+        good = self._good(inside)
+        self.summary.below += len(inside.objects) - len(good)
+        self.summary.doubtful += bool(inside.objects) and not good
+        return bool(good) or not inside.objects
+
+    def _good(self, record: ImageRecord) -> tuple[Localisation, ...]:
         least = self.options.min_score
-        if not record.objects:
-            return replace(item, record=record)
-        good = tuple(found for found in record.objects if (found.believed if least is None else found.score >= least))
-        self.summary.below += len(record.objects) - len(good)
-        self.summary.doubtful += not good
-        return replace(item, record=replace(record, objects=good)) if good else None
+        return tuple(found for found in record.objects if (found.believed if least is None else found.score >= least))
 
     def names(self, entries: Iterable[Entry]) -> Iterator[str]:
         """Of the files of each image: trainers leave files of their own between them."""
         for entry in entries:
             yield from filter(None, [entry.picture, self.options.form.labels.format(split=entry.split, stem=entry.stem)])
 
-    def write(self, seen: Sequence[LookedAt], entries: Sequence[Entry], making: Making) -> None:
+    def write(self, entries: SetEntries, making: Making) -> None:
         """Write the data set."""
         layout = self.options.form.make(making)
         try:
-            self._fill(list(zip(seen, entries, strict=True)), layout, making)
+            self._fill(entries, layout, making)
             layout.close()
         except BaseException:
             with suppress(OSError, ColocError):
@@ -201,28 +207,22 @@ class _Exporting:
         write_skipped(making.folder, self.summary.skipped)
         self._remark()
 
-    def entries(self, seen: Sequence[LookedAt]) -> list[Entry]:
+    def entries(self, seen: LookedAtImages) -> SetEntries:
         """What each image is called, and the part that it belongs to."""
-        options, form = self.options, self.options.form
-        names = [item.record.file for item in seen]
+        options = self.options
+        names = seen.files()
         parts = [""] * len(seen)
         if options.shares:
-            first = _groups(seen, options.group_by)
+            first = _groups(names, seen.looks, options.group_by)
             self.summary.groups = len(set(first))
             parts = splits_of(names, first, options.shares)
-        entries = []
-        for item, stem, part in zip(seen, stems(names), parts, strict=True):
-            picture = None
-            if options.way != "none" and item.header is not None:
-                extension = plan(item.header, item.record.file, jpeg=form.jpeg).extension
-                picture = "/".join(filter(None, [*form.pictures.format(part).split("/"), f"{stem}{extension}"]))
-            entries.append(Entry(item.record, stem, picture, part))
-        return entries
+        pictures = options.form.pictures if options.way != "none" else None
+        return SetEntries(seen, stems(names), parts, pictures, lambda record: replace(record, objects=self._good(record)))
 
-    def _fill(self, pairs: Sequence[tuple[LookedAt, Entry]], layout: LabelFiles, making: Making) -> None:
+    def _fill(self, entries: SetEntries, layout: LabelFiles, making: Making) -> None:
         listing = TableWriter(making.folder / LISTING, ("file", "split", "picture", "objects"))
         try:
-            for done in self._each("write", pairs, lambda pair: self._pictures(*pair, making)):
+            for done in self._each("write", entries, lambda entry: self._pictures(entry, making)):
                 if isinstance(done, Skipped):
                     self.summary.skipped.append(done)
                     continue
@@ -235,23 +235,25 @@ class _Exporting:
             listing.abandon()
             raise
 
-    def _pictures(self, seen: LookedAt, entry: Entry, making: Making) -> Entry | Skipped:
+    def _pictures(self, entry: Entry, making: Making) -> Entry | Skipped:
         """The pictures of one image, or why they cannot be made any more."""
+        path = self.found.get(entry.record.file)
         try:
+            if path is None:
+                return entry
             if self.options.format == "crops":
-                self._crops(seen, entry, making)
-            elif seen.path is not None and seen.header is not None and entry.picture is not None:
-                planned = plan(seen.header, entry.record.file, jpeg=self.options.form.jpeg)
-                put_picture(seen.path, making.folder / entry.picture, planned, self.options.way, self._most)
-                self.summary.rewritten += not planned.as_it_is
+                self._crops(path, entry, making)
+            elif entry.picture is not None and entry.plan is not None:
+                put_picture(path, making.folder / entry.picture, entry.plan, self.options.way, self._most)
+                self.summary.rewritten += not entry.plan.as_it_is
         except Unusable as reason:
             return Skipped(entry.record.file, str(reason))
         return entry
 
-    def _crops(self, seen: LookedAt, entry: Entry, making: Making) -> None:
-        if not entry.record.objects or seen.path is None:
+    def _crops(self, path: str, entry: Entry, making: Making) -> None:
+        if not entry.record.objects:
             return
-        with decoded(seen.path, max_pixels=self._most) as image:
+        with decoded(path, max_pixels=self._most) as image:
             for number, found in enumerate(entry.record.objects, 1):
                 name = f"{entry.stem}.png" if number == 1 else f"{entry.stem}.{number}.png"
                 folder = making.folder / entry.split / plain_label(making.names[found.kind])
@@ -273,11 +275,11 @@ class _Exporting:
                 warn(f"{part} has no image: {counted(summary.groups, 'group')} of images that are kept together; {todo}")
 
 
-def _groups(seen: Sequence[LookedAt], by: str) -> list[int]:
+def _groups(names: Sequence[str], looks: Sequence[Thumbnail], by: str) -> Sequence[int]:
     """For each image a number that those of its group share."""
     if by == "file":
-        return list(range(len(seen)))
+        return range(len(names))
     if by == "folder":
         places = dict[str, int]()
-        return [places.setdefault(item.record.file.rpartition("/")[0], len(places)) for item in seen]
-    return near_duplicates([item.look for item in seen if item.look is not None])
+        return array("i", (places.setdefault(name.rpartition("/")[0], len(places)) for name in names))
+    return near_duplicates(looks)

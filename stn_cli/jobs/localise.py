@@ -15,13 +15,14 @@ from typing import Any
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.errors import CheckpointError, ColocError, InputError, counted
 from stn_cli.files import PictureNames
-from stn_cli.formats.coco import CocoWriter, read_coco
+from stn_cli.formats.coco import CocoWriter
+from stn_cli.formats.coco_file import parse_coco
 from stn_cli.formats.journal import Journal
+from stn_cli.formats.json_rows import read_long_json
 from stn_cli.formats.labels import names_of_kinds
 from stn_cli.formats.writer import COMPLETE, FORMATS, Believed, Writer, about, write_all
 from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.jobs.object_pictures import ObjectPictures
-from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.media.scan import ImageFile, Scan, places_of, require_images, root_of, scan
 from stn_cli.outputs.moving import JOURNAL
@@ -29,8 +30,8 @@ from stn_cli.outputs.results import Results
 from stn_cli.records import EVEN, ImageRecord, Skipped, reasons
 from stn_cli.report.localised import BoxesPage
 from stn_cli.report.page import REPORT
-from stn_cli.runs.checkpoint import MODEL
-from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
+from stn_cli.runs.folder import MODEL, SKIPPED, read_images, read_skipped, write_skipped
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.runtime.threads import default_workers
@@ -68,11 +69,15 @@ class LocaliseSummary:
 
     def count(self, record: ImageRecord) -> None:
         """Take in an image."""
-        believed = [found.score for found in record.objects if found.believed]
         self.images += 1
-        self.objects += len(believed)
-        self.doubtful += sum(score < EVEN for score in believed)
-        self.left_out += len(record.objects) - len(believed)
+        for found in record.objects:
+            self.count_object(found.score, found.believed)
+
+    def count_object(self, score: float, believed: bool) -> None:
+        """Take in one of its objects."""
+        self.objects += believed
+        self.doubtful += believed and score < EVEN
+        self.left_out += not believed
 
 
 def localise_source(
@@ -137,8 +142,10 @@ def _nothing_left(results: Results, begun: float) -> LocaliseSummary:
         why = "its results are whole" if results.replaces else "nothing was begun"
         raise CheckpointError("nothing to resume", results.folder, why, "Start without --resume")
     summary = LocaliseSummary(results.folder, read_skipped(results.folder))
-    for record in read_coco(results.folder / BOXES_FILE):
-        summary.count(record)
+    coco = parse_coco(read_long_json(results.folder / BOXES_FILE, "the file of boxes"), results.folder / BOXES_FILE)
+    summary.images = len(coco.images)
+    for box in coco.boxes:
+        summary.count_object(1.0 if box.score is None else box.score, box.row.get("believed") is not False)
     summary.resumed, summary.seconds = summary.images, time.monotonic() - begun
     return summary
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from stn_cli.errors import InputError, ResourceError
-from stn_cli.formats.coco_file import CocoImage, parse_coco
+from stn_cli.formats.coco_file import CocoImage, CocoImages, parse_coco
 from stn_cli.formats.json_file import read_json
 from stn_cli.formats.results_folder import BOXES_NAME
 from stn_cli.jobs.relearn import relearn, run_of
@@ -97,8 +97,10 @@ def open_review(boxes: Path, source: Path | None, labels: list[str]) -> tuple[Re
     if twice is not None:
         raise InputError("two images have one name", boxes, shown_name(twice))
     paths = place_images(boxes, names, data.get("info"), source)
-    coco = replace(coco, images={key: _sized(image, paths) for key, image in coco.images.items()})
-    session = ReviewSession(coco, data, files)
+    images = CocoImages()
+    for key, image in coco.images.items():
+        images.add(key, _sized(image, paths))
+    session = ReviewSession(replace(coco, images=images), data, files)
     if labels:
         session.name_kinds(labels)
     return session, ReviewPictures(paths, {i.file: (i.width, i.height) for i in session.state.images})

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,40 +17,11 @@ from stn_cli.media.decode import MAX_PIXELS, Header, Pixels, Unusable, decoded, 
 from stn_cli.media.rows import Rows, make_rows
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import Skipped
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.threads import default_workers
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 SETTLED = 256
 """Images that are moved to an accelerator at once."""
-AHEAD = 4
-"""Items per worker that may be under way before the first result is taken: memory stays flat."""
-
-
-def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """`map` in threads: results in the order of the items, a bounded number under way, errors raised where they are read.
-
-    Args:
-        function: called in a thread for each item.
-        items: read as results are.
-        workers: threads.
-
-    Yields:
-        A result for each item.
-    """
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        pending: deque[Future[B]] = deque()
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) >= workers * AHEAD:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +149,8 @@ class Cache:
         pixels = make_rows(self.scratch, (len(self), side, side, 3))
         for i in range(len(self)):
             pixels[i] = np.asarray(cv2.resize(self.pixels[i], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-        frames = [Frame(f.width, f.height, side) for f in self.frames]
+        known = {f: Frame(f.width, f.height, side) for f in set(self.frames)}
+        frames = [known[f] for f in self.frames]
         return Cache(pixels, frames, self.names, self.skipped, self.notes, self.scratch)
 
     def settle(self, device: torch.device) -> None:
@@ -242,14 +211,14 @@ def build_cache(
         OutputError: the folder's disk has no room for them.
     """
     pixels = make_rows(scratch, (len(files), letterbox, letterbox, 3))
-    cache = Cache(pixels, [], [], [], [], scratch)
+    cache, known = Cache(pixels, [], [], [], [], scratch), dict[Frame, Frame]()
     for item in ordered_map(lambda f: load(f, letterbox, max_pixels), files, workers or default_workers()):
         progress(1)
         if isinstance(item, Skipped):
             cache.skipped.append(item)
             continue
         pixels[len(cache.frames)] = item.pixels
-        cache.frames.append(item.frame)
+        cache.frames.append(known.setdefault(item.frame, item.frame))  # many images are of one size
         cache.names.append(item.file.name)
         if item.note:
             cache.notes.append((item.file.name, item.note))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stn_cli.errors import InputError
 from stn_cli.geometry import box_to_matrix
-from stn_cli.media.cache import ordered_map
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.threads import default_workers
 
 SMALLEST, LARGEST = 0.2, 1.0

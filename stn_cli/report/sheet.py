@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.errors import printable
-from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import MAX_PIXELS, Pixels, Unusable, decoded
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Localisation, Skipped, sureness
 from stn_cli.report.figures import data_url
 from stn_cli.report.verdict import band_of
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.threads import default_workers
 
 MOST_PICTURES = 960

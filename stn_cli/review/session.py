@@ -52,7 +52,7 @@ class ReviewSession:
         self.journal = ReviewJournal(files.journal)
         self._strange, self._written = 0, -1
         self.catch_up()
-        self.notes = self._notes(len(coco.orphans))
+        self.notes = self._notes(len(coco.boxes.orphans))
 
     def _notes(self, orphans: int) -> list[str]:
         name, state = self.journal.path.name, self.state

@@ -20,8 +20,8 @@ from stn_cli.outputs.manifest import STAGING
 from stn_cli.reading import is_plain, read_plain
 from stn_cli.runs import older
 from stn_cli.runs.container import Damaged, pack, unpack
+from stn_cli.runs.folder import MODEL as MODEL
 
-MODEL = "model.safetensors"
 STATE = "state.pt"
 FORMAT = 4
 """Number of the form that models and states are written in."""

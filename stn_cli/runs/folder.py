@@ -1,4 +1,4 @@
-"""The plain files of a run folder: images.txt and skipped.jsonl."""
+"""The plain files of a run folder: images.txt and skipped.jsonl; and what its model is called."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from stn_cli.media.scan import ImageFile
 from stn_cli.reading import read_plain
 from stn_cli.records import Skipped
 
+MODEL = "model.safetensors"
 IMAGES = "images.txt"
 SKIPPED = "skipped.jsonl"
 HEADER = b"# relative to "

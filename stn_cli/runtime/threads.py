@@ -169,14 +169,36 @@ def use_threads(count: int | None = None) -> None:
         UsageError: not 1 to 1,024.
     """
     check_shared(threads=count)
-    import cv2
     import torch
 
+    cores = _cores()
+    torch.set_num_threads(use_picture_threads(count, min(torch.get_num_threads(), cores)))
+
+
+def use_picture_threads(count: int | None = None, most: int | None = None) -> int:
+    """`use_threads` for what needs no torch, whose import takes seconds and 400 MB.
+
+    Args:
+        count: as there.
+        most: threads when it is left out; one for each free core unless told.
+
+    Returns:
+        How many there are now.
+
+    Raises:
+        UsageError: not 1 to 1,024.
+    """
+    check_shared(threads=count)
+    import cv2
+
     _asked[:] = [count] if count else []
-    cores = available_cores() if "OMP_NUM_THREADS" in os.environ else free_cores()
-    threads = count or min(torch.get_num_threads(), cores)
-    torch.set_num_threads(threads)
+    threads = count or most or _cores()
     cv2.setNumThreads(threads)
+    return threads
+
+
+def _cores() -> int:
+    return available_cores() if "OMP_NUM_THREADS" in os.environ else free_cores()
 
 
 def working_threads() -> int:

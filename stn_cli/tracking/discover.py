@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.encoders import Encoder
-from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
 from stn_cli.media.video import VideoFrame
+from stn_cli.records import overlap
 from stn_cli.tracking.follower import Follower
 from stn_cli.tracking.kind_settings import DISCOVERY, SALIENCY
 from stn_cli.tracking.saliency import Map, box_contrast, colour_map, cut_out, motion_map, parts_of, reduced, standard

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from stn_cli.geometry import overlap
-from stn_cli.records import TrackedFrame, TrackedObject
+from stn_cli.records import TrackedFrame, TrackedObject, overlap
 from stn_cli.tracking.kind_settings import IDENTITY
 from stn_cli.tracking.looks import Looks
 

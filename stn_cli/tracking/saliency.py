@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stn_cli.coloc.search.outline import grab_cut
-from stn_cli.geometry import overlap
 from stn_cli.media.decode import Pixels
+from stn_cli.records import overlap
 from stn_cli.tracking.kind_settings import SALIENCY
 
 Map = npt.NDArray[np.float32]

@@ -221,7 +221,7 @@ def test_frames_of_a_fixed_camera_keep_their_background(tmp_path: Path, cli) -> 
     assert cli("train", tmp_path / "images", "-o", tmp_path / "run", *flags)[0] == 0
     assert cli("localise", "-m", tmp_path / "run", "-o", tmp_path / "out", "--quiet")[0] == 0
     from stn_cli.formats.coco import read_coco
-    from stn_cli.geometry import overlap
+    from stn_cli.records import overlap
     from stn_cli.runs.checkpoint import load_model
 
     facts = load_model(tmp_path / "run")[1]

@@ -19,8 +19,9 @@ from stn_cli.formats.coco import read_coco
 from stn_cli.formats.parquet_file import read_shards
 from stn_cli.jobs.cluster import joining
 from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
+from stn_cli.jobs.cluster.finding import FindingActor
 from stn_cli.jobs.cluster.joining import Room, spread
-from stn_cli.jobs.cluster.work import ENDED, FindingActor
+from stn_cli.jobs.cluster.work import ENDED
 from stn_cli.jobs.localise import localise_source
 from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.records import ImageRecord

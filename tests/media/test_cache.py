@@ -10,9 +10,10 @@ from PIL import Image
 
 from stn_cli.geometry import Frame
 from stn_cli.media import rows
-from stn_cli.media.cache import build_cache, letterbox_side, load_letterbox, ordered_map, place
+from stn_cli.media.cache import build_cache, letterbox_side, load_letterbox, place
 from stn_cli.media.scan import ImageFile, scan
 from stn_cli.records import Skipped
+from stn_cli.runtime.ordered import ordered_map
 from tests.conftest import make_folder, make_image, write_image
 
 

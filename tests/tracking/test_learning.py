@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from stn_cli.encoders import Encoder, make_encoder
-from stn_cli.geometry import overlap
 from stn_cli.media.video import VideoFrame
+from stn_cli.records import overlap
 from stn_cli.tracking.detector import Detector
 from stn_cli.tracking.discover import Kept, discover
 from stn_cli.tracking.kind_settings import DISCOVERY

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from stn_cli.coloc.model.settings import FAST
 from stn_cli.errors import counted
-from stn_cli.geometry import overlap
 from stn_cli.instances.student import StudentNetwork
-from stn_cli.records import EVEN, ImageRecord
+from stn_cli.records import EVEN, ImageRecord, overlap
 
 SAME = 0.5
 """IoU above which two boxes are of one object."""

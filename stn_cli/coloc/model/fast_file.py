@@ -16,8 +16,8 @@ from stn_cli.files import write_bytes
 from stn_cli.instances.student import StudentNetwork
 from stn_cli.outputs.manifest import note_written
 from stn_cli.reading import read_plain
-from stn_cli.runs.checkpoint import MODEL
 from stn_cli.runs.container import Damaged, pack, unpack
+from stn_cli.runs.folder import MODEL
 
 FAST_FILE = "fast.safetensors"
 ARCHITECTURE = "fast-1"

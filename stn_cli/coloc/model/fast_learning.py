@@ -22,10 +22,11 @@ from stn_cli.coloc.model.settings import FAST
 from stn_cli.errors import CheckpointError, counted
 from stn_cli.instances.distil import Lesson, learn_lessons
 from stn_cli.instances.student import StudentNetwork
-from stn_cli.media.cache import Letterbox, load_letterbox, ordered_map
+from stn_cli.media.cache import Letterbox, load_letterbox
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import EVEN, ImageRecord
 from stn_cli.runs.folder import read_images
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.progress import Reporter
 from stn_cli.runtime.threads import default_workers
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, cut
-from stn_cli.geometry import clip_boxes, image_to_part, normalised_to_pixels, overlap, points_to_box
+from stn_cli.geometry import clip_boxes, image_to_part, normalised_to_pixels, points_to_box
 from stn_cli.media.cache import Letterbox
 from stn_cli.media.decode import Pixels
-from stn_cli.records import ImageRecord, Localisation, Point
+from stn_cli.records import ImageRecord, Localisation, Point, overlap
 
 SAME_OBJECT = 0.5
 """IoU above which two crops have found one object. Not measured."""

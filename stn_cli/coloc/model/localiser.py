@@ -27,13 +27,14 @@ from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import make_encoder
 from stn_cli.errors import CheckpointError, UsageError, out_of_memory
 from stn_cli.geometry import Frame
-from stn_cli.media.cache import Letterbox, load_letterbox, ordered_map, place
+from stn_cli.media.cache import Letterbox, load_letterbox, place
 from stn_cli.media.decode import MAX_PIXELS, Pixels
 from stn_cli.media.given import Picture, as_pixels
 from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, ImageRecords, Localisation, Skipped
 from stn_cli.runs import checkpoint
 from stn_cli.runtime.device import pick_device, survive_forks
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.progress import Remarks, Reporter, Silent
 from stn_cli.runtime.threads import default_workers
 from stn_cli.stn import Transformation
@@ -164,9 +165,7 @@ class Localiser:
         return [find(part, reduced, scene) for part in self.parts]
 
     def fast(self, more: Sequence[ImageFile] = (), reporter: Reporter | None = None) -> Localiser:
-        """The same run with one cheap look at each image, by a small network that learnt what the run finds.
-
-        The first time it is made, in half a minute or more on one core, from the images that the run was trained on, and kept in its folder.
+        """The same run with one cheap look at each image, by a small network that learns what the run finds and is kept in its folder.
 
         Args:
             more: images to learn from, too, as `localise_files` takes them: best those that are to be localised.

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from stn_cli.coloc.search.settings import OUTLINE
 from stn_cli.geometry import Frame, box_iou
-from stn_cli.media.cache import ordered_map
 from stn_cli.media.decode import Pixels
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.threads import default_workers
 
 

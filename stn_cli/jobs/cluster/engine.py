@@ -20,18 +20,19 @@ from stn_cli.files import name_in_results
 from stn_cli.formats.labels import names_of_kinds
 from stn_cli.formats.shards import Outcome
 from stn_cli.formats.writer import about
+from stn_cli.jobs.cluster.finding import Finding, FindingActor
 from stn_cli.jobs.cluster.joining import ActorShares, joined, require_ray, spread
 from stn_cli.jobs.cluster.pieces import Piece
 from stn_cli.jobs.cluster.source import ClusterSource, Source, open_source
 from stn_cli.jobs.cluster.stream import Stream
 from stn_cli.jobs.cluster.target import Target, opened_target
-from stn_cli.jobs.cluster.work import Decoding, Finding, FindingActor
+from stn_cli.jobs.cluster.work import Decoding
 from stn_cli.jobs.localise import LocaliseSummary
 from stn_cli.jobs.localise_options import LocaliseOptions
 from stn_cli.media.cache import load_letterbox
 from stn_cli.media.decode import MAX_PIXELS
 from stn_cli.records import reasons
-from stn_cli.runs.checkpoint import MODEL
+from stn_cli.runs.folder import MODEL
 from stn_cli.runtime.progress import Remarks, Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.version import __version__

@@ -19,12 +19,12 @@ import numpy as np
 from stn_cli.encoders.small import SmallEncoder
 from stn_cli.errors import ColocError
 from stn_cli.instances.weights import FILE, read_instances
-from stn_cli.media.cache import ordered_map
 from stn_cli.pretrain.instances.cutouts import Cutout, cut_out_object, search_classes
 from stn_cli.pretrain.instances.stock import read_stock, write_stock
 from stn_cli.pretrain.instances.train import Recipe, train_instances
 from stn_cli.pretrain.pictures import load_shards
 from stn_cli.runtime.device import pick_device
+from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.threads import default_workers
 
 

@@ -22,12 +22,11 @@ from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.coloc.model.settings import FAST
 from stn_cli.errors import CheckpointError, Interrupted
 from stn_cli.formats.coco import read_coco
-from stn_cli.geometry import overlap
 from stn_cli.instances import distil
 from stn_cli.instances.distil import Lesson, closer, learn_lessons, lesson_loss
 from stn_cli.instances.network import InstanceNetwork
 from stn_cli.instances.student import Glance, StudentNetwork
-from stn_cli.records import ImageRecord, Localisation, corners
+from stn_cli.records import ImageRecord, Localisation, corners, overlap
 
 Cli = Callable[..., tuple[int, str, str]]
 DISC, WIDE, HIGH = 14, 128, 96
@@ -296,7 +295,7 @@ def test_a_call_that_was_stopped_goes_on_in_its_own_way_only(
 
 def test_an_actor_of_a_cluster_looks_fast_with_the_student_that_it_is_sent(run: Path, soon: Callable[..., None]) -> None:
     ray = pytest.importorskip("ray")
-    from stn_cli.jobs.cluster.work import Finding, FindingActor
+    from stn_cli.jobs.cluster.finding import Finding, FindingActor
 
     localiser = Localiser.load(run, "cpu").fast()
     assert localiser.fast_look is not None
