@@ -133,7 +133,7 @@ def test_localise_lists_what_it_looks_at(tmp_path: Path, monkeypatch: pytest.Mon
     def found(files: Sequence[ImageFile], **_: Any) -> Any:
         return (ImageRecord(file.name, 64, 48, ()) for file in files)
 
-    stub = SimpleNamespace(run=tmp_path / "run", parts=[None], localise_files=found)
+    stub = SimpleNamespace(run=tmp_path / "run", parts=[None], localise_files=found, way=dict)
     monkeypatch.setattr(Localiser, "load", lambda *_: stub)
 
     def work(count: int) -> None:

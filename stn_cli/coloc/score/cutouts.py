@@ -15,10 +15,7 @@ from stn_cli.instances.pasting import Cutouts
 
 
 def cut_objects(images: Sequence[Tensor], labels: Sequence[Labels], sure: Tensor, groups: float) -> Cutouts:
-    """Cut out the best object of each of the images in which it is surest.
-
-    They are pasted as often as the folder shows groups, and less often where few of them can be cut out: the same few again and again teach
-    themselves, and what has no clear outline is told by no pasting.
+    """Cut out the best object of each of the images in which it is surest, to be pasted as often as the folder shows groups.
 
     Args:
         images: N of (3, h, w) in [0, 1].
@@ -36,7 +33,7 @@ def cut_objects(images: Sequence[Tensor], labels: Sequence[Labels], sure: Tensor
     known = [(i, labels[i].boxes[labels[i].known]) for i in tried]
     found = [_one(images[i], boxes) for i, boxes in known if len(boxes)]
     objects = [cutout for cutout in found if cutout is not None]
-    return Cutouts(objects, groups * len(objects) / len(tried))
+    return Cutouts(objects, groups)
 
 
 def _one(image: Tensor, boxes: Tensor) -> Tensor | None:

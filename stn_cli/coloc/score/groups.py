@@ -31,26 +31,41 @@ class _Pairs:
     odds: Tensor
 
 
-def find_groups(found: Proposed) -> list[tuple[int, int] | None]:
+def find_groups(found: Proposed) -> Tensor:
     """The images whose best box holds two objects rather than one.
 
     Args:
         found: M boxes of each of n images, how likely they are objects of the kind, and how they look.
 
     Returns:
-        Of each image the numbers of two boxes that explain its best one, or None.
+        (n,) True where it does; nowhere, where the folder's objects are so unlike each other that likeness says nothing.
     """
-    odds, best = found.odds.cpu(), found.odds.argmax(1).tolist()
-    groups: list[tuple[int, int] | None] = [None] * len(odds)
-    if found.looks is None or len(odds) <= GROUPS.least_neighbours:
+    odds, best, number = found.odds.cpu(), found.odds.argmax(1).cpu(), len(found.odds)
+    groups = torch.zeros(number, dtype=torch.bool)
+    if found.looks is None or number <= GROUPS.least_neighbours:
         return groups
     boxes, looks = found.boxes.cpu(), found.looks.cpu()
     looks = F.normalize(looks - looks[odds > -torch.inf].mean(0), dim=-1)
-    pairs = [_pairs_in(own, its, number) for own, its, number in zip(boxes, odds, best, strict=True)]
+    pairs = [_pairs_in(own, its, int(at)) for own, its, at in zip(boxes, odds, best, strict=True)]
+    objects = [looks[i, [int(at)]] for i, at in enumerate(best)]
+    told = list(objects)
     for _ in range(GROUPS.rounds):
-        objects = [looks[i, [best[i]] if two is None else list(two)] for i, two in enumerate(groups)]
-        groups = [_explained(looks[i], best[i], pairs[i], torch.cat(objects[:i] + objects[i + 1 :])) for i in range(len(looks))]
-    return groups
+        explained = [_explained(looks[i], int(best[i]), pairs[i], torch.cat(told[:i] + told[i + 1 :])) for i in range(number)]
+        told = [
+            one if two is None else looks[i, list(two)] for i, (one, two) in enumerate(zip(objects, explained, strict=True))
+        ]
+    groups = torch.tensor([two is not None for two in explained])
+    single = torch.cat(objects)[~groups]
+    return groups if _alike(single) >= GROUPS.alike else torch.zeros_like(groups)
+
+
+def _alike(objects: Tensor) -> float:
+    """How alike K objects (K, 64) are to those that are most alike, the median of them; 0 of too few."""
+    if len(objects) <= GROUPS.least_neighbours:
+        return 0.0
+    alike = (objects @ objects.T).fill_diagonal_(-1.0)
+    nearest = max(GROUPS.least_neighbours, len(objects) // GROUPS.neighbours)
+    return float(alike.topk(min(nearest, len(objects) - 1), 1).values.mean(1).median())
 
 
 def _pairs_in(boxes: Tensor, odds: Tensor, best: int) -> _Pairs:

@@ -14,7 +14,7 @@ from stn_cli.coloc.score.cutouts import cut_objects
 from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.groups import find_groups
 from stn_cli.coloc.score.objects import candidates
-from stn_cli.coloc.score.settings import GROUPS, OBJECTS, TAUGHT, UNTAUGHT, Evidence
+from stn_cli.coloc.score.settings import OBJECTS, TAUGHT, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
@@ -92,16 +92,12 @@ class ObjectSearch:
             The proposer.
         """
         seen, shares, odds = self.seen, as_shares(self.seen, self.seen.chosen, found.boxes), found.odds.cpu()
-        seen.progress("groups")
-        groups = find_groups(found)
-        labels = [
-            label(own, its.sigmoid()) if group is None else pair(own[list(group)])
-            for own, its, group in zip(shares, odds, groups, strict=True)
-        ]
-        images = pictures_of(seen, seen.chosen)
-        single = [i for i, group in enumerate(groups) if group is None]
+        groups = torch.zeros(len(odds), dtype=torch.bool) if self.background is not None else find_groups(found)
+        labels = [label(own, its.sigmoid()) for own, its in zip(shares, odds, strict=True)]
+        labels = [unsure(own) if group else own for own, group in zip(labels, groups.tolist(), strict=True)]
+        images, single = pictures_of(seen, seen.chosen), (~groups).nonzero()[:, 0].tolist()
         cutouts = cut_objects(
-            [images[i] for i in single], [labels[i] for i in single], odds.amax(1)[single], 1 - len(single) / len(groups)
+            [images[i] for i in single], [labels[i] for i in single], odds.amax(1)[single], float(groups.float().mean())
         )
         return taught(seen, proposer, images, labels, share_of(seen.config.steps), cutouts)
 
@@ -212,16 +208,16 @@ def side_by_side(parts: Sequence[Proposed]) -> Proposed:
     return Proposed(torch.cat(boxes), torch.cat(odds), torch.cat(looks) if len(looks) == len(parts) else None)
 
 
-def pair(boxes: Tensor) -> Labels:
-    """What the two objects of a group teach.
+def unsure(labels: Labels) -> Labels:
+    """The same boxes, of which nothing is asked.
 
     Args:
-        boxes: (2, 4).
+        labels: of an image.
 
     Returns:
-        Labels, both believed.
+        Labels, none of them believed.
     """
-    return Labels(boxes, torch.full((2,), GROUPS.weight), torch.ones(2, dtype=torch.bool))
+    return replace(labels, known=torch.zeros_like(labels.known))
 
 
 def label(boxes: Tensor, scores: Tensor) -> Labels:

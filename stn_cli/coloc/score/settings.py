@@ -172,7 +172,12 @@ class GroupSettings:
         measured="Groups",
     )  # fmt: skip
     rounds: int = setting(2, "in which the set's objects are those of the round before")
-    weight: float = setting(0.5, "how much each of the two parts is learnt from")
+    alike: float = setting(
+        0.65,
+        "likeness of the set's objects to those that are most alike, below which nothing is a group",
+        tried="none",
+        measured="Groups",
+    )
 
 
 @dataclass(frozen=True)
