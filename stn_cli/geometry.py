@@ -202,6 +202,18 @@ def boxes_around(centres: Tensor, sides: Tensor) -> Tensor:
     return torch.cat([centres - sides / 2, centres + sides / 2], -1)
 
 
+def common_area(a: Tensor, b: Tensor) -> Tensor:
+    """The area that boxes share.
+
+    Args:
+        a, b: (..., 4) x1, y1, x2, y2 in one frame; their leading dimensions are broadcast.
+
+    Returns:
+        (...); 0 where they do not meet.
+    """
+    return box_area(torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1))
+
+
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of boxes.
 
@@ -211,6 +223,5 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (...) from 0 to 1; 0 where both are empty.
     """
-    corner = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1)
-    inter = box_area(corner)
+    inter = common_area(a, b)
     return inter / (box_area(a) + box_area(b) - inter).clamp(min=1e-12)

@@ -47,11 +47,23 @@ class Maps:
 
     def boxes(self) -> Tensor:
         """The box that each cell speaks for: (B, h, w, 4) x1, y1, x2, y2, pixels."""
-        h, w = self.fit.shape[-2:]
-        y = (torch.arange(h, device=self.fit.device, dtype=self.sides.dtype) + 0.5)[:, None] * STRIDE
-        x = (torch.arange(w, device=self.fit.device, dtype=self.sides.dtype) + 0.5)[None] * STRIDE
-        left, top, right, bottom = self.sides.unbind(1)
-        return torch.stack([x - left, y - top, x + right, y + bottom], -1)
+        return boxes_of_cells(self.sides)
+
+
+def boxes_of_cells(sides: Tensor) -> Tensor:
+    """The box that each cell of 4 x 4 pixels speaks for.
+
+    Args:
+        sides: (..., 4, h, w) distances to left, top, right, bottom, pixels.
+
+    Returns:
+        (..., h, w, 4) x1, y1, x2, y2, pixels.
+    """
+    h, w = sides.shape[-2:]
+    y = (torch.arange(h, device=sides.device, dtype=sides.dtype) + 0.5)[:, None] * STRIDE
+    x = (torch.arange(w, device=sides.device, dtype=sides.dtype) + 0.5)[None] * STRIDE
+    left, top, right, bottom = sides.unbind(-3)
+    return torch.stack([x - left, y - top, x + right, y + bottom], -1)
 
 
 class InstanceNetwork(nn.Module):

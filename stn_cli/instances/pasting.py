@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cli.geometry import box_area, common_area
 from stn_cli.instances.labels import Labels
 
 MOST = 3
@@ -118,8 +119,7 @@ def _kept(low: int, length: int, side: int) -> int:
 def _hides(labels: Labels, box: Tensor) -> bool:
     """Whether a box (4,) covers most of an object that is believed."""
     boxes = labels.boxes[labels.known]
-    common = (torch.minimum(boxes[:, 2:], box[2:]) - torch.maximum(boxes[:, :2], box[:2])).clamp(0).prod(1)
-    return bool((common > HIDDEN * (boxes[:, 2:] - boxes[:, :2]).prod(1)).any())
+    return bool((common_area(boxes, box) > HIDDEN * box_area(boxes)).any())
 
 
 def _with(labels: Labels, box: Tensor) -> Labels:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.encoders.small_network import WIDTHS, Convolution, Residual
-from stn_cli.instances.network import FINE, STRIDE, UNIT, WIDTH, InstanceNetwork
+from stn_cli.instances.network import FINE, UNIT, WIDTH, InstanceNetwork, boxes_of_cells
 
 EVEN_SIDES = 16
 """Sides of the images that it looks at are multiples of this."""
@@ -37,11 +37,7 @@ class Glance:
 
     def boxes(self) -> Tensor:
         """The box that each cell speaks for: (B, K, h, w, 4) x1, y1, x2, y2, pixels."""
-        h, w = self.fit.shape[-2:]
-        y = (torch.arange(h, device=self.fit.device, dtype=self.sides.dtype) + 0.5)[:, None] * STRIDE
-        x = (torch.arange(w, device=self.fit.device, dtype=self.sides.dtype) + 0.5)[None] * STRIDE
-        left, top, right, bottom = self.sides.unbind(2)
-        return torch.stack([x - left, y - top, x + right, y + bottom], -1)
+        return boxes_of_cells(self.sides)
 
 
 class StudentNetwork(nn.Module):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stn_cli.coloc.model.fast_file import digest_of
 from stn_cli.coloc.model.localiser import Localiser
 from stn_cli.errors import CheckpointError, ColocError, InputError, counted
 from stn_cli.files import PictureNames
@@ -30,7 +31,7 @@ from stn_cli.outputs.results import Results
 from stn_cli.records import EVEN, ImageRecord, Skipped, reasons
 from stn_cli.report.localised import BoxesPage
 from stn_cli.report.page import REPORT
-from stn_cli.runs.folder import MODEL, SKIPPED, read_images, read_skipped, write_skipped
+from stn_cli.runs.folder import SKIPPED, read_images, read_skipped, write_skipped
 from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.progress import Reporter, Silent
 from stn_cli.runtime.stopping import StopRequest
@@ -170,9 +171,14 @@ class _Stoppable:
 
 def _head(localiser: Localiser, options: LocaliseOptions, found: Scan) -> dict[str, Any]:
     """What records depend on."""
-    model = hashlib.sha256((localiser.run / MODEL).read_bytes()).hexdigest()
     names = hashlib.sha256("\0".join(f.name for f in found.images).encode("utf-8", "surrogateescape")).hexdigest()
-    return {"version": __version__, "model": model, "images": names, **options.of_records(), **localiser.way()}
+    return {
+        "version": __version__,
+        "model": digest_of(localiser.run),
+        "images": names,
+        **options.of_records(),
+        **localiser.way(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

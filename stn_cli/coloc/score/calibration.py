@@ -11,7 +11,7 @@ from stn_cli.coloc.crops import Crops, random_boxes
 from stn_cli.coloc.scene import Scene, sample_indices
 from stn_cli.coloc.score.scorers import RigidScorer, Scorer
 from stn_cli.coloc.score.settings import CALIBRATION
-from stn_cli.geometry import box_area, box_iou
+from stn_cli.geometry import box_area, box_iou, common_area
 from stn_cli.media.cache import Cache
 
 
@@ -133,8 +133,7 @@ def collapse(boxes: Tensor, rectangles: Tensor) -> str:
     centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     if float(centre.std(0).max()) < rule.same_place and float((sides.std(0) / sides.mean(0)).max()) < rule.same_size:
         return "all boxes are alike: the transformer may have learnt a place, not an object"
-    inner = torch.cat([torch.maximum(boxes[:, :2], rectangles[:, :2]), torch.minimum(boxes[:, 2:], rectangles[:, 2:])], 1)
-    if float((box_area(inner) < rule.half_off * box_area(boxes)).float().mean()) > rule.many_off:
+    if float((common_area(boxes, rectangles) < rule.half_off * box_area(boxes)).float().mean()) > rule.many_off:
         return "many crops lie half off their image: the transformer has not found the object"
     wide = rectangles[:, 2:] - rectangles[:, :2]
     gap = torch.minimum(boxes[:, :2] - rectangles[:, :2], rectangles[:, 2:] - boxes[:, 2:]) / wide

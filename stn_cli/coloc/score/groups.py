@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.score.settings import GROUPS
+from stn_cli.geometry import box_area, common_area
 from stn_cli.instances.proposer import Proposed
 
 
@@ -70,23 +71,17 @@ def _alike(objects: Tensor) -> float:
 
 def _pairs_in(boxes: Tensor, odds: Tensor, best: int) -> _Pairs:
     """The pairs in the best box of an image with M boxes (M, 4) and log odds (M,)."""
-    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).clamp(min=1e-9)
-    within = _common(boxes, boxes[best : best + 1])[:, 0]
+    area = box_area(boxes).clamp(min=1e-9)
+    within = common_area(boxes, boxes[best])
     part = (within > GROUPS.within * area) & (area < GROUPS.smaller * area[best]) & (odds > -torch.inf)
     parts = part.nonzero()[:, 0]
     parts = parts[odds[parts].argsort(descending=True, stable=True)[: GROUPS.tried]]
-    both = _common(boxes[parts], boxes[parts])
+    both = common_area(boxes[parts][:, None], boxes[parts][None])
     apart = both <= GROUPS.apart * torch.minimum(area[parts][:, None], area[parts][None])
     covered = within[parts][:, None] + within[parts][None] - both >= GROUPS.covered * area[best]
     a, b = (apart & covered).triu(1).nonzero().T
     first, second = parts[a], parts[b]
     return _Pairs(first, second, torch.minimum(odds[first], odds[second]) - odds[best])
-
-
-def _common(boxes: Tensor, others: Tensor) -> Tensor:
-    """The areas (M, N) that boxes (M, 4) and (N, 4) share."""
-    low, high = torch.maximum(boxes[:, None, :2], others[None, :, :2]), torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    return (high - low).clamp(min=0).prod(-1)
 
 
 def _explained(looks: Tensor, best: int, pairs: _Pairs, objects: Tensor) -> tuple[int, int] | None:

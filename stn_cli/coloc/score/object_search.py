@@ -18,7 +18,7 @@ from stn_cli.coloc.score.settings import OBJECTS, TAUGHT, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
-from stn_cli.geometry import box_iou
+from stn_cli.geometry import box_area, box_iou, common_area
 from stn_cli.instances.folder import learn_folder
 from stn_cli.instances.labels import Labels
 from stn_cli.instances.pasting import NOTHING, Cutouts
@@ -235,11 +235,8 @@ def label(boxes: Tensor, scores: Tensor) -> Labels:
     order = scores.argsort(descending=True, stable=True)
     order = order[suppress(boxes[order], OBJECTS.apart)]
     boxes, scores = boxes[order], scores[order]
-    common = (
-        torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    ).clamp(0)
-    area = common.diagonal().T.prod(1).clamp(min=1e-9)
-    held = common.prod(-1) / torch.minimum(area[:, None], area[None]) > OBJECTS.held
+    area = box_area(boxes).clamp(min=1e-9)
+    held = common_area(boxes[:, None], boxes[None]) / torch.minimum(area[:, None], area[None]) > OBJECTS.held
     known = torch.zeros(len(boxes), dtype=torch.bool)
     for i in range(len(boxes)):
         if scores[i] < OBJECTS.taught * scores[0] or int(known.sum()) == OBJECTS.taught_most:
