@@ -6,6 +6,7 @@ for, and one is believed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops, random_boxes
-from stn_cli.coloc.objective import sized_loss
+from stn_cli.coloc.objective import SIZE_REWARD, sized_loss
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.search.outlined import OutlinedSearch, label_all, search_outlined
 from stn_cli.coloc.search.rigid import RigidResult, apply_rigid, embed_cut, search_rigid
@@ -58,26 +59,62 @@ def choose(seen: SearchedSet, taken: Tensor | None) -> Hypothesis:
         What is believed, and where it places the first object.
     """
     config, encoder = seen.config, seen.encoder
-    rigid = None
-    if config.search != "deformable":
-        rigid = search_rigid(
-            encoder, seen.scene.images, seen.scene.rectangles, seed=config.seed, sides=seen.sides, ladder=seen.ladder,
-            angles=seen.angles, taken=seen.held(taken), progress=seen.progress,
-        )  # fmt: skip
-    if config.search == "rigid" and rigid is not None:
+    if config.search == "rigid" and (rigid := _rigid(seen, taken)) is not None:
         return place_rigid(seen, rigid, None, taken)
     seen.progress("windows of cells")
     if encoder.dense:
         outlined = search_outlined(seen, taken)
-        if rigid is not None and is_rigid(rigid, outlined.windows.contrast, CHOICE.rigid_below_dense):
-            return place_rigid(seen, rigid, outlined.windows.contrast, taken)
-        return _dense(seen, rigid, outlined)
+        rigid, believed = _rigid_if_likely(seen, taken, outlined.windows.contrast, CHOICE.rigid_below_dense)
+        return believed or _dense(seen, rigid, outlined)
     assert isinstance(encoder, GradientEncoder)
     cells = torch.cat([encoder.maps(part) for part in seen.scene.images.split(CHOICE.images_at_once)])
     words = search_words(encoder, cells, seen.scene.rectangles, seed=config.seed, sides=seen.sides, taken=seen.held(taken))
-    if rigid is not None and is_rigid(rigid, words.contrast):
-        return place_rigid(seen, rigid, words.contrast, taken)
-    return _words(seen, rigid, words, taken)
+    rigid, believed = _rigid_if_likely(seen, taken, words.contrast, CHOICE.rigid_below)
+    return believed or _words(seen, rigid, words, taken)
+
+
+def _rigid_if_likely(
+    seen: SearchedSet, taken: Tensor | None, contrast: float, below: float
+) -> tuple[RigidResult | None, Hypothesis | None]:
+    """What the rigid search found, and the hypothesis where it is believed.
+
+    A few images are searched before all of them: fewer crops agree better by chance, so that what is not good enough in those is not in
+    all of them either. Sides so small that the reward for size alone rules them out are not tried.
+    """
+    if seen.config.search != "auto":
+        return None, None
+    least = least_believed(contrast, below)
+    few = torch.arange(0, len(seen.chosen), max(1, len(seen.chosen) // CHOICE.tried_images))
+    rigid = _rigid(seen, taken, least, few) if len(few) < len(seen.chosen) else None
+    if rigid is None or is_rigid(rigid, contrast, below):
+        rigid = _rigid(seen, taken, least)
+    if rigid is None or not is_rigid(rigid, contrast, below):
+        return rigid, None
+    return rigid, place_rigid(seen, rigid, contrast, taken)
+
+
+def _rigid(seen: SearchedSet, taken: Tensor | None, least: float = 0.0, few: Tensor | None = None) -> RigidResult | None:
+    """The rigid search over the images that are looked at, or a few (m,) of them."""
+    images, rectangles, held = seen.scene.images, seen.scene.rectangles, seen.held(taken)
+    if few is not None:
+        images, rectangles, held = images[few], rectangles[few], None if held is None else held[few]
+    return search_rigid(
+        seen.encoder, images, rectangles, seed=seen.config.seed, sides=seen.sides, ladder=seen.ladder, least=least,
+        angles=seen.angles, taken=held, progress=seen.progress,
+    )  # fmt: skip
+
+
+def least_believed(contrast: float, below: float) -> float:
+    """The side below which no rigid crop is believed, however well they agree.
+
+    Args:
+        contrast: of the deformable hypothesis.
+        below: the bar of `is_rigid`.
+
+    Returns:
+        A share of the letterbox.
+    """
+    return math.exp((CHOICE.contrast_weight * contrast - below) / (2 * SIZE_REWARD))
 
 
 def is_rigid(rigid: RigidResult, contrast: float, below: float = CHOICE.rigid_below) -> bool:

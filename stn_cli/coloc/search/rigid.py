@@ -110,6 +110,7 @@ def search_rigid(
     seed: int,
     sides: tuple[float, float] | None = None,
     ladder: tuple[float, ...] = RIGID.ladder,
+    least: float = 0.0,
     angles: tuple[float, ...] = UPRIGHT,
     taken: Tensor | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -123,19 +124,20 @@ def search_rigid(
         seed: of the restarts.
         sides: the smallest and the largest side to try, shares of the letterbox.
         ladder: sides that are tried, shares of the letterbox.
+        least: of these, the smallest that is worth a try.
         angles: that crops are tried at, radians.
         taken: (N, K, 4) boxes of objects that were found before, where this one is not.
         progress: told what is being done.
 
     Returns:
-        What was found, or None where no window of any side fits into every image.
+        What was found, or None where no window of any side that is tried fits into every image.
     """
     generator = torch.Generator().manual_seed(seed)
     low, high = sides or (0.0, 1.0)
     steps = [s for s in ladder if low <= s <= high] or [math.sqrt(low * high)]
     best: RigidResult | None = None
     curve: list[tuple[float, float]] = []
-    for side in steps:
+    for side in (s for s in steps if s >= least):
         found = square_windows(encoder, images, rectangles, side, angles=angles)
         if taken is not None:
             found.close(taken)

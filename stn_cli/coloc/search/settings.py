@@ -233,6 +233,9 @@ class OutlineSettings:
         tried=".5",
         measured="reach .5 instead of .25",
     )
+    reduction: float = setting(
+        2.0, "by how much images are smaller for GrabCut", tried="1, 3", measured="Outlines of images of half the size"
+    )
     iterations: int = setting(1, "of GrabCut", tried="3", measured="One iteration of GrabCut instead of three")
     least_part: float = setting(0.15, "parts smaller than this share of the largest are specks")
     agrees: float = setting(
@@ -256,6 +259,12 @@ class ChoiceSettings:
     )
     rigid_below: float = setting(1.04, "the bar where the deformable contrast is of words", measured="Rigid or deformable")
     rigid_below_dense: float = setting(0.95, "the bar where it is of dense features, whose contrasts are lower")
+    tried_images: int = setting(
+        32,
+        "images, about, whose best rigid crops must pass the bar before all are searched: fewer agree better by chance",
+        tried="16, 48",
+        measured="Rigid crops of a few images first",
+    )
     images_at_once: int = setting(64, "images that are labelled, scored or compared with backgrounds at once")
 
 

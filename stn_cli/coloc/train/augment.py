@@ -135,12 +135,24 @@ class Augmenter:
         present = objects.present
         if not self.fine:  # what was moved off the picture cannot be learnt
             present = present & (centre.abs() < 1).all(-1)
-        hidden = torch.rand((len(index), self.hideable), generator=g) < AUGMENTATION.hidden
-        shown = (~hidden).to(device, torch.float32) / (1 - AUGMENTATION.hidden)
+        shown = self.shown(g, own)
         scene = Scene(images, points_to_box(placement.back(_corners(rectangles)))[own])
         names = [self.cache.names[i] for i in index[own].tolist()]
         shape = self._shape(half, objects.angles, placement)
-        return TrainingBatch(scene, centre[own], shape[own], half[own], present[own], shown[own], names)
+        return TrainingBatch(scene, centre[own], shape[own], half[own], present[own], shown, names)
+
+    def shown(self, g: torch.Generator, own: slice = EVERY) -> Tensor:
+        """Which components f_loc is shown of each image of a batch.
+
+        Args:
+            g: decides.
+            own: which of the B images are wanted.
+
+        Returns:
+            (B, k) weights, 0 for what is hidden.
+        """
+        hidden = torch.rand((self.batch, self.hideable), generator=g) < AUGMENTATION.hidden
+        return ((~hidden).to(self.kind.boxes.device, torch.float32) / (1 - AUGMENTATION.hidden))[own]
 
     def place(self, objects: Objects, g: torch.Generator, jitter: float = 1.0) -> Placement:
         """Where pictures are moved to, how much they are scaled, stretched and turned, and whether they are mirrored.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -35,10 +36,11 @@ def regress(context: Context, state: RunState) -> None:
     context.reporter.stage(state.title("regression", config), steps)
     context.reporter.advance(state.step)
     state.optimise(config, 1.0)
-    converged = False
+    converged, sample = False, None
     while state.step < steps and not converged:
         with context.stop.finishing():
-            loss, norm = _step(context, state)
+            sample = _drawn(context, state, sample)
+            loss, norm = _step(context, state, sample)
             row, note = state.row(step=state.step - 1, loss=loss, gradient=norm), f"loss {loss:.3f}"
             if state.step % REGRESSION.check_every == 0:
                 row["agreement"] = now = _agreed(context, state)
@@ -58,15 +60,28 @@ def regress(context: Context, state: RunState) -> None:
         context.enter(state, "finetune")
 
 
-def _step(context: Context, state: RunState) -> tuple[float, float]:
+def _drawn(context: Context, state: RunState, last: TrainingBatch | None) -> TrainingBatch:
+    """The images of a step: those of the last one again, with other components hidden, where a network is asked for them.
+
+    Its features are most of the work, and a scene keeps them (Choi et al. 2019, arXiv 1907.05550).
+    """
+    config, step, steps = context.config, state.step, state.steps(context.config)
+    images, own = state.augmenter(context.cache, config.batch, state.number, state.level), context.team.share(config.batch)
+    first = step - step % REGRESSION.echoes if images.hideable else step
+    if last is not None and first < step:
+        return replace(last, shown=images.shown(draw_generator(config.seed, step), own))
+    jitter = min(1.0, (1 - first / steps) / (1 - REGRESSION.full_jitter))
+    with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
+        drawn = images.augment(draw_generator(config.seed, first), jitter, own=own)
+    return drawn if first == step else replace(drawn, shown=images.shown(draw_generator(config.seed, step), own))
+
+
+def _step(context: Context, state: RunState, sample: TrainingBatch) -> tuple[float, float]:
     """One step; the loss and the gradient's norm."""
     config, step, steps = context.config, state.step, state.steps(context.config)
     optimiser = state.optimise(config, 1.0)
     set_rate(optimiser, min(1.0, (step + 1) / REGRESSION.warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
-    jitter = min(1.0, (1 - step / steps) / (1 - REGRESSION.full_jitter))
-    images = state.augmenter(context.cache, config.batch, state.number, state.level)
     with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
-        sample = images.augment(draw_generator(config.seed, step), jitter, own=context.team.share(config.batch))
         seen = state.localisation.look(sample.scene, sample.shown)
         loss = regression_loss(state.localisation.body, seen, sample, context.team)
     out = descend(loss, optimiser, list(state.transformer.parameters()), step, sample.names, context.team)

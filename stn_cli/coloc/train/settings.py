@@ -46,6 +46,12 @@ class Regression:
         0.5, "share of the steps after which random changes begin to fall to nothing", tried="0, 1",
         measured="400 steps, jitter falls in the second half",
     )  # fmt: skip
+    echoes: int = setting(
+        4,
+        "steps in a row on the same images, where a network is asked for their features",
+        tried="1, 2",
+        measured="The finder's steps",
+    )
     check_every: int = setting(25, "steps between two looks at how well the network agrees with the search")
     probed: int = setting(128, "images at most whose boxes are compared with the search's")
     agreed: float = setting(0.95, "mean IoU with the search at which the regression ends")

@@ -43,7 +43,7 @@ class StopAt(Silent):
     def advance(self, count: int = 1, note: str = "") -> None:
         if self.now == self.wanted:
             self.count -= count
-            if self.count == 0:
+            if self.count <= 0 < self.count + count:
                 os.kill(os.getpid(), self.signum)
 
 
