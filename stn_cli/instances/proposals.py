@@ -19,6 +19,8 @@ SMALLEST, LARGEST = 6.0, 150.0
 """Longer sides of boxes that are believed, pixels of the size at which they were seen: what was learned from."""
 EACH = 200
 """Boxes that one size may give."""
+AT_ONCE = 16
+"""Canvases of one size that the network looks at in one call."""
 ALIKE = 0.6
 """IoU above which two boxes are one."""
 
@@ -97,12 +99,12 @@ def suppress(boxes: Tensor, alike: float) -> Tensor:
 
 
 @torch.inference_mode()
-def propose(network: nn.Module, images: Tensor, sides: Sequence[int] = SIDES, most: int = 100) -> list[Proposals]:
-    """Look at images of one size, each at several sizes.
+def propose(network: nn.Module, images: Sequence[Tensor], sides: Sequence[int] = SIDES, most: int = 100) -> list[Proposals]:
+    """Look at images, each at several sizes.
 
     Args:
         network: of `InstanceNetwork`, or its quick copy.
-        images: (B, 3, H, W) in [0, 1], on the network's device.
+        images: B of (3, H, W) in [0, 1], each of its own size, on the network's device.
         sides: longer sides at which they are looked at.
         most: proposals of an image.
 
@@ -112,12 +114,29 @@ def propose(network: nn.Module, images: Tensor, sides: Sequence[int] = SIDES, mo
     weight = next(network.parameters())
     parts: list[list[Proposals]] = [[] for _ in images]
     for side in sides:
-        h, w = images.shape[-2:]
+        for canvases in _canvases(images, side).values():
+            for begin in range(0, len(canvases), AT_ONCE):
+                some = canvases[begin : begin + AT_ONCE]
+                maps = network(
+                    torch.stack([c for _, _, c in some]).to(weight.dtype).contiguous(memory_format=torch.channels_last)
+                )
+                for place, (number, size, _) in enumerate(some):
+                    parts[number].append(read_maps(maps, place, size))
+    return [merged(mine, most) for mine in parts]
+
+
+def _canvases(images: Sequence[Tensor], side: int) -> dict[tuple[int, ...], list[tuple[int, tuple[int, int], Tensor]]]:
+    """Images at a size, standardised and padded, by the size of their canvases: number, own (height, width) and canvas of each."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        alike.setdefault(tuple(image.shape[-2:]), []).append(number)
+    out: dict[tuple[int, ...], list[tuple[int, tuple[int, int], Tensor]]] = {}
+    for (h, w), numbers in alike.items():
         scale = side / max(h, w)
         size = max(STRIDE, round(h * scale)), max(STRIDE, round(w * scale))
-        small = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        whole = torch.stack([images[number] for number in numbers])
+        small = F.interpolate(whole, size, mode="bilinear", align_corners=False, antialias=True)
         padded = F.pad(standardise(small), (0, -size[1] % COARSEST, 0, -size[0] % COARSEST), mode="replicate")
-        maps = network(padded.to(weight.dtype).contiguous(memory_format=torch.channels_last))
-        for number, mine in enumerate(parts):
-            mine.append(read_maps(maps, number, size))
-    return [merged(mine, most) for mine in parts]
+        same = out.setdefault(tuple(padded.shape[-2:]), [])
+        same += [(number, size, canvas) for number, canvas in zip(numbers, padded, strict=True)]
+    return out

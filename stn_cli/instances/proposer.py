@@ -15,9 +15,6 @@ from stn_cli.instances.network import LOOKS, InstanceNetwork
 from stn_cli.instances.proposals import Proposals, propose
 from stn_cli.instances.weights import FILE, quick, read_instances
 
-AT_ONCE = 16
-"""Images of one size that the network looks at in one call."""
-
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
@@ -109,17 +106,8 @@ class Proposer(nn.Module):
         """
         network = self._ready()
         corners = pixel_corners(rectangles, images.shape[-1])
-        alike: dict[tuple[int, int], list[int]] = {}
-        for i, (x1, y1, x2, y2) in enumerate(corners):
-            alike.setdefault((y2 - y1, x2 - x1), []).append(i)
-        found: list[Proposals | None] = [None] * len(images)
-        for numbers in alike.values():
-            for begin in range(0, len(numbers), AT_ONCE):
-                some = numbers[begin : begin + AT_ONCE]
-                cut = [images[i, :, y1:y2, x1:x2] for i in some for x1, y1, x2, y2 in (corners[i],)]
-                for i, own in zip(some, propose(network, torch.stack(cut), most=most), strict=True):
-                    found[i] = own
-        return _padded([own for own in found if own is not None], rectangles)
+        pictures = [image[:, y1:y2, x1:x2] for image, (x1, y1, x2, y2) in zip(images, corners, strict=True)]
+        return _padded(propose(network, pictures, most=most), rectangles)
 
 
 def pixel_corners(rectangles: Tensor, side: int) -> list[tuple[int, int, int, int]]:

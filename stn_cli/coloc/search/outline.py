@@ -84,9 +84,11 @@ def _grab_cut_reduced(image: Pixels, labels: npt.NDArray[np.uint8]) -> npt.NDArr
     """GrabCut of an image that is made smaller first: its time is by the pixel. The object's pixels at full size, 0 or 1."""
     h, w = labels.shape
     size = max(1, round(w / OUTLINE.reduction)), max(1, round(h / OUTLINE.reduction))
-    small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-    own = grab_cut(small, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), OUTLINE.iterations)
-    return None if own is None else cv2.resize(own.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST)
+    small = np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
+    own = grab_cut(small, np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8), OUTLINE.iterations)
+    if own is None:
+        return None
+    return np.asarray(cv2.resize(own.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def grab_cut(image: Pixels, labels: npt.NDArray[np.uint8], iterations: int) -> npt.NDArray[np.bool_] | None:
