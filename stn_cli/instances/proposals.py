@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from stn_cli.encoders.pretrained import standardise
-from stn_cli.instances.network import COARSEST, STRIDE, Maps
+from stn_cli.instances.network import COARSEST, STRIDE, Maps, boxes_of_cells
 
 SIDES = (32, 48, 72, 108, 160)
 """Longer sides at which an image is looked at, pixels: small ones, where parts of an object are too small to be taken for whole ones."""
@@ -56,7 +56,7 @@ def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
         Boxes, in shares of the image's sides.
     """
     h, w = size
-    boxes, scores = maps.boxes()[number].flatten(0, 1), maps.fit[number].sigmoid().flatten()
+    boxes, scores = boxes_of_cells(maps.sides[number]).flatten(0, 1), maps.fit[number].sigmoid().flatten()
     boxes = torch.stack([boxes[:, 0::2].clamp(0, w), boxes[:, 1::2].clamp(0, h)], -1).flatten(1)
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.amax(1)

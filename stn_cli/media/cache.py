@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -123,6 +123,7 @@ class Cache:
         notes: (name, remark) of images that were kept with a remark.
         scratch: folder for the file of many images; None keeps any number in memory.
         resident: all of them on an accelerator, see `settle`.
+        kept: what others worked out of these images and will ask for again.
     """
 
     pixels: npt.NDArray[np.uint8] | Rows
@@ -132,6 +133,7 @@ class Cache:
     notes: list[tuple[str, str]]
     scratch: Path | None = None
     resident: Tensor | None = None
+    kept: dict[object, object] = field(default_factory=dict, kw_only=True)
     _rectangles: Tensor | None = None
 
     def __len__(self) -> int:

@@ -239,7 +239,7 @@ def predict(
     Returns:
         R crops of each of the B images.
     """
-    parts = [finder(Scene.of(cache, i, device), depth) for i in index.split(chunk)]
+    parts = [finder(Scene.of(cache, i, device, keep=True), depth) for i in index.split(chunk)]
     return Crops(parts[0].transform, torch.cat([p.matrix for p in parts]))
 
 

@@ -92,7 +92,7 @@ def calibrate(
         seen = chunks[: CALIBRATION.observed]
         e = [torch.cat([scorer.embed(cache.batch(index[i], device), c[i]) for i in seen]) for c in (crops, patches)]
         scorer.observe(*e)
-    margins = torch.cat([scorer.margins(Scene.of(cache, index[i], device), crops[i], patches[i]) for i in chunks])
+    margins = torch.cat([scorer.margins(Scene.of(cache, index[i], device, keep=True), crops[i], patches[i]) for i in chunks])
     positive, random = margins[:, 0], margins[:, 1:]
     calibration = Calibration()
     calibration.fit(positive, random[clear] if bool(clear.any()) else random.flatten())

@@ -248,7 +248,7 @@ def appearance_of(seen: SearchedSet) -> Appearance:
         Of these images, in their order.
     """
     parts = seen.chosen.split(CHOICE.images_at_once)
-    return Appearance.join([Scene.of(seen.cache, i, seen.device).appearance(seen.encoder) for i in parts])
+    return Appearance.join([Scene.of(seen.cache, i, seen.device, keep=True).appearance(seen.encoder) for i in parts])
 
 
 def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
@@ -269,7 +269,7 @@ def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) ->
     parts = []
     for number, i in enumerate(torch.arange(len(seen.cache)).split(CHOICE.images_at_once)):
         seen.progress(f"scored {number * CHOICE.images_at_once} of {len(seen.cache)}")
-        parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device), crops[i])[:, 0])
+        parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device, keep=True), crops[i])[:, 0])
     return torch.cat(parts)
 
 

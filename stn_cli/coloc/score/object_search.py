@@ -76,7 +76,7 @@ class ObjectSearch:
         for number, i in enumerate(index.split(CHOICE.images_at_once)):
             seen.progress(f"objects in {number * CHOICE.images_at_once} of {len(index)}")
             at = i.to(self.windows.device)
-            scene, closely = (Scene.of(cache, i, seen.device) for cache in (seen.cache, seen.large))
+            scene, closely = Scene.of(seen.cache, i, seen.device, keep=True), Scene.of(seen.large, i, seen.device)
             own = candidates(proposer, self.scorer, self.background, scene, closely, self.windows[at], evidence)
             parts.append(outside(own, None if self.taken is None else self.taken[at]))
         return side_by_side(parts)

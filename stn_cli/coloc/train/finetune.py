@@ -182,7 +182,7 @@ def objective(context: Context, state: RunState, index: Tensor) -> float:
         The loss, without the anchor.
     """
     crops = predict(state.finder, context.cache, context.device, index)[:, :1]
-    scene = Scene.of(context.cache, index, context.device)
+    scene = Scene.of(context.cache, index, context.device, keep=True)
     g = torch.Generator().manual_seed(context.config.seed)
     return float(triplets(state.kind.scorer, scene, crops, g, context.config.margin))
 
