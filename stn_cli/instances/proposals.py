@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from stn_cli.encoders.pretrained import standardise
+from stn_cli.geometry import box_iou
 from stn_cli.instances.network import COARSEST, STRIDE, Maps, boxes_of_cells
 
 SIDES = (32, 48, 72, 108, 160)
@@ -69,7 +70,7 @@ def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
 
 
 def merged(parts: Sequence[Proposals], most: int) -> Proposals:
-    """Proposals of several sizes together, without those that are like a better one.
+    """Proposals of several sizes together, each the mean of those that are like it, which are left out.
 
     Args:
         parts: of each size.
@@ -81,7 +82,24 @@ def merged(parts: Sequence[Proposals], most: int) -> Proposals:
     boxes, scores, looks = (torch.cat(of) for of in zip(*((p.boxes, p.scores, p.looks) for p in parts), strict=True))
     order = scores.argsort(descending=True)
     kept = order[suppress(boxes[order], ALIKE)[:most]]
-    return Proposals(boxes[kept], scores[kept], looks[kept])
+    return Proposals(voted(boxes[kept], boxes, scores, ALIKE).clamp(0, 1), scores[kept], looks[kept])
+
+
+def voted(kept: Tensor, boxes: Tensor, scores: Tensor, alike: float) -> Tensor:
+    """Boxes that are the means of their likes, weighed by their scores (box voting, Gidaris and Komodakis 2015, arXiv 1505.01749).
+
+    Args:
+        kept: (..., K, 4), of the boxes.
+        boxes: (..., M, 4).
+        scores: (..., M), 0 or less where there is none.
+        alike: IoU above which two boxes are one.
+
+    Returns:
+        (..., K, 4); a box that nothing is like, as one without an area, as it is.
+    """
+    votes = (box_iou(kept[..., :, None, :], boxes[..., None, :, :]) > alike) * scores.clamp(min=0)[..., None, :]
+    total = votes.sum(-1, keepdim=True)
+    return torch.where(total > 0, votes @ boxes / total.clamp(min=1e-6), kept)
 
 
 def suppress(boxes: Tensor, alike: float) -> Tensor:

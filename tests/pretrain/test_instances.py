@@ -9,7 +9,7 @@ from stn_cli.encoders.small_network import SmallNetwork
 from stn_cli.errors import CheckpointError, InputError
 from stn_cli.instances.network import STRIDE, InstanceNetwork, Maps
 from stn_cli.instances.overlap import iou_and_giou
-from stn_cli.instances.proposals import merged, propose, read_maps, suppress
+from stn_cli.instances.proposals import Proposals, merged, propose, read_maps, suppress, voted
 from stn_cli.instances.weights import FILE, quick, read_instances, write_instances
 from stn_cli.pretrain.instances.__main__ import main
 from stn_cli.pretrain.instances.canvases import compose, seen_boxes
@@ -157,6 +157,24 @@ def test_proposals_are_the_inverse_of_targets(stock):
         assert (iou > 0.6).all()  # two true boxes that are alike count as one
         found_all += int((iou > 0.999).sum())
     assert found_all > 0.9 * int(truth.known.sum()) - 4
+
+
+def test_boxes_that_are_alike_become_their_mean():
+    """By their scores; what is not alike has no vote, nor has a box that is none."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 12], [2, 0, 10, 10], [30, 30, 40, 40], [0, 0, 10, 11]])
+    scores = torch.tensor([0.4, 0.2, 0.2, 0.9, -1.0])
+    found = voted(boxes[[3, 0]], boxes, scores, 0.6)
+    assert torch.allclose(found, torch.tensor([[30.0, 30, 40, 40], [0.5, 0, 10, 10.5]]))
+    nothing = torch.zeros(2, 4)
+    assert torch.equal(voted(nothing, nothing, torch.ones(2), 0.6), nothing)  # no area: like none, not even itself
+    parts = [
+        Proposals(boxes[:2] / 50, scores[:2], torch.zeros(2, 64)),
+        Proposals(boxes[2:4] / 50, scores[2:4], torch.ones(2, 64)),
+    ]
+    both = merged(parts, 10)
+    assert torch.allclose(both.boxes * 50, found)
+    assert both.scores.tolist() == pytest.approx([0.9, 0.4])
+    assert merged(parts, 1).scores.tolist() == pytest.approx([0.9])
 
 
 def test_cells_belong_to_the_topmost(stock):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stn_cli.coloc.graph.choosing import Chosen, best
 from stn_cli.coloc.graph.resizing import OnLetterbox, sized
 from stn_cli.instances.network import COARSEST
-from stn_cli.instances.proposals import ALIKE, EACH, LARGEST, SIDES, SMALLEST
+from stn_cli.instances.proposals import ALIKE, EACH, LARGEST, SIDES, SMALLEST, voted
 from stn_cli.instances.proposer import Proposed, Proposer
 
 
@@ -41,7 +41,8 @@ class ProposerGraph(nn.Module):
         boxes, scores = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
         found = best(boxes, scores, ALIKE, most)
         low, high = placed.rectangle().float().chunk(2)
-        on_letterbox = low.repeat(2) + found.of(boxes) * (high - low).repeat(2)
+        own = voted(found.of(boxes), boxes, scores, ALIKE).clamp(0, 1)
+        on_letterbox = low.repeat(2) + own * (high - low).repeat(2)
         there = found.scores >= 0
         odds = found.scores.logit(1e-4).masked_fill(~there, -torch.inf)
         return Proposed(on_letterbox.masked_fill(~there[..., None], 0.0), odds)

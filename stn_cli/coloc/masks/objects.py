@@ -73,6 +73,7 @@ def object_masks(
     boxes: npt.ArrayLike,
     priors: Sequence[Floats | None] | None = None,
     settings: MaskSettings = MASKS,
+    sure: Sequence[float] | None = None,
 ) -> Iterator[ObjectMask]:
     """The pixels of each object, one after the other: memory does not grow with their number.
 
@@ -82,6 +83,8 @@ def object_masks(
         priors: for each box how likely each part of it is the object's: (h, w) of any size that covers the box, 0 to 1; an ellipse is
             taken where it is None, and for all where it is left out.
         settings: numbers to try others.
+        sure: for each box how likely it is of an object, 0 to 1, so that one that is likely none takes little from its neighbours; 1 for
+            all where it is left out.
 
     Yields:
         A mask for each box. It lies in the box, rounded outwards to whole pixels, and has at least one pixel where the box has.
@@ -90,11 +93,16 @@ def object_masks(
     inside = np.clip(np.asarray(boxes, np.float64).reshape(-1, 4), 0, [w, h, w, h])
     given: list[Floats | None] = list(priors) if priors is not None else [None] * len(inside)
     for index in range(len(inside)):
-        yield _mask(image, inside, given, index, settings)
+        yield _mask(image, inside, given, index, settings, sure)
 
 
 def _mask(
-    image: Pixels, boxes: npt.NDArray[np.float64], given: list[Floats | None], index: int, settings: MaskSettings
+    image: Pixels,
+    boxes: npt.NDArray[np.float64],
+    given: list[Floats | None],
+    index: int,
+    settings: MaskSettings,
+    sure: Sequence[float] | None,
 ) -> ObjectMask:
     left, top = (int(v) for v in np.floor(boxes[index, :2]))
     right, bottom = (int(v) for v in np.ceil(boxes[index, 2:]))
@@ -102,7 +110,8 @@ def _mask(
         return ObjectMask(left, top, np.zeros((max(0, bottom - top), max(0, right - left)), bool))
     window = _Window.around(boxes[index], image, settings)
     near = [index, *(int(j) for j in np.flatnonzero(window.meets(boxes)) if j != index)]
-    prior, claim = object_prior(window.size[::-1], window.boxes(boxes[near]), [given[j] for j in near], settings)
+    likely = None if sure is None else [sure[j] for j in near]
+    prior, claim = object_prior(window.size[::-1], window.boxes(boxes[near]), [given[j] for j in near], settings, likely)
     x1, y1, x2, y2 = window.part
     seen = _lab(np.asarray(cv2.resize(image[y1:y2, x1:x2], window.size, interpolation=cv2.INTER_AREA), np.uint8))
     pixels = _at_full_size(image, (left, top, right, bottom), window, _believed(seen, prior, claim, settings), settings)

@@ -15,7 +15,11 @@ from stn_cli.geometry import pixels_in_box
 
 
 def object_prior(
-    size: tuple[int, int], boxes: npt.NDArray[np.float64], given: Sequence[Floats | None], settings: MaskSettings
+    size: tuple[int, int],
+    boxes: npt.NDArray[np.float64],
+    given: Sequence[Floats | None],
+    settings: MaskSettings,
+    sure: Sequence[float] | None = None,
 ) -> tuple[Floats, Floats]:
     """How likely each pixel of a window is the first box's object, and how much of it the neighbours leave to it.
 
@@ -24,12 +28,14 @@ def object_prior(
         boxes: (M, 4) the object's own and those of its neighbours, in the window's pixels.
         given: a map over each box, (h', w') of 0 to 1; None where there is none.
         settings: of masks.
+        sure: for each box how likely it is of an object, 0 to 1: a neighbour that is likely none takes little; 1 for all where it is left out.
 
     Returns:
         (h, w) the prior, between 0 and 1, and (h, w) the claim: 1 where no other object is more likely, 0 where another is certain.
     """
     own, *others = (_alone(size, box, map_, settings) for box, map_ in zip(boxes, given, strict=True))
-    rival = np.maximum.reduce([own, *others])
+    likely = [1.0] * len(others) if sure is None else sure[1:]
+    rival = np.maximum.reduce([own, *(np.float32(share) * other for share, other in zip(likely, others, strict=True))])
     return own, own / rival
 
 

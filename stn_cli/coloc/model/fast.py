@@ -19,8 +19,8 @@ from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders.pretrained import standardise
 from stn_cli.encoders.small import quick_halves
 from stn_cli.encoders.small_network import fused
-from stn_cli.geometry import box_iou
 from stn_cli.instances.network import STRIDE
+from stn_cli.instances.proposals import voted
 from stn_cli.instances.proposer import pixel_corners
 from stn_cli.instances.student import EVEN_SIDES, StudentNetwork
 from stn_cli.runs.config import MOST_OBJECTS
@@ -111,8 +111,7 @@ class FastLook:
 
 
 def best_of(boxes: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Of each image the best boxes that do not lie on a better one, all images in one suppression; each is the mean of those that are like it,
-    by their scores (box voting, Gidaris and Komodakis 2015, arXiv 1505.01749).
+    """Of each image the best boxes that do not lie on a better one, all images in one suppression; each is the mean of those that are like it.
 
     Args:
         boxes: (B, C, 4) normalised letterbox boxes.
@@ -134,6 +133,4 @@ def best_of(boxes: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
     count = int(rank.max()) + 1 if len(rank) else 1
     out, of = boxes.new_zeros((len(boxes), count, 4)), scores.new_full((len(boxes), count), -1.0)
     out[image, rank], of[image, rank] = some[kept], score[kept]
-    votes = (box_iou(out[:, :, None], boxes[:, None]) > FAST.votes) * (scores * likely)[:, None]  # (B, R, C)
-    total = votes.sum(2, keepdim=True)
-    return torch.where(total > 0, votes @ boxes / total.clamp(min=1e-6), out), of
+    return voted(out, boxes, scores * likely, FAST.votes), of

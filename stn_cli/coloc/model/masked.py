@@ -30,7 +30,8 @@ def with_masks(image: Picture, record: ImageRecord) -> ImageRecord:
     if size != (record.height, record.width):
         why = f"it has {size[1]} x {size[0]} pixels, the record {record.width} x {record.height}"
         raise UsageError("the image is not the one of the record", record.file, why, "Give both of one image")
-    masks = object_masks(pixels, [found.box for found in record.objects])
+    boxes, scores = [found.box for found in record.objects], [found.score for found in record.objects]
+    masks = object_masks(pixels, boxes, sure=scores)
     objects = tuple(
         replace(found, mask=encode_mask(own.pixels, (own.left, own.top), size))
         for found, own in zip(record.objects, masks, strict=True)

@@ -15,6 +15,7 @@ from stn_cli.coloc.score.dense import DenseScorer
 from stn_cli.coloc.score.groups import find_groups
 from stn_cli.coloc.score.objects import candidates
 from stn_cli.coloc.score.settings import OBJECTS, TAUGHT, UNTAUGHT, Evidence
+from stn_cli.coloc.score.tightening import tightened
 from stn_cli.coloc.search.background import Background
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
@@ -96,6 +97,7 @@ class ObjectSearch:
         labels = [label(own, its.sigmoid()) for own, its in zip(shares, odds, strict=True)]
         labels = [unsure(own) if group else own for own, group in zip(labels, groups.tolist(), strict=True)]
         images, single = pictures_of(seen, seen.chosen), (~groups).nonzero()[:, 0].tolist()
+        labels = [tightened(image, own) for image, own in zip(images, labels, strict=True)]
         cutouts = cut_objects(
             [images[i] for i in single], [labels[i] for i in single], odds.amax(1)[single], float(groups.float().mean())
         )

@@ -192,6 +192,22 @@ class CutoutSettings:
     least_area: float = setting(0.25, "share of the box that is the object's; less is a speck")
 
 
+@dataclass(frozen=True)
+class TighteningSettings:
+    """How boxes are drawn to the outlines of what is in them, `tightening.py`."""
+
+    beyond: float = setting(
+        0.1,
+        "how far an outline may reach beyond its box on each side, share of the side",
+        tried="0, .2",
+        measured="Tighter boxes",
+    )
+    side: int = setting(
+        96, "longer side at which a box and what is beside it are looked at, pixels", tried="128", measured="Tighter boxes"
+    )
+    least_pixels: float = setting(6.0, "along a side of a box that has an outline")
+
+
 SCORE = ScoreSettings()
 LAYOUT = LayoutSettings()
 ANNOTATIONS = AnnotationSettings()
@@ -199,3 +215,4 @@ OBJECTS = ObjectSettings()
 GROUPS = GroupSettings()
 CUTOUTS = CutoutSettings()
 CALIBRATION = CalibrationSettings()
+TIGHTENING = TighteningSettings()

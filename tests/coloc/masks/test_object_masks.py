@@ -100,6 +100,17 @@ def test_a_neighbour_keeps_what_is_its_own() -> None:
     assert iou(both[1], mask == 2) > 0.85
 
 
+def test_a_box_that_is_likely_of_nothing_takes_nothing() -> None:
+    """A person, and a box on the legs: what a certain neighbour would take is the person's where the box is likely none."""
+    image, true, box = scene(person)
+    legs = [60, 95, 140, 146]
+    kept = [iou(whole(next(object_masks(image, [box, legs], sure=[1.0, share])), image), true) for share in (1.0, 0.5, 0.05)]
+    assert kept[0] < 0.9
+    assert min(kept[1:]) > 0.95
+    left_out, certain = (next(object_masks(image, [box, legs], sure=sure)) for sure in (None, [0.3, 1.0]))
+    assert np.array_equal(left_out.pixels, certain.pixels)
+
+
 @pytest.mark.parametrize(
     ("size", "box"),
     [
