@@ -54,7 +54,7 @@ class SquareWindows:
         yield slice(0, n), self._whole
 
     def _embed(self, part: slice) -> Tensor:
-        return torch.cat([m.embed(part) for m in self.maps], 1) / self.scale
+        return torch.cat([m.embed(part) for m in self.maps], 1).div_(self.scale)
 
     def normalise(self) -> None:
         """Divide the embeddings by what makes their mean squared norm 1 over the set."""
