@@ -285,6 +285,7 @@ def test_a_machine_that_has_just_gone_is_asked_for_nothing(
         (["{images}", "--engine", "ray", "--column", "image"], 2, "--column is of a Parquet file"),
         (["{images}", "--engine", "ray", "--concurrency", "0"], 2, "--concurrency must be"),
         (["nope://x/y", "--engine", "ray"], 3, "no usable object store"),
+        (["nope://KEY:SECRET@x/y", "--engine", "ray"], 3, "no usable object store: 'nope://***@x/y'"),
         (["file:///there/is/none", "--engine", "ray"], 3, "no such file or folder"),
         (["{images}", "--engine", "ray", "--address", "127.0.0.1:1"], 7, "cannot join the cluster"),
         (["{images}", "--engine", "ray", "--address", "nowhere"], 7, "an address is HOST:PORT"),
@@ -301,6 +302,7 @@ def test_bad_input_ends_in_one_line(
     ended, _, heard = cli("localise", *given, "-m", trained.run, *out)
     assert (ended, heard.count("\n")) == (code, 1)
     assert says in heard
+    assert "SECRET" not in heard
     assert not (tmp_path / "out").exists()
 
 
