@@ -93,14 +93,19 @@ def opened_target(
 
 
 def _in_store(out: str, facts: dict[str, Any], head: dict[str, Any], overwrite: bool, resume: bool) -> Target:
+    import pyarrow
+
     files, path = store_of(out)
     shown = without_keys(out)
     shards = ShardFolder(files, f"{path}/{SHARDS}", facts, head)
 
     def write(skipped: Sequence[Skipped]) -> None:
         rows = (json.dumps({"file": name_in_results(s.file), "reason": printable(s.reason)}) + "\n" for s in skipped)
-        with files.open_output_stream(f"{path}/{SKIPPED}") as file:
-            file.write("".join(rows).encode())
+        try:
+            with files.open_output_stream(f"{path}/{SKIPPED}") as file:
+                file.write("".join(rows).encode())
+        except (OSError, pyarrow.ArrowException) as error:
+            raise OutputError("cannot write", f"{path}/{SKIPPED}", one_line(error), "Go on with --resume") from error
 
     try:
         there = shards.names()
@@ -113,7 +118,7 @@ def _in_store(out: str, facts: dict[str, Any], head: dict[str, Any], overwrite: 
         elif resume and not there:
             raise CheckpointError("nothing to resume", shown, "no shards", "Start without --resume")
         files.create_dir(shards.path)
-    except OSError as error:
+    except (OSError, pyarrow.ArrowException) as error:
         raise OutputError(
             "cannot write into", shown, one_line(error), "Check its name, and the rights of whoever runs this"
         ) from error
