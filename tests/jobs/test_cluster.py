@@ -328,7 +328,7 @@ def test_a_store_that_refuses_is_an_error_of_the_results(monkeypatch: pytest.Mon
         pass
     shards = ShardFolder(Store(), "bucket/out", {}, {})
     shards.add(0, pyarrow.table({"number": [0]}), Outcome(images=1))
-    with pytest.raises(OutputError, match="cannot write: 'bucket/out/part-0000000000.parquet'"):
+    with pytest.raises(OutputError, match=r"cannot write: 'bucket/out/part-0000000000.parquet'"):
         shards.flush()
 
 
