@@ -131,9 +131,12 @@ def export(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
 
 def pictures(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
     write_boxes(folder / "boxes.json", count)
-    source = ["--source", str(write_pictures(folder, count)), "--overwrite", "-o", str(folder / "coco")]
-    how = [*PROGRAM, "export", "-q", str(folder / "boxes.json"), "--format", "coco", "--images", "link", *source]
-    return {f"export --format coco, pictures linked, --group-by {by}": [*how, "--group-by", by] for by in ("folder", "file")}
+    how = [*PROGRAM, "export", "-q", str(folder / "boxes.json"), "--format", "coco", "--images", "link"]
+    how += ["--source", str(write_pictures(folder, count))]
+    return {
+        f"export --format coco, pictures linked, --group-by {by}": [*how, "--group-by", by, "-o", str(folder / by)]
+        for by in ("folder", "file")
+    }
 
 
 def localise(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
