@@ -22,9 +22,6 @@ from stn_cli.encoders.gradient_maps import blur
 from stn_cli.runtime.device import in_double
 from stn_cli.runtime.memory import rows_at_once
 
-PROJECTED = 16
-"""Images whose cells are projected at once: of all of a search's at once the copy that is made on the way takes 300 MB."""
-
 
 @dataclass(frozen=True, slots=True)
 class Projection:
@@ -69,7 +66,7 @@ class Projection:
     def __call__(self, cells: Tensor) -> Tensor:
         """Project maps (B, C, h, w) -> (B, h, w, d)."""
         whole = torch.compiler.is_compiling()  # a graph is of any number of images
-        parts = (cells,) if whole else cells.split(PROJECTED)
+        parts = (cells,) if whole else cells.split(DENSE.images_at_once)
         return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
 
 

@@ -15,8 +15,6 @@ from stn_cli.encoders import Encoder, WindowMap, map_windows
 from stn_cli.runtime.memory import rows_at_once
 from stn_cli.stn import Pyramid, Similarity, sample_reduced
 
-LAID_OUT = 8
-"""Images whose windows are laid out, or squared, at once: the copies that are made on the way are then small beside what is kept."""
 UPRIGHT = (0.0,)
 """The only angle of windows that are not turned, radians."""
 
@@ -58,8 +56,8 @@ class SquareWindows:
     def _embed(self, part: slice) -> Tensor:
         start, stop, _ = part.indices(len(self.inside))
         out = self.maps[0].cells.new_empty((stop - start, len(self.angles), self.maps[0].shape[2]))
-        for begin in range(start, stop, LAID_OUT):
-            end = min(stop, begin + LAID_OUT)
+        for begin in range(start, stop, RIGID.laid_out):
+            end = min(stop, begin + RIGID.laid_out)
             torch.cat([m.embed(slice(begin, end)) for m in self.maps], 1, out=out[begin - start : end - start])
         return out.div_(self.scale)
 
@@ -131,7 +129,7 @@ class SquareWindows:
 def _squares(z: Tensor) -> Tensor:
     """Squared lengths (n, P) of embeddings (n, P, D): of some images at a time, for the squares take as much memory as all embeddings."""
     out = z.new_empty(z.shape[:-1])  # small results between large ones would keep glibc from using their memory again
-    for some, into in zip(z.split(LAID_OUT), out.split(LAID_OUT), strict=True):
+    for some, into in zip(z.split(RIGID.laid_out), out.split(RIGID.laid_out), strict=True):
         torch.sum(some.square(), -1, out=into)
     return out
 
