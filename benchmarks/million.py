@@ -3,10 +3,10 @@
     python -m benchmarks.million [PART ...]
 
 evaluate: `stn-coloc evaluate` of a boxes.json with an object in each image, against boxes by file name, against a COCO file, and against
-names that lie below another folder. export: the same boxes as CSV. pictures: as COCO, of pictures that are there and looked at, with a split
-by folders. localise: all of a call but the network, which gives one object at once; the pictures are small ones under many names. report: of
-a run whose list of images is as long. Each in a process of its own with one thread; parts that are named are measured again, the others are
-taken from an earlier run.
+names that lie below another folder. export: the same boxes as CSV. pictures: as COCO with hard links to pictures that are there and looked
+at, split by folders, and image by image. localise: all of a call but the network, which gives one object at once; the pictures are small
+ones under many names. train: on such pictures, all of it, in few steps. report: of a run whose list of images is as long. Each in a process
+of its own with one thread; parts that are named are measured again, the others are taken from an earlier run.
 """
 
 from __future__ import annotations
@@ -131,15 +131,24 @@ def export(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
 
 def pictures(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
     write_boxes(folder / "boxes.json", count)
-    source = ["--source", str(write_pictures(folder, count)), "-o", str(folder / "coco")]
-    how = ["--format", "coco", "--images", "none", "--group-by", "folder", *source]
-    return {"export --format coco, pictures looked at": [*PROGRAM, "export", "-q", str(folder / "boxes.json"), *how]}
+    how = [*PROGRAM, "export", "-q", str(folder / "boxes.json"), "--format", "coco", "--images", "link"]
+    how += ["--source", str(write_pictures(folder, count))]
+    return {
+        f"export --format coco, pictures linked, --group-by {by}": [*how, "--group-by", by, "-o", str(folder / by)]
+        for by in ("folder", "file")
+    }
 
 
 def localise(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
     source = write_pictures(folder, count)
     worker = [sys.executable, "-m", "benchmarks.million", "worker", str(source), str(run), str(folder / "out")]
     return {"localise, but for the network": worker}
+
+
+def train(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
+    source = str(write_pictures(folder, count))
+    few = ["--imgsz", "32", "--steps", "50", "--finetune", "5"]
+    return {f"train {' '.join(few)}": [*PROGRAM, "train", source, "-q", "--no-report", *few, "-o", str(folder / "run")]}
 
 
 def report(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
@@ -153,7 +162,7 @@ def report(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
 
 
 PARTS: dict[str, Callable[[Path, int, Path], dict[str, list[str]]]] = {
-    part.__name__: part for part in (evaluate, export, pictures, localise, report)
+    part.__name__: part for part in (evaluate, export, pictures, localise, train, report)
 }
 
 

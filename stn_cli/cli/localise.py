@@ -147,12 +147,15 @@ def _localise(
     """Find the objects, here or on a cluster, and say what came of it."""
     from stn_cli.cli.console import conclude
 
-    progress = how["reporter"]
+    progress, boxes = how["reporter"], os.path.join(folder, "boxes.json" if cluster is None else "boxes.parquet")
     try:
         if cluster is not None:
             from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
+            from stn_cli.jobs.cluster.source import is_store, place_below, without_keys
 
             summary = localise_on_cluster(images, model, folder, options, ClusterOptions(*cluster), **how)
+            if is_store(folder):
+                folder, boxes = (without_keys(place_below(folder, name)) for name in ("", "boxes.parquet"))
         else:
             from stn_cli.jobs.localise import localise_source
 
@@ -160,7 +163,6 @@ def _localise(
     finally:
         progress.close()
     _tell(summary, progress, Path(folder) / "report.html" if options.report else None)
-    boxes = os.path.join(folder, "boxes.json" if cluster is None else "boxes.parquet")
     conclude(boxes, _facts(summary, boxes), summary.skipped, folder, json=json, strict=strict)
 
 

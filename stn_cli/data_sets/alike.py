@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,8 +36,8 @@ DECODED = 8 * FINE
 """Pixels of the longer side that are enough to know the grid."""
 ROUNDING = 1e-6
 """Of a product of rows in single precision."""
-AT_ONCE = 512
-"""Images that are compared with all others at a time, so that memory grows with the number of images and not with its square."""
+AT_ONCE, AGAINST = 512, 1024
+"""Images that are compared at a time, and with how many, so that memory grows with the number of images and not with its square."""
 
 Thumbnail = npt.NDArray[np.float16]
 Rows = npt.NDArray[np.float32]
@@ -73,45 +74,78 @@ def near_duplicates(thumbnails: Sequence[Thumbnail]) -> list[int]:
             at = first[at]
         return at
 
-    grids = np.stack(thumbnails) if thumbnails else np.zeros((0, FINE, FINE), np.float16)
-    for begin in range(0, len(grids), AT_ONCE):
-        for a, others in _coarsely_alike(grids, begin).items():
+    coarse = _CoarseGrids.of(thumbnails) if thumbnails else None
+    for begin in range(0, len(first), AT_ONCE):
+        for a, others in coarse.alike(begin).items() if coarse else ():
             apart = [b for b in others if root(b) != root(a)]
-            for b in _finely_alike(grids, a, apart):
+            for b in _finely_alike(thumbnails, a, apart):
                 low, high = sorted((root(a), root(b)))
                 first[high] = low
     return [root(at) for at in range(len(first))]
 
 
-def _coarsely_alike(grids: Thumbnail, begin: int) -> dict[int, list[int]]:
-    """For each of `AT_ONCE` grids from `begin` on those of all grids (N, FINE, FINE) that may be its near-duplicates.
+@dataclass(frozen=True, slots=True)
+class _CoarseGrids:
+    """What is compared first of N images, one kilobyte of each.
 
     Rows have length 1, so that |a - b|^2 = 2 - 2 ab: the move after which two differ least is that of the largest product.
+
+    Attributes:
+        cells: (N, CELLS, CELLS) mean brightness.
+        centre: (N, (CELLS - 2)^2) the inner cells as rows.
+        own: (N,) the product with the image itself, moved by one.
+        plain: (N,) whether the inner cells are of one colour.
     """
-    moved = {(down, right): _coarse(grids, down, right) for down in range(3) for right in range(3)}
-    centre = moved[1, 1]  # (N, (CELLS - 2)^2)
-    own = np.max([(centre * moved[move]).sum(1) for move in _ONE_LEFT_RIGHT_UP_DOWN], axis=0)
+
+    cells: Rows
+    centre: Rows
+    own: Rows
+    plain: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, thumbnails: Sequence[Thumbnail]) -> _CoarseGrids:
+        """What is compared, of some images at a time: the copies on the way are larger than what is kept."""
+        parts = [_compared(np.stack(thumbnails[at : at + AT_ONCE])) for at in range(0, len(thumbnails), AT_ONCE)]
+        cells, centre, own, plain = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return cls(cells, centre, own, plain)
+
+    def alike(self, begin: int) -> dict[int, list[int]]:
+        """For each of `AT_ONCE` images from `begin` on those of all images that may be its near-duplicates, rising."""
+        rows, found = slice(begin, begin + AT_ONCE), defaultdict[int, list[int]](list)
+        moved = [_inner(self.cells[rows], down, right) for down in range(3) for right in range(3)]
+        best, other = np.empty((2, len(self.own[rows]), AGAINST), np.float32)
+        for start in range(0, len(self.own), AGAINST):  # of a size that stays in the processor's cache
+            those = slice(start, start + AGAINST)
+            centre = self.centre[those].T
+            most, product = best[:, : centre.shape[1]], other[:, : centre.shape[1]]
+            most.fill(-1)
+            for pictures in moved:
+                np.matmul(pictures, centre, out=product)
+                np.maximum(most, product, out=most)
+            near = np.greater_equal(most, np.maximum(self.own[rows, None], self.own[those]) - ROUNDING)
+            near |= self.plain[rows, None] & self.plain[those]
+            for a, b in zip(*(axis.tolist() for axis in np.nonzero(near)), strict=True):
+                found[begin + a].append(start + b)
+        return found
+
+
+def _compared(grids: Thumbnail) -> tuple[Rows, Rows, Rows, npt.NDArray[np.bool_]]:
+    """The columns of `_CoarseGrids`, of grids (n, FINE, FINE)."""
+    cells: Rows = grids.reshape(-1, CELLS, FINER, CELLS, FINER).mean((2, 4), np.float32)
+    centre = _inner(cells, 1, 1)
+    own: Rows = np.max([(centre * _inner(cells, *move)).sum(1) for move in _ONE_LEFT_RIGHT_UP_DOWN], axis=0)
     plain: npt.NDArray[np.bool_] = np.abs(centre).max(1) == 0
-    rows = slice(begin, begin + AT_ONCE)
-    best: Rows = np.full((len(centre[rows]), len(centre)), -1, np.float32)
-    for pictures in moved.values():
-        np.maximum(best, pictures[rows] @ centre.T, out=best)
-    near = np.greater_equal(best, np.maximum(own[rows, None], own) - ROUNDING) | (plain[rows, None] & plain)
-    found = defaultdict[int, list[int]](list)
-    for a, b in zip(*(axis.tolist() for axis in np.nonzero(near)), strict=True):
-        found[begin + a].append(b)
-    return found
+    return cells, centre, own, plain
 
 
-def _coarse(grids: Thumbnail, down: int, right: int) -> Rows:
+def _inner(cells: Rows, down: int, right: int) -> Rows:
     """The inner cells of moved coarse grids as rows (N, (CELLS - 2)^2); of pictures of one colour 0."""
-    cells = grids.reshape(-1, CELLS, FINER, CELLS, FINER).mean((2, 4), np.float32)
-    rows = cells[:, down : down + CELLS - 2, right : right + CELLS - 2].reshape(len(grids), -1)
+    rows = cells[:, down : down + CELLS - 2, right : right + CELLS - 2].reshape(len(cells), -1)
     plain = rows.std(1, keepdims=True) < LEAST_CONTRAST
     return np.where(plain, 0, _unit(rows)).astype(np.float32)
 
 
-def _finely_alike(grids: Thumbnail, a: int, others: Sequence[int]) -> list[int]:
+def _finely_alike(grids: Sequence[Thumbnail], a: int, others: Sequence[int]) -> list[int]:
     """Those of `others` that are near-duplicates of image `a`."""
     if not others:
         return []

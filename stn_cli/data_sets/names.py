@@ -9,6 +9,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from stn_cli.files import name_in_results
 
 LONGEST = 200
@@ -31,11 +33,20 @@ def stems(names: Sequence[str]) -> list[str]:
         As many names.
     """
     plain = [_plain(name) for name in names]
-    there = Counter(_folded(stem) for stem in plain)
+    shared = _shared(plain)
     return [
-        _hashed(stem, name) if there[_folded(stem)] > 1 or _HASHED.search(stem) or len(os.fsencode(stem)) > LONGEST else stem
+        _hashed(stem, name) if _folded(stem) in shared or _HASHED.search(stem) or len(os.fsencode(stem)) > LONGEST else stem
         for stem, name in zip(plain, names, strict=True)
     ]
+
+
+def _shared(plain: Sequence[str]) -> set[str]:
+    """Folded names that several have; found by hashes, for of a million images the names themselves take 200 MB once more."""
+    hashes = np.fromiter((hash(_folded(stem)) for stem in plain), np.int64, len(plain))
+    values, counts = np.unique(hashes, return_counts=True)
+    several = set(values[counts > 1].tolist())
+    there = Counter(folded for stem in plain if hash(folded := _folded(stem)) in several) if several else Counter[str]()
+    return {folded for folded, count in there.items() if count > 1}
 
 
 def plain_label(label: str) -> str:

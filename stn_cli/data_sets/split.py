@@ -55,12 +55,14 @@ def splits_of(names: Sequence[str], first: Sequence[int], shares: Sequence[float
 
     Args:
         names: of the images.
-        first: a number for each image that those of one group share.
+        first: a number for each image that those of one group share; a range where each is by itself.
         shares: of the parts.
 
     Returns:
         Names of parts. A group's is decided by the smallest name in it: frames that are added behind others change nothing.
     """
+    if isinstance(first, range):  # each by itself: of a million images the names of groups would take 150 MB
+        return [split_of(name, shares) for name in names]
     keys: dict[int, str] = {}
     for name, group in zip(names, first, strict=True):
         keys[group] = min(name, keys.get(group, name))

@@ -144,7 +144,7 @@ class ShardFolder:
             with self.files.open_output_stream(f"{self.path}/{temporary}") as target:
                 pyarrow.parquet.write_table(table, target)
             self.files.move(f"{self.path}/{temporary}", f"{self.path}/{name}")
-        except OSError as error:
+        except (OSError, pyarrow.ArrowException) as error:
             raise OutputError("cannot write", f"{self.path}/{name}", one_line(error), "Go on with --resume") from error
         self._waiting.clear()
         self._counts = Outcome()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from stn_cli.encoders.pretrained import standardise
 from stn_cli.geometry import box_iou
 from stn_cli.instances.network import COARSEST, STRIDE, Maps, boxes_of_cells
+from stn_cli.runtime.suppression import nms
 
 SIDES = (32, 48, 72, 108, 160)
 """Longer sides at which an image is looked at, pixels: small ones, where parts of an object are too small to be taken for whole ones."""

@@ -214,7 +214,7 @@ class _Exporting:
         parts = [""] * len(seen)
         if options.shares:
             first = _groups(names, seen.looks, options.group_by)
-            self.summary.groups = len(set(first))
+            self.summary.groups = len(first) if isinstance(first, range) else len(set(first))
             parts = splits_of(names, first, options.shares)
         pictures = options.form.pictures if options.way != "none" else None
         return SetEntries(seen, stems(names), parts, pictures, lambda record: replace(record, objects=self._good(record)))

@@ -181,7 +181,8 @@ class Cache:
     def rectangles(self) -> Tensor:
         """Each image's outline on its letterbox (N, 4), normalised."""
         if self._rectangles is None:
-            self._rectangles = torch.tensor([frame.rectangle for frame in self.frames]).view(-1, 4)
+            known = {frame: frame.rectangle for frame in set(self.frames)}
+            self._rectangles = torch.tensor([known[frame] for frame in self.frames]).view(-1, 4)
         return self._rectangles
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 BYTES_AT_ONCE = 512 << 20
 """Bytes of working copies; what fits is computed at once, so that small sets give the same bits whatever else is going on."""
 
@@ -21,3 +24,10 @@ def rows_at_once(bytes_each: int) -> int:
     1
     """
     return max(1, BYTES_AT_ONCE // max(1, bytes_each))
+
+
+def hand_back() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it (glibc keeps what lies below anything in use)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

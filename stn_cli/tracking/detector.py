@@ -16,6 +16,7 @@ from torch import Tensor
 from stn_cli.encoders import Encoder
 from stn_cli.geometry import boxes_around, clip_boxes
 from stn_cli.media.decode import Pixels
+from stn_cli.runtime.suppression import nms
 from stn_cli.tracking.foreground import Foreground
 from stn_cli.tracking.kind_settings import DETECTOR
 from stn_cli.tracking.settings import BOX, TEMPLATE, VIEW
@@ -144,7 +145,7 @@ class Detector:
             none = self._sides.new_zeros(0)
             return none.view(0, 4), none, none.view(0, 1)
         boxes, scores, looks = (torch.stack(column) for column in zip(*found, strict=True))
-        keep = _suppressed(boxes, scores, DETECTOR.same)[: 4 * self.objects]
+        keep = nms(boxes, scores, DETECTOR.same)[: 4 * self.objects]
         keep = keep[scores[keep] > DETECTOR.least]
         return boxes[keep], scores[keep], looks[keep]
 
@@ -153,7 +154,7 @@ class Detector:
         places = view.places(DETECTOR.places, self._sides)
         boxes = torch.cat([boxes_around(places, (self._sides * zoom).expand_as(places)) for zoom in DETECTOR.zooms])
         worth = self._worth(view, odds, weighed, boxes)
-        peaks = _suppressed(boxes, worth, DETECTOR.apart)[: DETECTOR.peaks]
+        peaks = nms(boxes, worth, DETECTOR.apart)[: DETECTOR.peaks]
         out = []
         for peak in peaks[worth[peaks] > DETECTOR.promising]:
             box = self._refined(view, odds, weighed, boxes[peak])
@@ -178,10 +179,3 @@ class Detector:
         fit = self._template.fit(view, boxes, weighed) + BOX.likeness * self._foreground.likeness(view, odds, boxes)
         resized = (sides / self._sides).log().mean(1)
         return fit - DETECTOR.reshaped * aspect.square() - DETECTOR.resized * resized.square()
-
-
-def _suppressed(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
-    """Indices of the boxes that do not overlap a better one, best first."""
-    from torchvision.ops import nms  # takes a second to import, and one object needs none
-
-    return nms(boxes, scores, overlap)

@@ -115,6 +115,25 @@ def test_frames_of_a_clip_are_one_group_beside_others() -> None:
     assert len(set(found[len(frames) :])) >= len(cups) - 4  # one cup on other grounds is no copy, at the same place neither
 
 
+def test_groups_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    kinds = [cv2.GaussianBlur(rng.uniform(0, 255, (FINE + 8, FINE + 8)).astype(np.float32), (0, 0), 6) for _ in range(12)]
+    kinds.append(np.full((FINE + 8, FINE + 8), 90, np.float32))
+    looks = []
+    for kind in rng.integers(0, len(kinds), 60):  # cut out at places that are near each other, and noisy
+        y, x = rng.integers(0, 4, 2)
+        noisy = kinds[kind][y : y + FINE, x : x + FINE] + rng.normal(0, rng.uniform(0, 0.7), (FINE, FINE))
+        looks.append(noisy.astype(np.float16))
+    first = list(range(len(looks)))
+    pairs = [(a, b) for a in range(len(looks)) for b in range(a) if near_duplicates([looks[b], looks[a]]) == [0, 0]]
+    for a, b in pairs:
+        first = [min(first[a], first[b]) if f in (first[a], first[b]) else f for f in first]
+    assert 13 < len(set(first)) < 50
+    monkeypatch.setattr("stn_cli.data_sets.alike.AT_ONCE", 7)
+    monkeypatch.setattr("stn_cli.data_sets.alike.AGAINST", 5)
+    assert near_duplicates(looks) == first
+
+
 def test_more_than_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [thumbnail(picture(seed)) for seed in (*range(7), 2, 5)]
     expected = [0, 1, 2, 3, 4, 5, 6, 2, 5]

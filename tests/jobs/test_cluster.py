@@ -17,10 +17,13 @@ import pytest
 from stn_cli.errors import CheckpointError, Interrupted, OutputError, ResourceError, UsageError
 from stn_cli.formats.coco import read_coco
 from stn_cli.formats.parquet_file import read_shards
-from stn_cli.jobs.cluster import joining
+from stn_cli.formats.shards import Outcome, ShardFolder
+from stn_cli.jobs.cluster import joining, target
 from stn_cli.jobs.cluster.engine import ClusterOptions, localise_on_cluster
 from stn_cli.jobs.cluster.finding import FindingActor
 from stn_cli.jobs.cluster.joining import Room, spread
+from stn_cli.jobs.cluster.source import ClusterSource
+from stn_cli.jobs.cluster.target import opened_target
 from stn_cli.jobs.cluster.work import ENDED
 from stn_cli.jobs.localise import localise_source
 from stn_cli.jobs.localise_options import LocaliseOptions
@@ -285,6 +288,7 @@ def test_a_machine_that_has_just_gone_is_asked_for_nothing(
         (["{images}", "--engine", "ray", "--column", "image"], 2, "--column is of a Parquet file"),
         (["{images}", "--engine", "ray", "--concurrency", "0"], 2, "--concurrency must be"),
         (["nope://x/y", "--engine", "ray"], 3, "no usable object store"),
+        (["nope://KEY:SECRET@x/y", "--engine", "ray"], 3, "no usable object store: 'nope://***@x/y'"),
         (["file:///there/is/none", "--engine", "ray"], 3, "no such file or folder"),
         (["{images}", "--engine", "ray", "--address", "127.0.0.1:1"], 7, "cannot join the cluster"),
         (["{images}", "--engine", "ray", "--address", "nowhere"], 7, "an address is HOST:PORT"),
@@ -301,7 +305,31 @@ def test_bad_input_ends_in_one_line(
     ended, _, heard = cli("localise", *given, "-m", trained.run, *out)
     assert (ended, heard.count("\n")) == (code, 1)
     assert says in heard
+    assert "SECRET" not in heard
     assert not (tmp_path / "out").exists()
+
+
+def test_a_store_that_refuses_is_an_error_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 says it with an OSError, Google's store with an exception of pyarrow's own."""
+    import pyarrow
+
+    class Store:
+        def get_file_info(self, _: object) -> list[object]:
+            return []
+
+        def create_dir(self, _: str) -> None:
+            raise pyarrow.ArrowInvalid("missing project id")
+
+        open_output_stream = create_dir
+
+    monkeypatch.setattr(target, "store_of", lambda _: (Store(), "bucket/out"))
+    wanted = opened_target("gs://KEY@bucket/out", "run", ClusterSource(), {}, {}, False, False)
+    with pytest.raises(OutputError, match=r"cannot write into: 'gs://\*\*\*@bucket/out' \(missing project id\)"), wanted:
+        pass
+    shards = ShardFolder(Store(), "bucket/out", {}, {})
+    shards.add(0, pyarrow.table({"number": [0]}), Outcome(images=1))
+    with pytest.raises(OutputError, match=r"cannot write: 'bucket/out/part-0000000000.parquet'"):
+        shards.flush()
 
 
 def test_without_ray_it_says_what_to_install(

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.model.kind_model import KindModel, of_boxes
@@ -24,6 +23,7 @@ from stn_cli.instances.proposals import voted
 from stn_cli.instances.proposer import pixel_corners
 from stn_cli.instances.student import EVEN_SIDES, StudentNetwork
 from stn_cli.runs.config import MOST_OBJECTS
+from stn_cli.runtime.suppression import nms
 
 CELLS_OF = STRIDE**2
 """Pixels of a cell."""

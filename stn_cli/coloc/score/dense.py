@@ -125,7 +125,8 @@ class DenseScorer(nn.Module):
             projection: of the cells; that of the set when None.
         """
         layout = lay_out((seen.cells.shape[-2], seen.cells.shape[-1]), rectangles)
-        projection = projection or Projection.of(seen.cells.movedim(1, -1)[layout.valid], DENSE.discriminant.whiten)
+        if projection is None:
+            projection = Projection.several(seen.cells.movedim(1, -1)[layout.valid], [DENSE.discriminant.whiten])[0]
         z = projection(seen.cells)
         inside, weights, hard = cells_of(boxes, layout.size), None, None
         examples = held_beyond(z, Crops.of_boxes(boxes[:, None]))[:, 0]

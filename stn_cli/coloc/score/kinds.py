@@ -30,6 +30,7 @@ from stn_cli.geometry import box_iou
 from stn_cli.instances.proposer import Proposer
 from stn_cli.media.cache import Cache
 from stn_cli.runs.config import MOST_KINDS, TrainConfig
+from stn_cli.runtime.memory import hand_back
 
 
 @dataclass(slots=True)
@@ -183,6 +184,7 @@ def _find_kind(
 ) -> _Found:
     """What is common outside of the boxes (N, K, 4) that are taken, with its scorer and its first object in each image."""
     chosen = choose(seen, taken)
+    hand_back()
     if annotations is not None and annotations.objects and isinstance(chosen.evidence, RigidResult):
         chosen = place_rigid(seen, like_examples(seen, chosen.evidence, annotations), chosen.contrast, taken)
     appearance = cache_result(partial(appearance_of, seen))  # scorers of other kinds have no use for it

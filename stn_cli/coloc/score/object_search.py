@@ -25,6 +25,7 @@ from stn_cli.instances.labels import Labels
 from stn_cli.instances.pasting import NOTHING, Cutouts
 from stn_cli.instances.proposals import suppress
 from stn_cli.instances.proposer import Proposed, Proposer, pixel_corners
+from stn_cli.runtime.memory import hand_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class ObjectSearch:
         """
         every = torch.arange(len(self.seen.cache))
         learnt = self.learn(proposer, self.candidates(proposer, self.seen.chosen, UNTAUGHT))
+        hand_back()
         found = self.candidates(learnt, every, TAUGHT)
         return learnt, found.boxes[every.to(found.odds.device), found.odds.argmax(1)]
 

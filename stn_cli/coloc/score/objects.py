@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from stn_cli.coloc.crops import Crops
 from stn_cli.coloc.scene import Scene
@@ -23,6 +22,7 @@ from stn_cli.coloc.score.settings import OBJECTS, UNTAUGHT, Evidence
 from stn_cli.coloc.search.background import Background
 from stn_cli.geometry import box_iou
 from stn_cli.instances.proposer import Proposed
+from stn_cli.runtime.suppression import nms
 
 
 def candidates(

@@ -82,7 +82,8 @@ class DenseSearch:
         layout = lay_out((appearance.cells.shape[-2], appearance.cells.shape[-1]), rectangles)
         every = appearance.cells.movedim(1, -1)[layout.valid]
         layout.close(with_halo(taken))
-        projections = [Projection.of(every, variant.whiten) for variant in DENSE.variants]
+        projections = Projection.several(every, [variant.whiten for variant in DENSE.variants])
+        del every  # as large as the features
         views = [projection(appearance.cells) for projection in projections]
         unlike = unlikeness(views[-1], layout, DENSE.smoothing)
         return cls(layout, projections, views, unlike, appearance.objectness, sides)
@@ -239,8 +240,9 @@ def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = DENSE.
     Returns:
         Cells (N, C x scales, h, w), h = w = `DENSE.cells`, and their objectness averaged over the scales.
     """
-    parts = []
-    for images in scene.images.split(chunk):
+    every: Tensor | None = None
+    objectness = list[Tensor]()
+    for begin, images in zip(range(0, len(scene), chunk), scene.images.split(chunk), strict=True):
         cells, odds = [], []
         for scale in DENSE.scales:
             side = max(32, round(imgsz * scale / 16) * 16)
@@ -250,8 +252,12 @@ def look_closely(encoder: Encoder, scene: Scene, imgsz: int, chunk: int = DENSE.
             cells.append(_to_grid(seen.cells))
             if seen.objectness is not None:
                 odds.append(_to_grid(seen.objectness[:, None])[:, 0])
-        parts.append(Appearance(torch.cat(cells, 1), torch.stack(odds).mean(0) if odds else None))
-    return Appearance.join(parts)
+        if every is None:  # room for all: parts that are joined at the end would take twice as much
+            every = cells[0].new_empty((len(scene), sum(own.shape[1] for own in cells), DENSE.cells, DENSE.cells))
+        torch.cat(cells, 1, out=every[begin : begin + len(images)])
+        objectness += [torch.stack(odds).mean(0)] if odds else []
+    assert every is not None
+    return Appearance(every, torch.cat(objectness) if objectness else None)
 
 
 def _to_grid(maps: Tensor) -> Tensor:

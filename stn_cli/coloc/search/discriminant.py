@@ -7,7 +7,9 @@ channels from speaking for all; half of the scatter is taken to be equal in all 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -42,17 +44,29 @@ class Projection:
             whiten: 1 makes the components' spreads equal, 0 leaves them.
             dimensions: d, how many are kept.
         """
+        return cls.several(cells.clone(), (whiten,), dimensions)[0]
+
+    @classmethod
+    def several(cls, cells: Tensor, whitens: Sequence[float], dimensions: int = DENSE.dimensions) -> list[Projection]:
+        """The same components, their spreads made equal in several ways.
+
+        Args:
+            cells: (M, C); their mean is taken from them where they are, for a set's are hundreds of megabytes.
+            whitens: as `whiten` of `of`.
+            dimensions: d, how many are kept.
+        """
         centre = cells.mean(0)
         scatter = torch.zeros((cells.shape[1],) * 2, device=cells.device, dtype=cells.dtype)
         for part in cells.split(rows_at_once(cells[0].nbytes)):
-            x = part - centre
+            x = part.sub_(centre)
             scatter += x.T @ x
-        return cls(centre, in_double(lambda s: principal(s, whiten, dimensions), scatter / len(cells)))
+        scatter /= len(cells)
+        return [cls(centre, in_double(partial(principal, whiten=whiten, dimensions=dimensions), scatter)) for whiten in whitens]
 
     def __call__(self, cells: Tensor) -> Tensor:
         """Project maps (B, C, h, w) -> (B, h, w, d)."""
-        whole = torch.compiler.is_compiling() or len(cells) == 0  # a graph is of any number of images
-        parts = (cells,) if whole else cells.split(rows_at_once(cells[0].nbytes))
+        whole = torch.compiler.is_compiling()  # a graph is of any number of images
+        parts = (cells,) if whole else cells.split(DENSE.images_at_once)
         return torch.cat([(part.movedim(1, -1) - self.centre) @ self.basis for part in parts])
 
 

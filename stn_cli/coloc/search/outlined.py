@@ -14,6 +14,7 @@ from stn_cli.coloc.search.outline import outline
 from stn_cli.coloc.search.searched import Placed, SearchedSet
 from stn_cli.coloc.search.settings import OUTLINE
 from stn_cli.coloc.search.window_rule import WindowRule
+from stn_cli.runtime.memory import hand_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,11 @@ def search_outlined(seen: SearchedSet, taken: Tensor | None) -> OutlinedSearch:
         What was found in the images that the search looks at.
     """
     large = Scene.of(seen.large, seen.chosen, seen.device)
+    hand_back()
     appearance = look_closely(seen.encoder, large, seen.config.imgsz)
+    hand_back()
     search = DenseSearch.of(appearance, large.rectangles, seen.sides, seen.held(taken))
+    del appearance, large  # hundreds of megabytes that nobody reads any more
     candidates = search.candidates()
     found = candidates[believed(candidates)]
     seen.progress("outlines")

@@ -32,6 +32,9 @@ class RigidSettings:
     )
     stretch_gain: float = setting(0.02, "by how much the objective must fall before single images may differ in size")
     images_at_once: int = setting(32, "images that are resized at once")
+    laid_out: int = setting(
+        8, "images whose windows are laid out, or squared, at once: copies on the way are small beside what is kept"
+    )
 
     @cached_property
     def ladder(self) -> tuple[float, ...]:
@@ -182,7 +185,7 @@ class DenseSettings:
     )
     pad: int = setting(16, "pixels that images are mirrored outwards by", tried="0", measured="Mirrored outwards by 16 pixels")
     cells: int = setting(24, "cells along a side of the search's maps", tried="32", measured="32 x 32 cells")
-    images_at_once: int = setting(32, "images that are looked at at once")
+    images_at_once: int = setting(16, "images that are looked at, or projected, at once", tried="8, 12, 32")
     dimensions: int = setting(64, "principal components of the cells that are kept")
     rounds: int = setting(8, "rounds of windows from margins and margins from windows")
     first_rounds: int = setting(3, "rounds before the centre prior fades")

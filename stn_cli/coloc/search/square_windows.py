@@ -54,12 +54,17 @@ class SquareWindows:
         yield slice(0, n), self._whole
 
     def _embed(self, part: slice) -> Tensor:
-        return torch.cat([m.embed(part) for m in self.maps], 1) / self.scale
+        start, stop, _ = part.indices(len(self.inside))
+        out = self.maps[0].cells.new_empty((stop - start, len(self.angles), self.maps[0].shape[2]))
+        for begin in range(start, stop, RIGID.laid_out):
+            end = min(stop, begin + RIGID.laid_out)
+            torch.cat([m.embed(slice(begin, end)) for m in self.maps], 1, out=out[begin - start : end - start])
+        return out.div_(self.scale)
 
     def normalise(self) -> None:
         """Divide the embeddings by what makes their mean squared norm 1 over the set."""
         self.scale, self._whole = 1.0, None
-        square = torch.cat([z.square().sum(-1) for _, z in self.parts()])[self.inside]
+        square = torch.cat([_squares(z) for _, z in self.parts()])[self.inside]
         self.scale, self._whole = float(square.mean().sqrt().clamp(min=1e-6)) if len(square) else 1.0, None
 
     def take(self, images: Tensor, windows: Tensor) -> Tensor:
@@ -116,9 +121,17 @@ class SquareWindows:
         inside = self.inside[part]
         share = inside.to(z) / inside.sum(1, keepdim=True).clamp(min=1)
         mean = torch.einsum("npd,np->nd", z, share)
-        square = (z.square().sum(-1) * share).sum(1)
+        square = (_squares(z) * share).sum(1)
         terms = 2 * torch.einsum("npd,nd->np", z, mean) - square[:, None]
         return terms.masked_fill(~inside, math.inf)
+
+
+def _squares(z: Tensor) -> Tensor:
+    """Squared lengths (n, P) of embeddings (n, P, D): of some images at a time, for the squares take as much memory as all embeddings."""
+    out = z.new_empty(z.shape[:-1])  # small results between large ones would keep glibc from using their memory again
+    for some, into in zip(z.split(RIGID.laid_out), out.split(RIGID.laid_out), strict=True):
+        torch.sum(some.square(), -1, out=into)
+    return out
 
 
 def square_windows(

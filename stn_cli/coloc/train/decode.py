@@ -70,6 +70,7 @@ def decode_images(
     _check_images(large)
     used = set(large.names)
     write_images(folder, [file for file in found.images if file.name in used])
+    found.images = []  # of a million images the paths take 200 MB, and nobody reads them any more
     _remark(large, reporter)
     return large.reduced(looked_at), large
 

@@ -12,6 +12,7 @@ from stn_cli.coloc.train.context import Context
 from stn_cli.coloc.train.outlook import Outlook, expected_work
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.coloc.train.state import RunState
+from stn_cli.runtime.memory import hand_back
 
 
 def search(context: Context, state: RunState) -> None:
@@ -39,6 +40,7 @@ def search(context: Context, state: RunState) -> None:
         )
     outlook.finish()
     context.large = None  # nobody else has a use for it, and it takes memory
+    hand_back()
     _log(context, state)
     options = [options_for(context.config.transform, kind.placed()) for kind in state.kinds]
     state.build_finders(context.config, options, context.device)

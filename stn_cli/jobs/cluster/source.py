@@ -21,6 +21,7 @@ from stn_cli.runs.folder import read_images
 STORE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 """What the name of an object store, or of a file in one, begins with."""
 TABLE = ".parquet"
+_KEYS = re.compile(r"(?<=://)[^/?]*@")
 Source = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None
 
 
@@ -86,6 +87,38 @@ def is_store(text: object) -> bool:
     return isinstance(text, str) and STORE.match(text) is not None
 
 
+def without_keys(url: str) -> str:
+    """A URL as it may be shown.
+
+    Args:
+        url: one with keys in it, such as `s3://KEY:SECRET@bucket/folder`, or any other.
+
+    Returns:
+        The same without them.
+
+    >>> without_keys("s3://KEY:SECRET@bucket/folder?region=eu"), without_keys("s3://bucket/a@b")
+    ('s3://***@bucket/folder?region=eu', 's3://bucket/a@b')
+    """
+    return _KEYS.sub("***@", url)
+
+
+def place_below(url: str, name: str) -> str:
+    """Where a file of a store's folder is.
+
+    Args:
+        url: of the folder; what stands behind `?` says how the store is reached.
+        name: of the file.
+
+    Returns:
+        Its URL.
+
+    >>> place_below("s3://bucket/boxes/?scheme=http", "boxes.parquet")
+    's3://bucket/boxes/boxes.parquet?scheme=http'
+    """
+    folder, mark, how = url.partition("?")
+    return f"{folder.rstrip('/')}/{name}{mark}{how}"
+
+
 def store_of(url: str) -> tuple[Any, str]:
     """pyarrow's file system of a URL, and the path in it.
 
@@ -104,7 +137,8 @@ def store_of(url: str) -> tuple[Any, str]:
     try:
         files, path = fs.FileSystem.from_uri(url)
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError("no usable object store", url, one_line(error), "Known: s3://, gs://, hdfs://, file://") from error
+        why = without_keys(one_line(error))
+        raise InputError("no usable object store", without_keys(url), why, "Known: s3://, gs://, hdfs://, file://") from error
     return files, path.rstrip("/") or "/"
 
 
@@ -129,7 +163,7 @@ def open_source(source: Source, run: Path, column: str | None) -> ClusterSource:
         raise UsageError("--engine ray cannot read paths from standard input", "-", None, "Write them to a .txt list")
     only = several[0] if len(several) == 1 else None
     if any(is_store(part) for part in several) and only is None:
-        raise UsageError("--engine ray takes one object store at a time", next(filter(is_store, several)))
+        raise UsageError("--engine ray takes one object store at a time", without_keys(str(next(filter(is_store, several)))))
     if is_store(only):
         files, path = store_of(str(only))
         found = _in_store(files, path, str(only), column)
@@ -143,7 +177,8 @@ def open_source(source: Source, run: Path, column: str | None) -> ClusterSource:
         found = ClusterSource(None, absolute(listed.images), (), None, listed, root_of(listed.images), folders, beside)
     if column is not None and not found.groups:
         raise UsageError("--column is of a Parquet file, and the source is none", column)
-    require_images(Scan([ImageFile("", "")] * min(1, found.count), found.scan.skipped, found.scan.notes), only or run)
+    shown = without_keys(os.fspath(only)) if only else run
+    require_images(Scan([ImageFile("", "")] * min(1, found.count), found.scan.skipped, found.scan.notes), shown)
     return found
 
 
@@ -165,16 +200,17 @@ def _in_store(files: Any, path: str, url: str, column: str | None) -> ClusterSou
     try:
         here = files.get_file_info(path)
         if here.type == fs.FileType.NotFound:
-            raise InputError("no such file or folder", url)
+            raise InputError("no such file or folder", without_keys(url))
         found = [here] if here.is_file else files.get_file_info(fs.FileSelector(path, recursive=True))
         listed = [f.path for f in found if f.is_file]
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError("cannot list", url, one_line(error), "Check its name, and the rights of whoever runs this") from error
+        todo = "Check its name, and the rights of whoever runs this"
+        raise InputError("cannot list", without_keys(url), one_line(error), todo) from error
     root = posixpath.dirname(path) if here.is_file else path
     images = [p for p in listed if posixpath.splitext(p)[1].lower() in EXTENSIONS]
     tables = sorted(p for p in listed if p.endswith(TABLE))
     if tables and not images:
-        return _of_tables(files, tables, url, column, [path] if url.startswith("file:") else [])
+        return _of_tables(files, tables, without_keys(url), column, [path] if url.startswith("file:") else [])
     named = sorted((os.fsencode(posixpath.relpath(p, root)), p) for p in images)
     given = [ImageFile(p, os.fsdecode(name)) for name, p in named]
     own = url.startswith("file:")

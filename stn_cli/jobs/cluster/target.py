@@ -13,7 +13,7 @@ from typing import Any
 from stn_cli.errors import CheckpointError, OutputError, counted, printable
 from stn_cli.files import name_in_results
 from stn_cli.formats.shards import ShardFolder, one_line
-from stn_cli.jobs.cluster.source import ClusterSource, is_store, store_of
+from stn_cli.jobs.cluster.source import ClusterSource, is_store, store_of, without_keys
 from stn_cli.jobs.localise import LOCALISE_NAMES
 from stn_cli.outputs.moving import JOURNAL
 from stn_cli.outputs.results import Results
@@ -93,13 +93,19 @@ def opened_target(
 
 
 def _in_store(out: str, facts: dict[str, Any], head: dict[str, Any], overwrite: bool, resume: bool) -> Target:
+    import pyarrow
+
     files, path = store_of(out)
+    shown = without_keys(out)
     shards = ShardFolder(files, f"{path}/{SHARDS}", facts, head)
 
     def write(skipped: Sequence[Skipped]) -> None:
         rows = (json.dumps({"file": name_in_results(s.file), "reason": printable(s.reason)}) + "\n" for s in skipped)
-        with files.open_output_stream(f"{path}/{SKIPPED}") as file:
-            file.write("".join(rows).encode())
+        try:
+            with files.open_output_stream(f"{path}/{SKIPPED}") as file:
+                file.write("".join(rows).encode())
+        except (OSError, pyarrow.ArrowException) as error:
+            raise OutputError("cannot write", f"{path}/{SKIPPED}", one_line(error), "Go on with --resume") from error
 
     try:
         there = shards.names()
@@ -107,13 +113,13 @@ def _in_store(out: str, facts: dict[str, Any], head: dict[str, Any], overwrite: 
             files.delete_dir_contents(shards.path)
         elif there and not resume:
             raise OutputError(
-                "output shards are there already", out, counted(len(there), "file"), "Use --resume or --overwrite"
+                "output shards are there already", shown, counted(len(there), "file"), "Use --resume or --overwrite"
             )
         elif resume and not there:
-            raise CheckpointError("nothing to resume", out, "no shards", "Start without --resume")
+            raise CheckpointError("nothing to resume", shown, "no shards", "Start without --resume")
         files.create_dir(shards.path)
-    except OSError as error:
+    except (OSError, pyarrow.ArrowException) as error:
         raise OutputError(
-            "cannot write into", out, one_line(error), "Check its name, and the rights of whoever runs this"
+            "cannot write into", shown, one_line(error), "Check its name, and the rights of whoever runs this"
         ) from error
     return Target(shards, out, write, lambda _: None)
