@@ -35,7 +35,7 @@ def decode_images(
     """Decode the images of a source; which they are is written to images.txt, what cannot be used to skipped.jsonl.
 
     Args:
-        found: the source.
+        found: the source; it lets its images go.
         config: `imgsz`, `cascade`, `workers` and `max_pixels` are used.
         closely: whether the search has a use for images that are larger than the transformer's.
         folder: that is worked in.
@@ -59,12 +59,11 @@ def decode_images(
 
     finest = 2 ** (config.cascade - 1)
     looked_at = letterbox_side(found.images, config.imgsz * finest, multiple=4 * finest)
-    closer = closely and config.cascade == 1
-    side = letterbox_side(found.images, round(config.imgsz * max(DENSE.scales))) if closer else looked_at
+    closest = round(config.imgsz * max(DENSE.scales))
+    side = letterbox_side(found.images, closest) if closely and config.cascade == 1 else looked_at
     with _loader(kept, side, reporter) as load:
-        workers = config.workers or default_workers()
-        how: dict[str, Any] = {"workers": workers, "max_pixels": config.max_pixels, "progress": advance}
-        large = build_whole_cache(found.images, side, folder, team, load=load, **how)
+        how: dict[str, Any] = {"max_pixels": config.max_pixels, "progress": advance, "load": load}
+        large = build_whole_cache(found.images, side, folder, team, workers=config.workers or default_workers(), **how)
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)
