@@ -12,6 +12,7 @@ from stn_cli.coloc.train.together import build_whole_cache
 from stn_cli.errors import InputError
 from stn_cli.media.cache import Cache, Letterbox, letterbox_side, load_letterbox
 from stn_cli.media.letterbox_store import LetterboxStore
+from stn_cli.media.many_names import ManyNames
 from stn_cli.media.scan import ImageFile, Scan
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.config import TrainConfig
@@ -67,11 +68,16 @@ def decode_images(
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)
-    used = set(large.names)
-    write_images(folder, [file for file in found.images if file.name in used])
-    found.images = []  # of a million images the paths take 200 MB, and nobody reads them any more
+    _list_used(folder, large, found)
     _remark(large, reporter)
     return large.reduced(looked_at), large
+
+
+def _list_used(folder: Path, cache: Cache, found: Scan) -> None:
+    """Write which images were decoded; from here on nobody reads their paths, which with their names take 300 MB of a million images."""
+    used = set(cache.names)
+    write_images(folder, [file for file in found.images if file.name in used])
+    cache.names, found.images = ManyNames(cache.names), []
 
 
 @contextmanager
