@@ -34,15 +34,18 @@ class Proposals:
         boxes: (M, 4) x1, y1, x2, y2, shares of the image's sides.
         scores: (M,) the IoU with an object that is to be expected.
         looks: (M, 64) how each box's object looks, to the cell that speaks for it.
+        means: (M, 4) of all boxes that each one stands for: righter than itself, but neighbours are drawn together, so that what is
+            apart is told by the boxes.
     """
 
     boxes: Tensor
     scores: Tensor
     looks: Tensor
+    means: Tensor
 
     def first(self, n: int) -> Proposals:
         """The n best."""
-        return Proposals(self.boxes[:n], self.scores[:n], self.looks[:n])
+        return Proposals(self.boxes[:n], self.scores[:n], self.looks[:n], self.means[:n])
 
 
 def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
@@ -66,11 +69,12 @@ def read_maps(maps: Maps, number: int, size: tuple[int, int]) -> Proposals:
     scores, order = scores.masked_fill(~fits, -1).sort(descending=True)
     order = order[: min(EACH, int(fits.sum()))]
     looks = maps.looks[number].flatten(1)[:, order].T
-    return Proposals(boxes[order] / boxes.new_tensor([w, h, w, h]), scores[: len(order)], looks)
+    own = boxes[order] / boxes.new_tensor([w, h, w, h])
+    return Proposals(own, scores[: len(order)], looks, own)
 
 
 def merged(parts: Sequence[Proposals], most: int) -> Proposals:
-    """Proposals of several sizes together, each the mean of those that are like it, which are left out.
+    """Proposals of several sizes together, without those that are like a better one.
 
     Args:
         parts: of each size.
@@ -82,7 +86,7 @@ def merged(parts: Sequence[Proposals], most: int) -> Proposals:
     boxes, scores, looks = (torch.cat(of) for of in zip(*((p.boxes, p.scores, p.looks) for p in parts), strict=True))
     order = scores.argsort(descending=True)
     kept = order[suppress(boxes[order], ALIKE)[:most]]
-    return Proposals(voted(boxes[kept], boxes, scores, ALIKE).clamp(0, 1), scores[kept], looks[kept])
+    return Proposals(boxes[kept], scores[kept], looks[kept], voted(boxes[kept], boxes, scores, ALIKE).clamp(0, 1))
 
 
 def voted(kept: Tensor, boxes: Tensor, scores: Tensor, alike: float) -> Tensor:

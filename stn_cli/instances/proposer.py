@@ -24,11 +24,18 @@ class Proposed:
         boxes: (B, M, 4) normalised letterbox boxes; zeros where an image has fewer.
         odds: (B, M) log odds that a box is of one whole object; -inf where an image has fewer.
         looks: (B, M, 64) how each box's object looks; None where nobody asks.
+        means: (B, M, 4) of all boxes that each one stands for, see `Proposals`; None where they are the boxes.
     """
 
     boxes: Tensor
     odds: Tensor
     looks: Tensor | None = None
+    means: Tensor | None = None
+
+    @property
+    def drawn(self) -> Tensor:
+        """(B, M, 4) what to say of each box once it is chosen."""
+        return self.boxes if self.means is None else self.means
 
 
 class Proposer(nn.Module):
@@ -131,12 +138,13 @@ def pixel_corners(rectangles: Tensor, side: int) -> list[tuple[int, int, int, in
 def _padded(found: list[Proposals], rectangles: Tensor) -> Proposed:
     """Proposals of images, side by side, on their letterboxes."""
     count = max((len(own.boxes) for own in found), default=0)
-    boxes = rectangles.new_zeros((len(found), count, 4))
+    boxes, means = (rectangles.new_zeros((len(found), count, 4)) for _ in range(2))
     odds = rectangles.new_full((len(found), count), -torch.inf)
     looks = rectangles.new_zeros((len(found), count, LOOKS))
     for i, own in enumerate(found):
         low, high = rectangles[i, :2].repeat(2), rectangles[i, 2:].repeat(2)
-        boxes[i, : len(own.boxes)] = low + own.boxes.to(low) * (high - low)
+        for into, of in ((boxes, own.boxes), (means, own.means)):
+            into[i, : len(of)] = low + of.to(low) * (high - low)
         odds[i, : len(own.boxes)] = own.scores.to(low).logit(1e-4)
         looks[i, : len(own.boxes)] = own.looks
-    return Proposed(boxes, odds, looks)
+    return Proposed(boxes, odds, looks, means)

@@ -128,7 +128,7 @@ class Cache:
 
     pixels: npt.NDArray[np.uint8] | Rows
     frames: list[Frame]
-    names: list[str]
+    names: Sequence[str]
     skipped: list[Skipped]
     notes: list[tuple[str, str]]
     scratch: Path | None = None
@@ -214,7 +214,8 @@ def build_cache(
         OutputError: the folder's disk has no room for them.
     """
     pixels = make_rows(scratch, (len(files), letterbox, letterbox, 3))
-    cache, known = Cache(pixels, [], [], [], [], scratch), dict[Frame, Frame]()
+    names, known = list[str](), dict[Frame, Frame]()
+    cache = Cache(pixels, [], names, [], [], scratch)
     for item in ordered_map(lambda f: load(f, letterbox, max_pixels), files, workers or default_workers()):
         progress(1)
         if isinstance(item, Skipped):
@@ -222,7 +223,7 @@ def build_cache(
             continue
         pixels[len(cache.frames)] = item.pixels
         cache.frames.append(known.setdefault(item.frame, item.frame))  # many images are of one size
-        cache.names.append(item.file.name)
+        names.append(item.file.name)
         if item.note:
             cache.notes.append((item.file.name, item.note))
     count = len(cache.frames)

@@ -168,11 +168,12 @@ def test_boxes_that_are_alike_become_their_mean():
     nothing = torch.zeros(2, 4)
     assert torch.equal(voted(nothing, nothing, torch.ones(2), 0.6), nothing)  # no area: like none, not even itself
     parts = [
-        Proposals(boxes[:2] / 50, scores[:2], torch.zeros(2, 64)),
-        Proposals(boxes[2:4] / 50, scores[2:4], torch.ones(2, 64)),
+        Proposals(boxes[:2] / 50, scores[:2], torch.zeros(2, 64), boxes[:2] / 50),
+        Proposals(boxes[2:4] / 50, scores[2:4], torch.ones(2, 64), boxes[2:4] / 50),
     ]
     both = merged(parts, 10)
-    assert torch.allclose(both.boxes * 50, found)
+    assert torch.allclose(both.means * 50, found)
+    assert torch.allclose(both.boxes * 50, boxes[[3, 0]])  # by these it is told which ones are apart
     assert both.scores.tolist() == pytest.approx([0.9, 0.4])
     assert merged(parts, 1).scores.tolist() == pytest.approx([0.9])
 

@@ -55,7 +55,7 @@ class KindGraph(nn.Module):
         likely = scores >= scores.amax(1, keepdim=True).clamp(max=OBJECTS.least)
         chosen = best(found.boxes, torch.where(likely, scores, -1.0), OBJECTS.apart, self.most)
         there = chosen.scores >= 0
-        return upright(crops, chosen.of(found.boxes), chosen.index == 0), torch.where(
+        return upright(crops, chosen.of(found.drawn), chosen.index == 0), torch.where(
             there, self.calibration.most * chosen.scores, -1.0
         )
 

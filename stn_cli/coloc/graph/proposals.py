@@ -41,11 +41,13 @@ class ProposerGraph(nn.Module):
         boxes, scores = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
         found = best(boxes, scores, ALIKE, most)
         low, high = placed.rectangle().float().chunk(2)
-        own = voted(found.of(boxes), boxes, scores, ALIKE).clamp(0, 1)
-        on_letterbox = low.repeat(2) + own * (high - low).repeat(2)
         there = found.scores >= 0
+        own = found.of(boxes)
+        means = voted(own, boxes, scores, ALIKE).clamp(0, 1)
         odds = found.scores.logit(1e-4).masked_fill(~there, -torch.inf)
-        return Proposed(on_letterbox.masked_fill(~there[..., None], 0.0), odds)
+        low, scale = low.repeat(2), (high - low).repeat(2)
+        own, means = ((low + of * scale).masked_fill(~there[..., None], 0.0) for of in (own, means))
+        return Proposed(own, odds, None, means)
 
     def _look(self, images: Tensor, placed: OnLetterbox, side: int) -> tuple[Tensor, Tensor]:
         """Boxes (B, EACH, 4) in shares of the images' sides, and scores (B, EACH), -1 for no box, at one size."""

@@ -108,7 +108,7 @@ def find(model: KindModel, scene: Scene, closely: Scene) -> tuple[Crops, Tensor]
     found = candidates(model.proposer, model.scorer, model.background, scene, closely, windows, TAUGHT)
     index, there = separate(found.boxes, found.odds, model.objects or MOST_OBJECTS, OBJECTS.least)
     rows = torch.arange(len(index), device=index.device)[:, None]
-    boxes, odds = found.boxes[rows, index], found.odds[rows, index]
+    boxes, odds = found.drawn[rows, index], found.odds[rows, index]
     scores = model.calibration.most * odds.sigmoid()
     return upright(crops, boxes, index == 0), scores.masked_fill(~there, -1.0)
 

@@ -76,7 +76,7 @@ class AnnotatedSearch:
         proposer, scorer = self.learn_all(proposer, windows)
         found = self.search(scorer, windows).candidates(proposer, torch.arange(len(self.seen.cache)), TAUGHT)
         rows = torch.arange(len(found.odds), device=found.odds.device)
-        best = found.boxes[rows, found.odds.argmax(1)]
+        best = found.drawn[rows, found.odds.argmax(1)]
         return FoundAnew(proposer, self.scorer(best), *self.placed(best))
 
     def learn_all(self, proposer: Proposer, windows: Tensor) -> tuple[Proposer, DenseScorer]:
@@ -147,7 +147,7 @@ class AnnotatedSearch:
         for row, i in enumerate(index.tolist()):
             own = chosen[row][there[row]]
             odds.append(found.odds[row, own].cpu())
-            right.append(torch.tensor(matched(found.boxes[row, own].cpu(), self.annotations.boxes[i]), dtype=torch.bool))
+            right.append(torch.tensor(matched(found.drawn[row, own].cpu(), self.annotations.boxes[i]), dtype=torch.bool))
         proposer.shift(offset_of(torch.cat(odds), torch.cat(right)))
         return proposer
 

@@ -268,11 +268,11 @@ def _typical_margins(seen: SearchedSet, kind: Kind) -> tuple[Tensor, Tensor]:
 def _margins_of(seen: SearchedSet, kind: Kind, boxes: Tensor, angles: Tensor) -> Tensor:
     """Margins (N,) of one crop of each image of the set: boxes (N, 4) turned by angles (N,)."""
     crops = turned_crops(boxes[:, None], angles[:, None])
-    parts = []
+    out = torch.zeros(len(seen.cache), device=seen.device)
     for number, i in enumerate(torch.arange(len(seen.cache)).split(CHOICE.images_at_once)):
         seen.progress(f"scored {number * CHOICE.images_at_once} of {len(seen.cache)}")
-        parts.append(kind.scorer.margins(Scene.of(seen.cache, i, seen.device, keep=True), crops[i])[:, 0])
-    return torch.cat(parts)
+        out[i] = kind.scorer.margins(Scene.of(seen.cache, i, seen.device, keep=True), crops[i])[:, 0]
+    return out
 
 
 def _add_another(seen: SearchedSet, found: _Found, place: Callable[[Tensor], Placed], taken: Tensor) -> bool:

@@ -62,7 +62,7 @@ class ObjectSearch:
         learnt = self.learn(proposer, self.candidates(proposer, self.seen.chosen, UNTAUGHT))
         hand_back()
         found = self.candidates(learnt, every, TAUGHT)
-        return learnt, found.boxes[every.to(found.odds.device), found.odds.argmax(1)]
+        return learnt, found.drawn[every.to(found.odds.device), found.odds.argmax(1)]
 
     def candidates(self, proposer: Proposer, index: Tensor, evidence: Evidence) -> Proposed:
         """What could be objects in some images of the set.
@@ -206,10 +206,15 @@ def side_by_side(parts: Sequence[Proposed]) -> Proposed:
     """
     count = max(part.odds.shape[1] for part in parts)
     missing = [count - part.odds.shape[1] for part in parts]
-    boxes = [F.pad(part.boxes, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True)]
-    odds = [F.pad(part.odds, (0, more), value=-torch.inf) for part, more in zip(parts, missing, strict=True)]
-    looks = [F.pad(part.looks, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True) if part.looks is not None]
-    return Proposed(torch.cat(boxes), torch.cat(odds), torch.cat(looks) if len(looks) == len(parts) else None)
+
+    def joined(values: Sequence[Tensor | None]) -> Tensor | None:
+        there = [F.pad(own, (0, 0, 0, more)) for own, more in zip(values, missing, strict=True) if own is not None]
+        return torch.cat(there) if len(there) == len(parts) else None
+
+    boxes = joined([part.boxes for part in parts])
+    assert boxes is not None
+    odds = torch.cat([F.pad(part.odds, (0, more), value=-torch.inf) for part, more in zip(parts, missing, strict=True)])
+    return Proposed(boxes, odds, joined([part.looks for part in parts]), joined([part.means for part in parts]))
 
 
 def unsure(labels: Labels) -> Labels:

@@ -80,7 +80,8 @@ def with_windows(proposed: Proposed, windows: Tensor, changes: Changes | None) -
             else looks.new_zeros(*own.shape, looks.shape[2])
         )
         looks = torch.cat([theirs, looks], 1)
-    return Proposed(torch.cat([more, proposed.boxes], 1), torch.cat([odds, proposed.odds], 1), looks)
+    means = None if proposed.means is None else torch.cat([more, proposed.means], 1)
+    return Proposed(torch.cat([more, proposed.boxes], 1), torch.cat([odds, proposed.odds], 1), looks, means)
 
 
 def object_odds(

@@ -99,11 +99,14 @@ class SearchedSet:
         Returns:
             Boxes (N, 4) and angles (N,).
         """
-        parts = []
+        boxes = torch.zeros(
+            (len(self.cache), 4), device=self.device
+        )  # parts that are kept between large blocks would keep glibc from
+        angles = torch.zeros(len(self.cache), device=self.device)  # using the memory of those again
         for number, i in enumerate(torch.arange(len(self.cache)).split(CHOICE.images_at_once)):
             self.progress(f"labelled {number * CHOICE.images_at_once} of {len(self.cache)}")
-            parts.append(place(i, None if taken is None else taken[i.to(taken.device)]))
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+            boxes[i], angles[i] = place(i, None if taken is None else taken[i.to(taken.device)])
+        return boxes, angles
 
 
 def angles_of(config: TrainConfig) -> tuple[float, ...]:

@@ -55,7 +55,7 @@ def keep_annotations(
     Raises:
         InputError: none that is given now can be used, or they are of more kinds than are looked for.
     """
-    place = {name: number for number, name in enumerate(cache.names)}
+    place = {} if annotator is None else {name: number for number, name in enumerate(cache.names)}
     now, left_out = list[AnnotatedImage](), list[Skipped]()
     for image in () if annotator is None else annotator(cache.names):
         found = fitting(image, cache.frames[place[image.file]])

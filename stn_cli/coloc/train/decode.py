@@ -12,6 +12,7 @@ from stn_cli.coloc.train.together import build_whole_cache
 from stn_cli.errors import InputError
 from stn_cli.media.cache import Cache, Letterbox, letterbox_side, load_letterbox
 from stn_cli.media.letterbox_store import LetterboxStore
+from stn_cli.media.many_names import ManyNames
 from stn_cli.media.scan import ImageFile, Scan
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.config import TrainConfig
@@ -35,7 +36,7 @@ def decode_images(
     """Decode the images of a source; which they are is written to images.txt, what cannot be used to skipped.jsonl.
 
     Args:
-        found: the source.
+        found: the source; it lets its images go.
         config: `imgsz`, `cascade`, `workers` and `max_pixels` are used.
         closely: whether the search has a use for images that are larger than the transformer's.
         folder: that is worked in.
@@ -59,20 +60,24 @@ def decode_images(
 
     finest = 2 ** (config.cascade - 1)
     looked_at = letterbox_side(found.images, config.imgsz * finest, multiple=4 * finest)
-    closer = closely and config.cascade == 1
-    side = letterbox_side(found.images, round(config.imgsz * max(DENSE.scales))) if closer else looked_at
+    closest = round(config.imgsz * max(DENSE.scales))
+    side = letterbox_side(found.images, closest) if closely and config.cascade == 1 else looked_at
     with _loader(kept, side, reporter) as load:
-        workers = config.workers or default_workers()
-        how: dict[str, Any] = {"workers": workers, "max_pixels": config.max_pixels, "progress": advance}
-        large = build_whole_cache(found.images, side, folder, team, load=load, **how)
+        how: dict[str, Any] = {"max_pixels": config.max_pixels, "progress": advance, "load": load}
+        large = build_whole_cache(found.images, side, folder, team, workers=config.workers or default_workers(), **how)
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)
-    used = set(large.names)
-    write_images(folder, [file for file in found.images if file.name in used])
-    found.images = []  # of a million images the paths take 200 MB, and nobody reads them any more
+    _list_used(folder, large, found)
     _remark(large, reporter)
     return large.reduced(looked_at), large
+
+
+def _list_used(folder: Path, cache: Cache, found: Scan) -> None:
+    """Write which images were decoded; from here on nobody reads their paths, which with their names take 300 MB of a million images."""
+    used = set(cache.names)
+    write_images(folder, [file for file in found.images if file.name in used])
+    cache.names, found.images = ManyNames(cache.names), []
 
 
 @contextmanager

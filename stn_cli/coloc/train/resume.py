@@ -188,7 +188,7 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
     Raises:
         CheckpointError: it is none of this training, or its parts do not fit together.
     """
-    if saved.get("names") != context.cache.names:
+    if saved.get("names") != list(context.cache.names):
         raise CheckpointError(
             "the images are not those that the run began with", context.folder, None, "Start anew with --overwrite"
         )

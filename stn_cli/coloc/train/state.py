@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,7 +146,7 @@ class RunState:
         """A line of the log about this stage."""
         return {"stage": self.stage, "object": self.number, "level": self.level, **values}
 
-    def to_dict(self, names: list[str]) -> dict[str, Any]:
+    def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """The state as plain values and tensors, for `checkpoint.save_state`.
 
         Args:
@@ -156,7 +157,7 @@ class RunState:
         """
         saved: dict[str, Any] = {
             "version": __version__,
-            "names": names,
+            "names": list(names),
             "again": self.again,
             "progress": [self.stage, self.number, self.level, self.step, self.best, self.stale, self.warnings],
         }

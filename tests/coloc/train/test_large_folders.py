@@ -19,14 +19,19 @@ from stn_cli.coloc.train import agreement as agreeing
 from stn_cli.coloc.train import finetune as tuning
 from stn_cli.coloc.train import start
 from stn_cli.coloc.train.augment import Augmenter, draw_generator, turning
+from stn_cli.coloc.train.decode import decode_images
 from stn_cli.coloc.train.run import train
 from stn_cli.coloc.train.settings import REGRESSION
 from stn_cli.encoders import GradientEncoder, make_encoder
 from stn_cli.geometry import box_iou
 from stn_cli.media.cache import Cache, build_cache
+from stn_cli.media.many_names import ManyNames
 from stn_cli.media.scan import scan
 from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
+from stn_cli.runs.folder import read_images
+from stn_cli.runtime.progress import Silent
+from stn_cli.runtime.stopping import StopRequest
 from stn_cli.stn import by_name
 from tests.coloc.search.test_search import planted_glyphs
 from tests.coloc.test_photos import scene as photo
@@ -247,3 +252,15 @@ def test_a_jitter_of_exactly_a_half_leaves_a_picture(
     assert bool(sample.scene.images.flatten(1).std(1).gt(0.01).all())
     assert bool(sample.half_sides.gt(0.05).all() and sample.half_sides.lt(2).all())
     assert bool(sample.centre.isfinite().all())
+
+
+def test_paths_of_a_large_folder_are_let_go(tmp_path: Path) -> None:
+    make_folder(tmp_path / "set")
+    found = scan(tmp_path / "set" / "images")
+    count = len(found.images)
+    cache, large = decode_images(found, TrainConfig(imgsz=32), True, tmp_path, Silent(), StopRequest())
+    assert found.images == []
+    assert isinstance(cache.names, ManyNames)
+    assert large.names is cache.names
+    assert len(cache.names) == count == len(read_images(tmp_path))
+    assert list(cache.names) == [file.name for file in read_images(tmp_path)]
