@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.coloc.scene import sample_indices
+from stn_cli.coloc.search.camera_settings import CAMERAS
 from stn_cli.coloc.search.cameras import Textures, gradients, groups
 from stn_cli.coloc.search.layout import lay_out, normalise_cells
-from stn_cli.coloc.search.settings import CAMERAS, CHOICE
+from stn_cli.coloc.search.settings import CHOICE
 from stn_cli.coloc.search.statistics import otsu, quantile
 
 

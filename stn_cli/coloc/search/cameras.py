@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_cli.coloc.crops import Crops
-from stn_cli.coloc.search.settings import CAMERAS
+from stn_cli.coloc.search.camera_settings import CAMERAS
 from stn_cli.coloc.search.statistics import quantile
 from stn_cli.stn import sample
 

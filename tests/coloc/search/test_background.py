@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stn_cli.coloc.search import background as module
 from stn_cli.coloc.search.background import Background, find_background, regions, relight
+from stn_cli.coloc.search.camera_settings import CAMERAS
 from stn_cli.coloc.search.cameras import Textures, groups
-from stn_cli.coloc.search.settings import CAMERAS
 from stn_cli.geometry import Frame, box_iou
 
 SIDE, RADIUS = 96, 10
