@@ -12,6 +12,7 @@ from stn_cli.coloc import objective
 from stn_cli.coloc.masks import settings as masks
 from stn_cli.coloc.score import settings as score
 from stn_cli.coloc.score.settings import CALIBRATION
+from stn_cli.coloc.search import camera_settings as cameras
 from stn_cli.coloc.search import settings as search
 from stn_cli.encoders import GradientEncoder, interface
 from stn_cli.encoders.gradient_maps import ORIENTATIONS
@@ -108,7 +109,7 @@ def test_the_page_says_quarters_and_shares_as_the_code_has_them() -> None:
 
 SETTINGS = [
     value
-    for module in (search, score, masks)
+    for module in (search, cameras, score, masks)
     for value in vars(module).values()
     if is_dataclass(value) and not isinstance(value, type)
 ]

@@ -1,4 +1,4 @@
-"""The numbers that steer the search before fixed cameras, each with its unit, what was tried, and where in docs/experiments.md it was measured."""
+"""The numbers that steer the search before fixed cameras, with units, what was tried, and where in docs/experiments.md it was measured."""
 
 from __future__ import annotations
 
