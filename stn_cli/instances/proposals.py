@@ -103,7 +103,10 @@ def voted(kept: Tensor, boxes: Tensor, scores: Tensor, alike: float) -> Tensor:
     """
     votes = (box_iou(kept[..., :, None, :], boxes[..., None, :, :]) > alike) * scores.clamp(min=0)[..., None, :]
     total = votes.sum(-1, keepdim=True)
-    return torch.where(total > 0, votes @ boxes / total.clamp(min=1e-6), kept)
+    mean = (votes[..., None] * boxes[..., None, :, :]).sum(-2) / total.clamp(
+        min=1e-6
+    )  # a product of matrices has other bits elsewhere
+    return torch.where(total > 0, mean, kept)
 
 
 def suppress(boxes: Tensor, alike: float) -> Tensor:

@@ -53,6 +53,7 @@ class NoDouble(TorchDispatchMode):
 def test_a_training_makes_no_float64_but_where_the_cpu_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
+    from stn_cli.coloc.score import object_search
     from stn_cli.coloc.train import finish
 
     mode = NoDouble()
@@ -71,6 +72,7 @@ def test_a_training_makes_no_float64_but_where_the_cpu_does(
     for module in (windows, statistics, linear):
         monkeypatch.setattr(module, "in_double", allowing(in_double))
     monkeypatch.setattr(finish, "calibrate", allowing(finish.calibrate))  # on the CPU: the next test
+    monkeypatch.setattr(object_search, "tightened", allowing(object_search.tightened))  # masks are made by numpy and OpenCV
     make_folder(tmp_path, 10)
     with mode:
         train(tmp_path / "images", tmp_path / "run", TrainConfig(**{**QUICK, "steps": 3, "finetune": 2}, **settings))

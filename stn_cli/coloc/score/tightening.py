@@ -36,9 +36,9 @@ def tightened(image: Tensor, labels: Labels) -> Labels:
     numbers = (labels.known & large).nonzero()[:, 0]
     if not len(numbers):
         return labels
-    drawn = around_outlines(pixels, labels.boxes[numbers].double().numpy() * size) / size
+    drawn = around_outlines(pixels, labels.boxes[numbers].numpy().astype(np.float64) * size) / size
     boxes = labels.boxes.clone()
-    boxes[numbers] = torch.from_numpy(drawn).to(boxes)
+    boxes[numbers] = torch.from_numpy(drawn.astype(np.float32)).to(boxes)
     return replace(labels, boxes=boxes)
 
 
