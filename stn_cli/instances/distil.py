@@ -5,20 +5,16 @@ Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531): what is learnt ar
 
 from __future__ import annotations
 
-import copy
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from stn_cli.encoders.pretrained import standardise
-from stn_cli.encoders.small import quick_halves
-from stn_cli.errors import DivergedError
 from stn_cli.geometry import box_area, clip_boxes
+from stn_cli.instances.course import Course, seen_by
 from stn_cli.instances.folder import placed, size_on
 from stn_cli.instances.labels import CENTRAL, Labels
 from stn_cli.instances.network import STRIDE
@@ -71,34 +67,14 @@ def learn_lessons(
         DivergedError: the loss is not finite.
     """
     rule, draw, order = DISTILLING, random.Random(seed), list[int]()
-    learner = copy.deepcopy(network).float().requires_grad_(True).eval()  # norms keep what they know: batches are small
-    learner = learner.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(learner.parameters(), weight_decay=rule.decay)
-    with torch.enable_grad():
-        for step in range(steps):
-            optimiser.param_groups[0]["lr"] = (
-                rate * min(1.0, (step + 1) / rule.warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
-            )
-            loss = _descend(learner, optimiser, *_canvases(lessons, side, order, draw, learner.kinds))
-            if not math.isfinite(loss):
-                raise DivergedError("loss is not finite", f"step {step} of learning to look fast", None, "Leave out --fast")
-            if step % 10 == 0:
-                check(f"step {step} of {steps}")
-    return learner.requires_grad_(False)
+    device = next(network.parameters()).device
 
+    def loss_of(learner: StudentNetwork) -> Tensor:
+        images, boxes, scores = _canvases(lessons, side, order, draw, learner.kinds)
+        return lesson_loss(seen_by(learner, images, device), boxes.to(device), scores.to(device))
 
-def _descend(learner: StudentNetwork, optimiser: torch.optim.Optimizer, images: Tensor, boxes: Tensor, scores: Tensor) -> float:
-    """One step; the loss before it."""
-    device = next(learner.parameters()).device
-    standard = standardise(images.to(device)).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=quick_halves(device)):
-        glance = learner(standard)
-    loss = lesson_loss(glance, boxes.to(device), scores.to(device))
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(learner.parameters(), DISTILLING.longest)
-    optimiser.step()
-    return float(loss.detach())
+    course = Course(steps, rate, rule.warm, rule.decay, rule.longest, "to look fast", "", "Leave out --fast")
+    return course.taken(network, loss_of, check, device)
 
 
 def _canvases(

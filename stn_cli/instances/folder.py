@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import random
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from stn_cli.encoders.pretrained import standardise
-from stn_cli.encoders.small import quick_halves
-from stn_cli.errors import DivergedError
+from stn_cli.instances.course import Course, seen_by
 from stn_cli.instances.labels import CellTargets, Labels
 from stn_cli.instances.network import COARSEST, InstanceNetwork, Maps
 from stn_cli.instances.overlap import iou_and_giou
@@ -68,44 +64,13 @@ def learn_folder(
         DivergedError: the loss is not finite.
     """
     draw, order = random.Random(seed), list[int]()
-    learner = (
-        copy.deepcopy(network).float().to(device).requires_grad_(True).eval()
-    )  # norms keep what they know: batches are small
-    learner = learner.to(memory_format=torch.channels_last)
-    optimiser = _optimiser(learner)
-    with torch.enable_grad():
-        for step in range(steps):
-            rate = RATE * min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
-            for group, share in zip(optimiser.param_groups, (1.0, 1 / 3), strict=True):
-                group["lr"] = rate * share
-            loss = _descend(learner, optimiser, *_batch(images, labels, cutouts, order, draw), device)
-            if not math.isfinite(loss):
-                raise DivergedError("loss is not finite", f"step {step} of learning the objects", None, "Try another --seed")
-            if step % 10 == 0:
-                check(f"objects learnt, step {step} of {steps}")
-    return learner.requires_grad_(False)
 
+    def loss_of(learner: InstanceNetwork) -> Tensor:
+        canvases, cells = _batch(images, labels, cutouts, order, draw)
+        return folder_loss(seen_by(learner, canvases, device), cells)
 
-def _descend(
-    learner: InstanceNetwork, optimiser: torch.optim.Optimizer, canvases: Tensor, cells: CellTargets, device: torch.device
-) -> float:
-    """One step; the loss before it."""
-    standard = standardise(canvases.to(device)).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=quick_halves(device)):
-        maps = learner(standard)
-    loss = folder_loss(maps, cells)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(learner.parameters(), LONGEST)
-    optimiser.step()
-    return float(loss.detach())
-
-
-def _optimiser(learner: InstanceNetwork) -> torch.optim.Optimizer:
-    """Two groups: what is beyond the stages, and the stages, which know pictures."""
-    known = {id(p) for part in (learner.stem, learner.stages) for p in part.parameters()}
-    groups = [[p for p in learner.parameters() if (id(p) in known) is old] for old in (False, True)]
-    return torch.optim.AdamW([{"params": group} for group in groups], lr=RATE, weight_decay=DECAY)
+    course = Course(steps, RATE, WARM, DECAY, LONGEST, "the objects", "objects learnt, ", "Try another --seed")
+    return course.taken(network, loss_of, check, device, lambda learner: (learner.stem, learner.stages))
 
 
 def folder_loss(maps: Maps, cells: CellTargets) -> Tensor:

@@ -66,21 +66,58 @@ def boxes_of_cells(sides: Tensor) -> Tensor:
     return torch.stack([x - left, y - top, x + right, y + bottom], -1)
 
 
-class InstanceNetwork(nn.Module):
-    """3.1 million parameters, half of them begun with the small network's."""
+class TopDown(nn.Module):
+    """Stages that go down, one more that sees far, and a top-down path (Lin et al. 2017) back to cells of 4 x 4 pixels, which are read.
 
-    def __init__(self) -> None:
+    Args:
+        stem: reduces by 2.
+        stages: the last three of them reduce by 4, 8 and 16.
+        far: sees what is reduced by 32.
+        outputs: numbers that are read of each cell.
+    """
+
+    def __init__(self, stem: nn.Module, stages: nn.ModuleList, far: nn.Module, outputs: int) -> None:
         super().__init__()
-        small = SmallNetwork()
-        self.stem, self.stages = small.stem, small.stages
-        self.far = Residual(WIDTHS[3], WIDTHS[3], 1)
+        self.stem, self.stages, self.far = stem, stages, far
         self.reduce = nn.AvgPool2d(2, ceil_mode=True)
         self.lateral = nn.ModuleList(Convolution(width, WIDTH, 1) for width in (WIDTHS[2], WIDTHS[3], WIDTHS[3]))
         self.middle = Convolution(WIDTH, WIDTH, 3)
         self.narrow = Convolution(WIDTH, FINE, 1)
         self.fine = Convolution(WIDTHS[1], FINE, 1)
         self.tower = nn.ModuleList([Convolution(FINE, FINE, 3), Convolution(FINE, FINE, 3)])
-        self.read = nn.Conv2d(FINE, 6, 1)
+        self.read = nn.Conv2d(FINE, outputs, 1)
+
+    def climb(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Down the stages and up again.
+
+        Args:
+            images: (B, 3, H, W), standardised.
+
+        Returns:
+            What cells say, (B, outputs, H / 4, W / 4) in single precision, and the path where it is one step below, (B, 128, H / 8, W / 8).
+        """
+        x, seen = self.stem(images, relu=True), []
+        for stage in self.stages:
+            x = stage(x)
+            seen.append(x)
+        two, *deeper = [*seen[-3:], self.far(self.reduce(x))]
+        top = None
+        for lateral, x in zip(reversed(list(self.lateral)), reversed(deeper), strict=True):
+            wide = None if top is None else F.interpolate(top, x.shape[-2:], mode="bilinear", align_corners=False)
+            top = lateral(x, wide, relu=True)
+        top = self.middle(top, relu=True)
+        x = self.fine(two, F.interpolate(self.narrow(top), two.shape[-2:], mode="bilinear", align_corners=False), relu=True)
+        for convolution in self.tower:
+            x = convolution(x, relu=True)
+        return self.read(x).float(), top
+
+
+class InstanceNetwork(TopDown):
+    """3.1 million parameters, half of them begun with the small network's."""
+
+    def __init__(self) -> None:
+        small = SmallNetwork()
+        super().__init__(small.stem, small.stages, Residual(WIDTHS[3], WIDTHS[3], 1), 6)
         self.looks = nn.Conv2d(WIDTH, LOOKS, 1)
         nn.init.normal_(self.read.weight, std=0.01)
         assert self.read.bias is not None
@@ -96,20 +133,6 @@ class InstanceNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Maps:
         """Standardised images (B, 3, H, W), sides multiples of 32 -> maps of H / 4 x W / 4 cells."""
-        x, seen = self.stem(images, relu=True), []
-        for stage in self.stages:
-            x = stage(x)
-            seen.append(x)
-        seen.append(self.far(self.reduce(x)))
-        _, two, *deeper = seen
-        top = None
-        for lateral, x in zip(reversed(list(self.lateral)), reversed(deeper), strict=True):
-            wide = None if top is None else F.interpolate(top, x.shape[-2:], mode="bilinear", align_corners=False)
-            top = lateral(x, wide, relu=True)
-        top = self.middle(top, relu=True)
-        x = self.fine(two, F.interpolate(self.narrow(top), two.shape[-2:], mode="bilinear", align_corners=False), relu=True)
-        for convolution in self.tower:
-            x = convolution(x, relu=True)
-        read = self.read(x).float()
-        looks = F.interpolate(self.looks(top).float(), x.shape[-2:], mode="bilinear", align_corners=False)
+        read, top = self.climb(images)
+        looks = F.interpolate(self.looks(top).float(), read.shape[-2:], mode="bilinear", align_corners=False)
         return Maps(read[:, 0], read[:, 1], read[:, 2:].clamp(-4, 3).exp() * UNIT, looks)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cli.encoders.small_network import WIDTHS, Convolution, Residual
-from stn_cli.instances.network import FINE, UNIT, WIDTH, InstanceNetwork, boxes_of_cells
+from stn_cli.instances.network import UNIT, InstanceNetwork, TopDown, boxes_of_cells
 
 EVEN_SIDES = 16
 """Sides of the images that it looks at are multiples of this."""
@@ -40,7 +39,7 @@ class Glance:
         return boxes_of_cells(self.sides)
 
 
-class StudentNetwork(nn.Module):
+class StudentNetwork(TopDown):
     """1.7 million parameters; two fifths of the instance network's arithmetic, for each pixel.
 
     Args:
@@ -48,18 +47,11 @@ class StudentNetwork(nn.Module):
     """
 
     def __init__(self, kinds: int = 1) -> None:
-        super().__init__()
+        stem = Convolution(3, WIDTHS[0], 3, 2)
+        stages = [Residual(before, width, 2, width // KEPT) for before, width in pairwise(WIDTHS)]
+        far = Residual(WIDTHS[3], WIDTHS[3], 1, WIDTHS[3] // KEPT)
+        super().__init__(stem, nn.ModuleList(stages), far, 5 * kinds)
         self.kinds = kinds
-        self.stem = Convolution(3, WIDTHS[0], 3, 2)
-        self.stages = nn.ModuleList(Residual(before, width, 2, width // KEPT) for before, width in pairwise(WIDTHS))
-        self.far = Residual(WIDTHS[3], WIDTHS[3], 1, WIDTHS[3] // KEPT)
-        self.reduce = nn.AvgPool2d(2, ceil_mode=True)
-        self.lateral = nn.ModuleList(Convolution(width, WIDTH, 1) for width in (WIDTHS[2], WIDTHS[3], WIDTHS[3]))
-        self.middle = Convolution(WIDTH, WIDTH, 3)
-        self.narrow = Convolution(WIDTH, FINE, 1)
-        self.fine = Convolution(WIDTHS[1], FINE, 1)
-        self.tower = nn.ModuleList([Convolution(FINE, FINE, 3), Convolution(FINE, FINE, 3)])
-        self.read = nn.Conv2d(FINE, 5 * kinds, 1)
 
     def begin_with(self, network: InstanceNetwork) -> StudentNetwork:
         """Take over what is kept of a network: of the channels inside of a block those that weigh most in what comes out of it."""
@@ -85,20 +77,7 @@ class StudentNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Glance:
         """Standardised images (B, 3, H, W), sides multiples of 16 -> what H / 4 x W / 4 cells say."""
-        x, seen = self.stem(images, relu=True), []
-        for stage in self.stages:
-            x = stage(x)
-            seen.append(x)
-        seen.append(self.far(self.reduce(x)))
-        top = None
-        for lateral, x in zip(reversed(list(self.lateral)), reversed(seen[1:]), strict=True):
-            wide = None if top is None else F.interpolate(top, x.shape[-2:], mode="bilinear", align_corners=False)
-            top = lateral(x, wide, relu=True)
-        top, two = self.narrow(self.middle(top, relu=True)), seen[0]
-        x = self.fine(two, F.interpolate(top, two.shape[-2:], mode="bilinear", align_corners=False), relu=True)
-        for convolution in self.tower:
-            x = convolution(x, relu=True)
-        read = self.read(x).float()
+        read, _ = self.climb(images)
         sides = read[:, self.kinds :].unflatten(1, (self.kinds, 4))
         return Glance(read[:, : self.kinds], sides.clamp(-4, 3).exp() * UNIT)
 
