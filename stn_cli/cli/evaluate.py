@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stn_cli.cli.options import Debug, Json, parse_csv
+from stn_cli.cli.options import Debug, Json, Quiet, parse_csv
 from stn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def evaluate(
         bool, typer.Option("--overwrite", help="--csv may replace an earlier --csv, and nothing else.")
     ] = False,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Compare boxes, or tracks, with the truth.
@@ -66,9 +67,9 @@ def evaluate(
         if category is not None:
             raise UsageError("--category is for boxes of images", category)
         tracks = None if data is None else parse_tracks(data, predicted)
-        _evaluate_tracks(predicted, tracks, truth, csv, overwrite, json)
+        _evaluate_tracks(predicted, tracks, truth, csv, overwrite, json, quiet)
         return
-    result = _evaluate_boxes(data, predicted, truth, iou, score, category, csv, overwrite)
+    result = _evaluate_boxes(data, predicted, truth, iou, score, category, csv, overwrite, quiet)
     if json:
         print_json(_as_json(result))
     else:
@@ -84,6 +85,7 @@ def _evaluate_boxes(
     category: str | None,
     csv: Path | None,
     overwrite: bool,
+    quiet: bool,
 ) -> Evaluation:
     """Score boxes of images, write --csv, and say what there is to note."""
     from stn_cli import evaluate as scoring
@@ -96,7 +98,7 @@ def _evaluate_boxes(
     result = scoring.score_json(data, predicted, scoring.read_truth(truth, category), iou, score=score)
     if csv is not None:
         scoring.write_per_image(csv, result)
-    notes = Progress()
+    notes = Progress(quiet=quiet)
     for note in result.notes:
         notes.say(f"note: {note}")
     return result
@@ -154,7 +156,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _evaluate_tracks(
-    predicted: Path, tracks: Tracks | None, truth: Path, csv: Path | None, overwrite: bool, json: bool
+    predicted: Path, tracks: Tracks | None, truth: Path, csv: Path | None, overwrite: bool, json: bool, quiet: bool
 ) -> None:
     from stn_cli.cli.console import Progress, print_json, print_table
     from stn_cli.evaluate import tracks as scoring
@@ -167,7 +169,7 @@ def _evaluate_tracks(
     found = scoring.read_any_tracks(predicted) if tracks is None else tracks.frames
     if tracks is not None and not tracks.complete:
         held = counted(len(found), "frame")
-        Progress().say(
+        Progress(quiet=quiet).say(
             f"note: the track was stopped before it was done and holds {held}; an object in any other counts as missed"
         )
     true = scoring.read_track_truth(truth)

@@ -352,3 +352,16 @@ def test_overlay_shows_the_box(trained: Trained, tmp_path: Path, cli: Call) -> N
 def test_the_package_is_typed_and_carries_its_page() -> None:
     assert (ROOT / "stn_cli/py.typed").is_file()
     assert (ROOT / "stn_cli/report/page.html.j2").is_file()
+
+
+def test_evaluate_says_its_notes_unless_it_is_quiet(cli: Call, tmp_path: Path) -> None:
+    boxes, truth = tmp_path / "boxes.json", tmp_path / "truth.json"
+    images = [{"id": number, "file_name": name, "width": 9, "height": 9} for number, name in enumerate(("a.jpg", "b.jpg"), 1)]
+    found = [{"id": n, "image_id": n, "category_id": 1, "bbox": [0, 0, 4, 4], "score": 1.0} for n in (1, 2)]
+    kinds = [{"id": 1, "name": "object"}]
+    boxes.write_text(json.dumps({"images": images, "annotations": found, "categories": kinds}))
+    truth.write_text(json.dumps({"a.jpg": [[0, 0, 4, 4]]}))
+    code, said, heard = cli("evaluate", boxes, truth)
+    assert code == 0
+    assert "note: " in heard
+    assert cli("evaluate", boxes, truth, "-q") == (0, said, "")
