@@ -137,6 +137,7 @@ def _as_table(result: Evaluation) -> list[tuple[str, str]]:
         ("mean IoU", f"{result.mean_iou:.3f}"),
         ("images", str(len(result.images))),
         ("without a box", str(result.missing)),
+        *([("of these not among the predictions", str(result.not_predicted))] if result.not_predicted else []),
         ("CorLoc of the better-scored half", _percent(best)),
         ("CorLoc of the rest", _percent(rest)),
         ("AP (IoU .5)", _percent(result.ap50)),

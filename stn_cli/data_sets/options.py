@@ -90,6 +90,7 @@ class ExportSummary:
         below: objects below `min_score`, or not believed, left out.
         doubtful: images that were left out because all of their objects are.
         doubt: why, in words.
+        empty: images without a box.
         groups: of images that are never parted; 0 where nothing was parted.
         rewritten: pictures whose upright pixels were written, because the file as it is would be read in different ways.
         cut: boxes that reached out of their image by more than a pixel, and were cut to it.
@@ -103,6 +104,7 @@ class ExportSummary:
     below: int = 0
     doubtful: int = 0
     doubt: str = "below --min-score"
+    empty: int = 0
     groups: int = 0
     rewritten: int = 0
     cut: int = 0

@@ -183,6 +183,7 @@ class _Exporting:
         good = self._good(inside)
         self.summary.below += len(inside.objects) - len(good)
         self.summary.doubtful += bool(inside.objects) and not good
+        self.summary.empty += not record.objects
         return bool(good) or not inside.objects
 
     def _good(self, record: ImageRecord) -> tuple[Localisation, ...]:
@@ -264,6 +265,8 @@ class _Exporting:
         summary, warn = self.summary, self.reporter.warn
         if summary.doubtful:
             warn(f"{counted(summary.doubtful, 'image')} left out: all of their objects are {summary.doubt}")
+        if summary.empty and self.options.form.trains:
+            warn(f"{counted(summary.empty, 'image')} without a box: trainers are taught that the thing is not there")
         if summary.cut:
             warn(f"{counted(summary.cut, 'box')} reached out of the image, cut to it")
         if summary.rewritten:

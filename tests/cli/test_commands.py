@@ -365,3 +365,5 @@ def test_evaluate_says_its_notes_unless_it_is_quiet(cli: Call, tmp_path: Path) -
     assert code == 0
     assert "note: " in heard
     assert cli("evaluate", boxes, truth, "-q") == (0, said, "")
+    truth.write_text(json.dumps({"a.jpg": [[0, 0, 4, 4]], "c.jpg": [[0, 0, 4, 4]]}))
+    assert re.search(r"of these not among the predictions +1 *\n", cli("evaluate", boxes, truth, "-q")[1])

@@ -149,6 +149,7 @@ def test_low_scores_are_left_out_and_their_images_are_not_taught_as_empty(folder
     facts = json.loads(out)
     assert (facts["images"], facts["objects"], facts["below"], facts["doubtful"], facts["skipped"]) == (6, 5, 7, 6, 0)
     assert "6 images left out: all of their objects are below --min-score" in err
+    assert "1 image without a box: trainers are taught that the thing is not there" in err
     assert labels(tmp_path / "o").keys() == {f"{n:02d}.txt" for n in range(6, 12)}
     assert labels(tmp_path / "o")["11.txt"] == ""
     assert labels(tmp_path / "o")["10.txt"].count("\n") == 1

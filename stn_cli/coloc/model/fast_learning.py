@@ -63,7 +63,7 @@ def fast_way(localiser: Localiser, more: Sequence[ImageFile], reporter: Reporter
         fast = learn_fast(localiser, own, new, reporter)
         keep_fast(localiser.run, fast, reporter.warn)
     if fast.look is None:
-        reporter.warn(f"--fast: this run's objects need its own path, which is taken ({fast.said})")
+        reporter.warn(f"--fast: the run's own path is taken ({fast.said})")
         return localiser
     reporter.stage(f"fast: {fast.said}", None)
     return replace(localiser, letterbox=fast.look.side, coarse=fast.look.side, fast_look=fast.look)
@@ -126,7 +126,8 @@ def learn_fast(localiser: Localiser, own: Sequence[ImageFile], new: Sequence[Ima
     network = learn_lessons(network, lessons[held:], side, FAST.steps_first, SEED, check=heard)
     accord = Accord.of(_looked(localiser, network, side, seen[:held]), [record for _, record, _ in seen[:held]])
     if accord.same < FAST.least_same:
-        return Fast(None, accord.words(), len(files))
+        asked = f"{FAST.least_same:.0%} are asked; more images may bring that"
+        return Fast(None, f"{accord.words()}; {asked}", len(files))
     network = learn_lessons(network, lessons, side, FAST.steps_last, SEED, FAST.last_rate, heard)
     records = [record for _, record, _ in seen]
     calibrate_student(network, _looked(localiser, network, side, seen), records)
