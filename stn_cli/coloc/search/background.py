@@ -132,9 +132,10 @@ class Background(nn.Module):
         self.spreads[k] = torch.maximum(own, least[:, None, None])
 
     def _inside(self, k: int) -> Tensor:
-        """The pixels (P, P) of a picture that are not its outermost."""
-        outside = ~lay_out((CAMERAS.side, CAMERAS.side), self.rectangles[k : k + 1]).valid
-        return F.max_pool2d(F.pad(outside.float(), (1, 1, 1, 1), value=1.0), 3, 1)[0] == 0
+        """The pixels (P, P) of a picture that are not its outermost; all of one that is so thin that it has no others."""
+        valid = lay_out((CAMERAS.side, CAMERAS.side), self.rectangles[k : k + 1]).valid
+        inside = F.max_pool2d(F.pad((~valid).float(), (1, 1, 1, 1), value=1.0), 3, 1)[0] == 0
+        return inside if bool(inside.any()) else valid[0]
 
 
 @torch.no_grad()

@@ -130,6 +130,16 @@ def test_few_images_and_panoramas_do_no_harm() -> None:
     assert find_background(torch.rand((12, 3, SIDE, SIDE)), thin) is None
 
 
+def test_frames_that_are_all_border_give_a_background_or_none() -> None:
+    """Panoramas of one place, one row of the letterbox high."""
+    images, _, _ = frames([place(1)] * 24)
+    line = torch.tensor([[-1.0, -0.01, 1.0, 0.01]])
+    background = Background(1)
+    background.learn(F.interpolate(images, (CAMERAS.side, CAMERAS.side)), line[0], 0)
+    assert bool(background.pictures.isfinite().all() & background.spreads.isfinite().all())
+    find_background(images, line.repeat(24, 1))
+
+
 def test_light_is_fitted_to_what_agrees() -> None:
     behind = place(1)[None]
     light = torch.tensor([0.6, 1.2, 0.9])[None, :, None, None]
