@@ -70,10 +70,8 @@ class Course:
         Raises:
             DivergedError: the loss is not finite.
         """
-        learner = (
-            copy.deepcopy(network).float().to(device).requires_grad_(True).eval()
-        )  # norms keep what they know: batches are small
-        learner = learner.to(memory_format=torch.channels_last)
+        learner = copy.deepcopy(network).float().to(device).requires_grad_(True)
+        learner = learner.eval().to(memory_format=torch.channels_last)  # norms keep what they know: batches are small
         known = {id(p) for part in slowly(learner) for p in part.parameters()}
         groups = [[p for p in learner.parameters() if (id(p) in known) is old] for old in (False, True)]
         groups = [group for group in groups if group]

@@ -83,24 +83,22 @@ def _rigid_if_likely(
     """
     if seen.config.search != "auto":
         return None, None
-    least = least_believed(contrast, below)
-    few = torch.arange(0, len(seen.chosen), max(1, len(seen.chosen) // CHOICE.tried_images))
-    rigid = _rigid(seen, taken, least, few) if len(few) < len(seen.chosen) else None
-    if rigid is None or is_rigid(rigid, contrast, below):
-        rigid = _rigid(seen, taken, least)
-    if rigid is None or not is_rigid(rigid, contrast, below):
-        return rigid, None
+    least, step = least_believed(contrast, below), max(1, len(seen.chosen) // CHOICE.tried_images)
+    rigid = None
+    for one_of in sorted({step, 1}, reverse=True):
+        rigid = _rigid(seen, taken, least, one_of)
+        if rigid is None or not is_rigid(rigid, contrast, below):
+            return rigid, None
+    assert rigid is not None
     return rigid, place_rigid(seen, rigid, contrast, taken)
 
 
-def _rigid(seen: SearchedSet, taken: Tensor | None, least: float = 0.0, few: Tensor | None = None) -> RigidResult | None:
-    """The rigid search over the images that are looked at, or a few (m,) of them."""
-    images, rectangles, held = seen.scene.images, seen.scene.rectangles, seen.held(taken)
-    if few is not None:
-        images, rectangles, held = images[few], rectangles[few], None if held is None else held[few]
+def _rigid(seen: SearchedSet, taken: Tensor | None, least: float = 0.0, one_of: int = 1) -> RigidResult | None:
+    """The rigid search over the images that are looked at, or one of so many of them."""
+    held, some = seen.held(taken), slice(None, None, one_of)
     return search_rigid(
-        seen.encoder, images, rectangles, seed=seen.config.seed, sides=seen.sides, ladder=seen.ladder, least=least,
-        angles=seen.angles, taken=held, progress=seen.progress,
+        seen.encoder, seen.scene.images[some], seen.scene.rectangles[some], seed=seen.config.seed, sides=seen.sides,
+        ladder=seen.ladder, least=least, angles=seen.angles, taken=None if held is None else held[some], progress=seen.progress,
     )  # fmt: skip
 
 

@@ -99,10 +99,8 @@ class SearchedSet:
         Returns:
             Boxes (N, 4) and angles (N,).
         """
-        boxes = torch.zeros(
-            (len(self.cache), 4), device=self.device
-        )  # parts that are kept between large blocks would keep glibc from
-        angles = torch.zeros(len(self.cache), device=self.device)  # using the memory of those again
+        # room for all: parts that are kept between large blocks would keep glibc from using the memory of those again
+        boxes, angles = (torch.zeros((len(self.cache), *of), device=self.device) for of in ((4,), ()))
         for number, i in enumerate(torch.arange(len(self.cache)).split(CHOICE.images_at_once)):
             self.progress(f"labelled {number * CHOICE.images_at_once} of {len(self.cache)}")
             boxes[i], angles[i] = place(i, None if taken is None else taken[i.to(taken.device)])

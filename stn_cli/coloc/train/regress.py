@@ -68,11 +68,11 @@ def _drawn(context: Context, state: RunState, last: TrainingBatch | None) -> Tra
     config, step, steps = context.config, state.step, state.steps(context.config)
     images, own = state.augmenter(context.cache, config.batch, state.number, state.level), context.team.share(config.batch)
     first = step - step % REGRESSION.echoes if images.hideable else step
-    if last is not None and first < step:
-        return replace(last, shown=images.shown(draw_generator(config.seed, step), own))
-    jitter = min(1.0, (1 - first / steps) / (1 - REGRESSION.full_jitter))
-    with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
-        drawn = images.augment(draw_generator(config.seed, first), jitter, own=own)
+    drawn = last if first < step else None
+    if drawn is None:
+        jitter = min(1.0, (1 - first / steps) / (1 - REGRESSION.full_jitter))
+        with torch.autocast(context.device.type, torch.bfloat16, enabled=context.device.type == "cuda"):
+            drawn = images.augment(draw_generator(config.seed, first), jitter, own=own)
     return drawn if first == step else replace(drawn, shown=images.shown(draw_generator(config.seed, step), own))
 
 

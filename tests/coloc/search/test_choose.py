@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from stn_cli.coloc.search.choose import centred, choose, choose_stretches, is_rigid
+from stn_cli.coloc.search import choose as module
+from stn_cli.coloc.search.choose import centred, choose, choose_stretches, is_rigid, least_believed
 from stn_cli.coloc.search.rigid import RigidResult, search_rigid
 from stn_cli.coloc.search.searched import SearchedSet
 from stn_cli.coloc.search.settings import CHOICE
@@ -60,6 +63,34 @@ def test_the_rigid_hypothesis_must_agree_well_enough(side: float, loss: float, c
     assert is_rigid(rigid_of(side, loss), contrast) is believed
     objective = loss - 0.22 * 2 * math.log(side)
     assert believed is (objective + CHOICE.contrast_weight * contrast < CHOICE.rigid_below)
+
+
+def test_a_side_below_the_least_is_not_believed_without_any_loss() -> None:
+    for contrast in (0.5, 2.0, 4.0):
+        least = least_believed(contrast, CHOICE.rigid_below)
+        assert is_rigid(rigid_of(least * 1.001, 0.0), contrast)
+        assert not is_rigid(rigid_of(least * 0.999, 0.0), contrast)
+
+
+@pytest.mark.parametrize("holds_a_glyph", [True, False])
+def test_a_few_images_are_searched_for_a_rigid_thing_before_all(monkeypatch: pytest.MonkeyPatch, holds_a_glyph: bool) -> None:
+    """All of them only where the few agree; what comes of it is then the search's of all."""
+    cache, truth = planted_glyphs(40)
+    if not holds_a_glyph:
+        cache.pixels[:] = torch.randint(0, 255, cache.pixels.shape, generator=torch.Generator().manual_seed(0)).numpy()
+    looked = list[int]()
+
+    def counted(encoder: GradientEncoder, images: torch.Tensor, *rest: Any, **named: Any) -> RigidResult | None:
+        looked.append(len(images))
+        return search_rigid(encoder, images, *rest, **named)
+
+    monkeypatch.setattr(module, "search_rigid", counted)
+    monkeypatch.setattr(module, "CHOICE", replace(CHOICE, tried_images=10))
+    found = choose(searched(cache), None)
+    assert looked == ([10, 40] if holds_a_glyph else [10])
+    assert isinstance(found.evidence, RigidResult) is holds_a_glyph
+    if holds_a_glyph:
+        assert float((box_iou(found.boxes, truth) > 0.5).float().mean()) >= 0.85
 
 
 def test_a_stated_side_leaves_no_other_ones_to_try() -> None:
