@@ -300,3 +300,30 @@ def test_the_command_cuts_and_trains(tmp_path, capsys):
     after = read_instances(tmp_path / "out" / FILE)[0].state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if "running" not in name and "tracked" not in name)
     assert capsys.readouterr().out.strip().endswith(FILE)
+
+
+def test_images_of_different_sizes_are_looked_at_together_where_their_canvases_are_of_one_size():
+    """And what is found is what is found in each alone."""
+    g = torch.Generator().manual_seed(0)
+    images = [torch.rand((3, *size), generator=g) for size in ((70, 100), (66, 100), (100, 40), (70, 100))]
+    torch.manual_seed(0)
+    network, looked = InstanceNetwork().eval(), []
+    torch.nn.init.normal_(network.read.weight, std=0.3)
+
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, canvases):
+            looked.append(len(canvases))
+            return self.network(canvases)
+
+    together = propose(Counting(), images, (64,), 20)
+    assert sorted(looked) == [1, 3]
+    for image, found in zip(images, together, strict=True):
+        (alone,) = propose(network, [image], (64,), 20)
+        assert len(found.boxes) > 0
+        assert torch.allclose(found.scores, alone.scores, atol=1e-5)
+        assert torch.allclose(found.boxes, alone.boxes, atol=1e-4)
+        assert torch.allclose(found.means, alone.means, atol=1e-4)
