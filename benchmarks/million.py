@@ -5,7 +5,7 @@
 evaluate: `stn-coloc evaluate` of a boxes.json with an object in each image, against boxes by file name, against a COCO file, and against
 names that lie below another folder. export: the same boxes as CSV. pictures: as COCO with hard links to pictures that are there and looked
 at, split by folders, and image by image. localise: all of a call but the network, which gives one object at once; the pictures are small
-ones under many names. train: on such pictures, all of it, in few steps. report: of a run whose list of images is as long. Each in a process
+ones under many names. train: on such pictures, with the usual settings. report: of a run whose list of images is as long. Each in a process
 of its own with one thread; parts that are named are measured again, the others are taken from an earlier run.
 """
 
@@ -147,8 +147,7 @@ def localise(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
 
 def train(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
     source = str(write_pictures(folder, count))
-    few = ["--imgsz", "32", "--steps", "50", "--finetune", "5"]
-    return {f"train {' '.join(few)}": [*PROGRAM, "train", source, "-q", "--no-report", *few, "-o", str(folder / "run")]}
+    return {"train": [*PROGRAM, "train", source, "-q", "--no-report", "-o", str(folder / "run")]}
 
 
 def report(folder: Path, count: int, run: Path) -> dict[str, list[str]]:

@@ -66,3 +66,11 @@ def test_the_cluster_was_measured_and_meets_its_bars() -> None:
     asleep = json.loads((LARGE.parent / "scale.json").read_text())["rows"]["asleep"]
     assert asleep["64"]["driver_ms"] <= 0.1
     assert all(0.95 <= asleep[workers]["share"] <= 1.01 for workers in ("1", "2"))  # 64 are short of processors on two cores
+
+
+def test_a_busy_machine_was_measured_and_meets_its_bars() -> None:
+    """What `python -m benchmarks.busy` found: times as long as alone, beside one loop and beside two on two cores."""
+    now = json.loads((LARGE.parent / "busy.json").read_text())["ways"]["now"]
+    assert now["ratios"][1] <= 1.7
+    assert now["ratios"][2] <= 2.3
+    assert now["alone"] <= 1.05  # beside threads that spin; runs differ by hundredths

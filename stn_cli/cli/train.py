@@ -165,6 +165,7 @@ def _train(
     facts = {
         "run": str(folder),
         "images": result.images,
+        "unused": result.unused,
         "skipped": len(result.skipped),
         "kind": result.kind,
         "agreement": round(result.agreement, 4),
@@ -179,8 +180,9 @@ def _summary(result: TrainResult) -> str:
     from stn_cli.coloc.model.architecture import in_words
 
     kinds = dict.fromkeys(in_words(kind) for kind in result.kind.split(", "))  # what several are taken for alike is said once
+    of = f" of {result.images + result.unused:,}, drawn at random," if result.unused else ""
     return (
-        f"{counted(result.images, 'image')} in {result.seconds:.0f} s. The object is taken for {' and '.join(kinds)}. The boxes that were "
+        f"{counted(result.images, 'image')}{of} in {result.seconds:.0f} s. The object is taken for {' and '.join(kinds)}. The boxes that were "
         f"learnt overlap those that the search found by {result.agreement:.2f} on average (1 is the same)"
     )
 

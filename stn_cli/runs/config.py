@@ -45,7 +45,8 @@ class TrainConfig:
         margin: alpha of the triplet loss, in units of the mean squared norm of embeddings.
         steps: optimiser steps of the regression at most; it ends by itself when it has converged. A quarter where objects are proposed.
         finetune: optimiser steps that lower the loss of the transformer's own crops. A quarter where objects are proposed.
-        search_images: images that the search looks at, drawn at random; the others are labelled with what it found, and all are learnt from.
+        search_images: images that the search looks at, drawn at random; the others are labelled with what it found. Of more images than all
+            steps draw as many as they draw are labelled and learnt from, drawn at random (`stn_cli.coloc.train.sample`).
         batch: images per step.
         lr: base learning rate.
         localisation_lr: share of the base rate at which f_loc learns.

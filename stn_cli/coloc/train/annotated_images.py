@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stn_cli.coloc.annotations import fitting
@@ -36,8 +36,26 @@ def check_alone(team: Team, asked: bool) -> None:
         )
 
 
+def annotated(given: Sequence[AnnotatedImage] | None, begun: Begun | None) -> set[str]:
+    """Names of images that a person has annotated.
+
+    Args:
+        given: annotations of now; None where none are given.
+        begun: the run that is gone on from.
+
+    Returns:
+        The names, also of images that are not in the folder any more.
+    """
+    return {image.file for image in (*(given or ()), *(() if begun is None else begun.annotations))}
+
+
 def keep_annotations(
-    folder: Path, cache: Cache, config: TrainConfig, annotator: Annotator | None, begun: Begun | None, reporter: Reporter
+    folder: Path,
+    cache: Cache,
+    config: TrainConfig,
+    given: Sequence[AnnotatedImage] | None,
+    begun: Begun | None,
+    reporter: Reporter,
 ) -> list[AnnotatedImage]:
     """The annotations of the images, now given and of the run that is gone on from; they are written to annotations.json.
 
@@ -45,7 +63,7 @@ def keep_annotations(
         folder: that is worked in.
         cache: the images; those whose annotations cannot be used are added to what it skipped.
         config: `kinds` is used.
-        annotator: gives those of now, which win.
+        given: those of now, which win; None where none are given.
         begun: the run that is gone on from.
         reporter: is told of each image whose boxes cannot be used.
 
@@ -55,17 +73,9 @@ def keep_annotations(
     Raises:
         InputError: none that is given now can be used, or they are of more kinds than are looked for.
     """
-    place = {} if annotator is None else {name: number for number, name in enumerate(cache.names)}
-    now, left_out = list[AnnotatedImage](), list[Skipped]()
-    for image in () if annotator is None else annotator(cache.names):
-        found = fitting(image, cache.frames[place[image.file]])
-        if isinstance(found, Skipped):
-            left_out.append(found)
-        else:
-            now.append(found)
-    for row in left_out:
-        reporter.warn(f"{row.file}: its annotation is not used: {row.reason}")
-    if annotator is not None and not now:
+    place = {name: number for number, name in enumerate(cache.names)}
+    now, left_out = _fitting(given or (), place, cache, reporter)
+    if given is not None and not now:
         why = left_out[0].reason if left_out else None
         raise InputError("nothing of the boxes can be used", left_out[0].file if left_out else None, why)
     kinds = 1 + max((kind for image in now for _, kind in image.boxes), default=0)
@@ -82,6 +92,24 @@ def keep_annotations(
         cache.skipped += [Skipped(row.file, f"boxes not used: {row.reason}") for row in left_out]
         write_skipped(folder, cache.skipped)
     return list(every.values())
+
+
+def _fitting(
+    given: Sequence[AnnotatedImage], place: Mapping[str, int], cache: Cache, reporter: Reporter
+) -> tuple[list[AnnotatedImage], list[Skipped]]:
+    """Annotations that can be used, and of images at known places (name -> number) those that cannot; the others were skipped before."""
+    now, left_out = list[AnnotatedImage](), list[Skipped]()
+    for image in given:
+        if image.file not in place:
+            reporter.warn(f"{image.file}: its annotation is not used: the image is left out")
+            continue
+        found = fitting(image, cache.frames[place[image.file]])
+        if isinstance(found, Skipped):
+            reporter.warn(f"{image.file}: its annotation is not used: {found.reason}")
+            left_out.append(found)
+        else:
+            now.append(found)
+    return now, left_out
 
 
 def annotations_before(folder: Path, cache: Cache) -> list[AnnotatedImage]:

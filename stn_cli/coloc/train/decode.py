@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from stn_cli.runtime.threads import default_workers
 
 def decode_images(
     found: Scan,
+    some: Sequence[ImageFile],
     config: TrainConfig,
     closely: bool,
     folder: Path,
@@ -33,10 +34,11 @@ def decode_images(
     kept: Path | None = None,
     team: Team = ALONE,
 ) -> tuple[Cache, Cache]:
-    """Decode the images of a source; which they are is written to images.txt, what cannot be used to skipped.jsonl.
+    """Decode images of a source; the source is written to images.txt, what cannot be used to skipped.jsonl.
 
     Args:
         found: the source; it lets its images go.
+        some: of its images, those that are decoded.
         config: `imgsz`, `cascade`, `workers` and `max_pixels` are used.
         closely: whether the search has a use for images that are larger than the transformer's.
         folder: that is worked in.
@@ -52,31 +54,31 @@ def decode_images(
         InputError: fewer than two usable images, or all of them alike.
         Interrupted: a signal came.
     """
-    reporter.stage("decode", len(found.images[team.share(len(found.images))]))
+    reporter.stage("decode", len(some[team.share(len(some))]))
 
     def advance(count: int) -> None:
         reporter.advance(count)
         stop.check(stop.todo or "Nothing was learnt yet")
 
     finest = 2 ** (config.cascade - 1)
-    looked_at = letterbox_side(found.images, config.imgsz * finest, multiple=4 * finest)
+    looked_at = letterbox_side(some, config.imgsz * finest, multiple=4 * finest)
     closest = round(config.imgsz * max(DENSE.scales))
-    side = letterbox_side(found.images, closest) if closely and config.cascade == 1 else looked_at
+    side = letterbox_side(some, closest) if closely and config.cascade == 1 else looked_at
     with _loader(kept, side, reporter) as load:
         how: dict[str, Any] = {"max_pixels": config.max_pixels, "progress": advance, "load": load}
-        large = build_whole_cache(found.images, side, folder, team, workers=config.workers or default_workers(), **how)
+        large = build_whole_cache(some, side, folder, team, workers=config.workers or default_workers(), **how)
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)
-    _list_used(folder, large, found)
+    _list_used(folder, large, found, some)
     _remark(large, reporter)
     return large.reduced(looked_at), large
 
 
-def _list_used(folder: Path, cache: Cache, found: Scan) -> None:
-    """Write which images were decoded; from here on nobody reads their paths, which with their names take 300 MB of a million images."""
-    used = set(cache.names)
-    write_images(folder, [file for file in found.images if file.name in used])
+def _list_used(folder: Path, cache: Cache, found: Scan, some: Sequence[ImageFile]) -> None:
+    """Write which images there are; from here on nobody reads their paths, which with their names take 300 MB of a million images."""
+    left_out = {file.name for file in some} - set(cache.names)
+    write_images(folder, [file for file in found.images if file.name not in left_out])
     cache.names, found.images = ManyNames(cache.names), []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from stn_cli.runs.folder import read_images
 
 BUILT_WITH = ("encoder", "weights", "layer", "transform", "cascade", "imgsz", "kinds", "objects")
 """Settings that a run's networks are built with, and its images are looked at with."""
+OTHER_IMAGES = "the images are not those that the run began with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,28 @@ def check_same(given: Scan, known: Scan, folder: Path) -> None:
         raise UsageError("--resume goes on with the run's own images, and SOURCE is not those", folder, why, "Leave SOURCE out")
 
 
+def images_of(saved: dict[str, Any], images: Sequence[ImageFile], folder: Path) -> list[ImageFile]:
+    """The images that a training that is gone on with looks at.
+
+    Args:
+        saved: its state, of any origin.
+        images: of the run.
+        folder: of the run.
+
+    Returns:
+        Those that the state names.
+
+    Raises:
+        CheckpointError: it names others.
+    """
+    names = saved.get("names")
+    known = set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else {""}
+    some = [image for image in images if image.name in known]
+    if len(some) < len(known):
+        raise CheckpointError(OTHER_IMAGES, folder, None, "Start anew with --overwrite")
+    return some
+
+
 def restore(context: Context, saved: dict[str, Any]) -> RunState:
     """The state that a training goes on from; the log ends where it stands.
 
@@ -189,9 +213,7 @@ def restore(context: Context, saved: dict[str, Any]) -> RunState:
         CheckpointError: it is none of this training, or its parts do not fit together.
     """
     if saved.get("names") != list(context.cache.names):
-        raise CheckpointError(
-            "the images are not those that the run began with", context.folder, None, "Start anew with --overwrite"
-        )
+        raise CheckpointError(OTHER_IMAGES, context.folder, None, "Start anew with --overwrite")
     if saved.get("annotations", "") != annotations_digest(context.folder):
         raise CheckpointError(
             "the annotations are not those that the run began with", context.folder, None, "Start anew with --overwrite"

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 
 from stn_cli.coloc.model.fast_file import FAST_FILE
-from stn_cli.coloc.train.annotated_images import Annotator, annotations_before, check_alone, keep_annotations
+from stn_cli.coloc.train.annotated_images import Annotator, annotated, annotations_before, check_alone, keep_annotations
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
 from stn_cli.coloc.train.corrections import learn_corrections
 from stn_cli.coloc.train.decode import decode_images
 from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
-from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, restore, take_up
+from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, images_of, restore, take_up
+from stn_cli.coloc.train.sample import learnt_from
 from stn_cli.coloc.train.state import RunState
 from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
@@ -56,6 +57,7 @@ class TrainResult:
     Attributes:
         run: the run folder.
         images: how many were learnt from.
+        unused: how many more there are, see `stn_cli.coloc.train.sample`.
         skipped: what was left out.
         kind: `rigid`, `words` or `dense`, of each kind of object, with commas.
         agreement: mean IoU of the transformer's boxes with the search's.
@@ -65,6 +67,7 @@ class TrainResult:
 
     run: Path
     images: int
+    unused: int
     skipped: list[Skipped]
     kind: str
     agreement: float
@@ -214,11 +217,17 @@ def _run(
     encoder.to(device)
     if saved is not None and team.first:
         say_how_to_go_on(results, stop)
-    cache, large = decode_images(found, config, encoder.dense, work, reporter, stop, kept, team)
-    annotations = (
-        annotations_before(work, cache)
+    given = None if annotator is None else annotator([image.name for image in found.images])
+    some = (
+        images_of(saved, found.images, work)
         if saved is not None
-        else keep_annotations(work, cache, config, annotator, begun, reporter)
+        else learnt_from(found.images, config, encoder.dense, annotated(given, begun))
+    )
+    unused = len(found.images) - len(some)
+    cache, large = decode_images(found, some, config, encoder.dense, work, reporter, stop, kept, team)
+    del some
+    annotations = (
+        annotations_before(work, cache) if saved is not None else keep_annotations(work, cache, config, given, begun, reporter)
     )
     cache.settle(device)
     context = Context(
@@ -235,7 +244,7 @@ def _run(
         agreed = finish(context, state, calibrate_scores(context, state))
     kinds = ", ".join(kind.kind for kind in state.kinds)
     seconds = time.monotonic() - at
-    return TrainResult(results.folder, len(cache), cache.skipped, kinds, agreed, state.warnings, seconds)
+    return TrainResult(results.folder, len(cache), unused, cache.skipped, kinds, agreed, state.warnings, seconds)
 
 
 def _new_state(context: Context, begun: Begun | None) -> RunState:

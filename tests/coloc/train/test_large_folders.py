@@ -221,7 +221,7 @@ def test_agreement_is_over_a_random_sample_and_always_a_number(
         scorer = RigidScorer(GradientEncoder(), 192)
         kind = Kind("rigid", scorer, truth[:, None], torch.zeros(40, 1), present[:, None], [], None, None)
         monkeypatch.setattr(start, "find_kinds", lambda *_, kind=kind: [kind])
-        config = TrainConfig(**{**QUICK, "steps": 25, "finetune": 1}, search_images=10)
+        config = TrainConfig(**{**QUICK, "steps": 25, "finetune": 1}, search_images=10, search="rigid")
         result = train(folder / "images", tmp_path / str(number), config)
         assert math.isfinite(result.agreement)
         assert all(len(i) == 8 for i in looked)
@@ -258,7 +258,7 @@ def test_paths_of_a_large_folder_are_let_go(tmp_path: Path) -> None:
     make_folder(tmp_path / "set")
     found = scan(tmp_path / "set" / "images")
     count = len(found.images)
-    cache, large = decode_images(found, TrainConfig(imgsz=32), True, tmp_path, Silent(), StopRequest())
+    cache, large = decode_images(found, found.images, TrainConfig(imgsz=32), True, tmp_path, Silent(), StopRequest())
     assert found.images == []
     assert isinstance(cache.names, ManyNames)
     assert large.names is cache.names
