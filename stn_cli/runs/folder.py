@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,20 @@ def write_images(folder: Path, files: Sequence[ImageFile]) -> None:
         file.write(HEADER + escape(root) + b"\n")
         for image in files:
             file.write(escape(os.path.abspath(image.path)) + b"\n")
+
+
+def leave_out(folder: Path, paths: Collection[str]) -> None:
+    """Take images off the list that `write_images` has written.
+
+    Args:
+        folder: of the run.
+        paths: of the images.
+    """
+    lines = {escape(os.path.abspath(path)) + b"\n" for path in paths}
+    if not lines:
+        return
+    with open(folder / IMAGES, "rb") as whole, atomic(folder / IMAGES) as file:
+        file.writelines(line for line in whole if line not in lines)
 
 
 def read_images(folder: Path) -> list[ImageFile]:

@@ -16,8 +16,9 @@ from stn_cli.media.many_names import ManyNames
 from stn_cli.media.scan import ImageFile, Scan
 from stn_cli.records import Skipped, reasons
 from stn_cli.runs.config import TrainConfig
-from stn_cli.runs.folder import write_images, write_skipped
+from stn_cli.runs.folder import leave_out, write_images, write_skipped
 from stn_cli.runtime.distributed import ALONE, Team
+from stn_cli.runtime.memory import hand_back
 from stn_cli.runtime.progress import Remarks, Reporter
 from stn_cli.runtime.stopping import StopRequest
 from stn_cli.runtime.threads import default_workers
@@ -54,6 +55,7 @@ def decode_images(
         InputError: fewer than two usable images, or all of them alike.
         Interrupted: a signal came.
     """
+    _list(folder, found)
     reporter.stage("decode", len(some[team.share(len(some))]))
 
     def advance(count: int) -> None:
@@ -70,16 +72,23 @@ def decode_images(
     large.skipped[:0] = found.skipped
     write_skipped(folder, large.skipped)
     _check_images(large)
-    _list_used(folder, large, found, some)
+    _leave_out_skipped(folder, large, some)
     _remark(large, reporter)
     return large.reduced(looked_at), large
 
 
-def _list_used(folder: Path, cache: Cache, found: Scan, some: Sequence[ImageFile]) -> None:
-    """Write which images there are; from here on nobody reads their paths, which with their names take 300 MB of a million images."""
-    left_out = {file.name for file in some} - set(cache.names)
-    write_images(folder, [file for file in found.images if file.name not in left_out])
-    cache.names, found.images = ManyNames(cache.names), []
+def _list(folder: Path, found: Scan) -> None:
+    """Write which images there are; nobody reads the paths any more, which with their names take 300 MB of a million images."""
+    write_images(folder, found.images)
+    found.images = []
+    hand_back()
+
+
+def _leave_out_skipped(folder: Path, cache: Cache, some: Sequence[ImageFile]) -> None:
+    """Take images that could not be decoded off the list."""
+    used = set(cache.names)
+    leave_out(folder, [file.path for file in some if file.name not in used])
+    cache.names = ManyNames(cache.names)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
 from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, images_of, restore, take_up
-from stn_cli.coloc.train.sample import learnt_from
+from stn_cli.coloc.train.sample import apart, learnt_from
 from stn_cli.coloc.train.state import RunState
 from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
@@ -224,6 +224,7 @@ def _run(
         else learnt_from(found.images, config, encoder.dense, annotated(given, begun))
     )
     unused = len(found.images) - len(some)
+    some = apart(some) if unused else some
     cache, large = decode_images(found, some, config, encoder.dense, work, reporter, stop, kept, team)
     del some
     annotations = (

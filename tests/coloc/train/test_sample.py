@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from stn_cli.coloc.train.run import train
-from stn_cli.coloc.train.sample import learnt_from, most_learnt
+from stn_cli.coloc.train.sample import apart, learnt_from, most_learnt
 from stn_cli.errors import CheckpointError, Interrupted
 from stn_cli.media.scan import ImageFile
 from stn_cli.runs import checkpoint
 from stn_cli.runs.config import TrainConfig
-from stn_cli.runs.folder import read_images, read_skipped
+from stn_cli.runs.folder import leave_out, read_images, read_skipped, write_images
 from tests.coloc.train.test_run import StopAt, weights
 from tests.conftest import QUICK, make_folder
 
@@ -109,3 +109,14 @@ def test_annotated_images_are_among_them(many: Path, tmp_path: Path, cli: Call) 
     facts = json.loads(out)
     assert facts["images"] + facts["unused"] + facts["skipped"] == 40
     assert f"{facts['images']} images of {facts['images'] + facts['unused']}, drawn at random" in err
+
+
+def test_images_that_cannot_be_read_leave_the_list(tmp_path: Path) -> None:
+    files = [ImageFile(str(tmp_path / name), name) for name in ("a.png", "b\n.png", "c.png")]
+    write_images(tmp_path, files)
+    leave_out(tmp_path, [])
+    assert read_images(tmp_path) == files
+    leave_out(tmp_path, [files[1].path])
+    assert read_images(tmp_path) == [files[0], files[2]]
+    assert apart(files) == files
+    assert apart(files)[0].path is not files[0].path
