@@ -70,9 +70,8 @@ def decode_images(
         how: dict[str, Any] = {"max_pixels": config.max_pixels, "progress": advance, "load": load}
         large = build_whole_cache(some, side, folder, team, workers=config.workers or default_workers(), **how)
     large.skipped[:0] = found.skipped
-    write_skipped(folder, large.skipped)
-    _check_images(large)
     _leave_out_skipped(folder, large, some)
+    _check_images(large)
     _remark(large, reporter)
     return large.reduced(looked_at), large
 
@@ -85,7 +84,8 @@ def _list(folder: Path, found: Scan) -> None:
 
 
 def _leave_out_skipped(folder: Path, cache: Cache, some: Sequence[ImageFile]) -> None:
-    """Take images that could not be decoded off the list."""
+    """Write which images were left out, and take those that could not be decoded off the list."""
+    write_skipped(folder, cache.skipped)
     used = set(cache.names)
     leave_out(folder, [file.path for file in some if file.name not in used])
     cache.names = ManyNames(cache.names)
