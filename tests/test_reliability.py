@@ -74,3 +74,13 @@ def test_a_busy_machine_was_measured_and_meets_its_bars() -> None:
     assert now["ratios"][1] <= 1.7
     assert now["ratios"][2] <= 2.3
     assert now["alone"] <= 1.05  # beside threads that spin; runs differ by hundredths
+
+
+def test_no_student_that_is_believed_loses_two_points() -> None:
+    """What `python -m benchmarks.fast` found."""
+    sets = json.loads((LARGE.parent / "fast.json").read_text())["sets"]
+    believed = {name: row for name, row in sets.items() if row["side"] is not None}
+    assert len(sets) >= 16
+    assert len(believed) >= 6
+    assert all(row["fast_corloc"] >= row["exact_corloc"] - 2 for row in believed.values())
+    assert all(row["fast_per_second"] >= 10 * row["exact_per_second"] for row in believed.values())

@@ -35,7 +35,7 @@ def read_file(path: Path, what: str, limit: int = LARGEST_FILE) -> bytes:
     try:
         return read_plain(path, limit)
     except OSError as error:
-        raise InputError(f"cannot read {what}", path, error.strerror or error) from error
+        raise cannot_read(what, path, error) from error
     except MemoryError as error:
         raise too_little_memory(what, path) from error
 
@@ -73,6 +73,21 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"'{next(shown(key) for key in keys if keys.count(key) > 1)}' stands in it twice")
     return found
+
+
+def cannot_read(what: str, path: Path, error: OSError) -> InputError:
+    """The error of a file that cannot be read.
+
+    Args:
+        what: it is.
+        path: of it.
+        error: of the system.
+
+    Returns:
+        The error to raise.
+    """
+    todo = "Name a file in it" if isinstance(error, IsADirectoryError) else ""
+    return InputError(f"cannot read {what}", path, error.strerror or error, todo)
 
 
 def too_little_memory(what: str, path: Path) -> ResourceError:

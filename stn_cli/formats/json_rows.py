@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stn_cli.errors import InputError
-from stn_cli.formats.json_file import LARGEST_FILE, read_json, too_little_memory
+from stn_cli.formats.json_file import LARGEST_FILE, cannot_read, read_json, too_little_memory
 from stn_cli.reading import open_plain
 
 LONG_LISTS = frozenset(["images", "annotations"])
@@ -239,7 +239,7 @@ def read_long_json(path: Path, what: str, limit: int = LARGEST_FILE) -> Any:
             return _long(file, 0)
         return _long(file, len(_BOM))
     except OSError as error:
-        raise InputError(f"cannot read {what}", path, error.strerror or error) from error
+        raise cannot_read(what, path, error) from error
     except MemoryError as error:
         raise too_little_memory(what, path) from error
     except (ValueError, RecursionError):  # no JSON: it says where; or in UTF-16, or one value

@@ -56,7 +56,7 @@ def each_voc(folder: Path, what: str = "truth") -> Iterator[tuple[str, list[True
     """
     files = _annotations(folder, what)
     if not files:
-        raise InputError(f"{what} is a folder without Pascal VOC XML", folder)
+        raise InputError(f"{what} is a folder without Pascal VOC XML", folder, todo="Name a file, or a folder with such XML")
     for path in map(Path, files):
         name, objects = _read(path, what)
         inside = path.parent.relative_to(folder).as_posix()

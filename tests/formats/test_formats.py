@@ -225,3 +225,12 @@ def test_the_spools_are_gone_when_the_disk_is_full_at_the_end(tmp_path: Path, mo
         writer.close()
     assert writer._images.closed
     assert writer._annotations.closed
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_what_to_name(tmp_path: Path) -> None:
+    from stn_cli.formats.json_file import read_json
+    from stn_cli.formats.json_rows import read_long_json
+
+    for reading in (read_json, read_long_json):
+        with pytest.raises(InputError, match=r"cannot read the boxes: .* \(it is a folder\)\. Name a file in it"):
+            reading(tmp_path, "the boxes")
