@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 import torch
 
-from stn_cli.errors import OutputError
+from stn_cli.errors import InputError, OutputError
 from stn_cli.formats import text_target
 from stn_cli.formats.coco import CocoResultsWriter, CocoWriter, read_coco
 from stn_cli.formats.csv import CsvWriter, neutral
