@@ -200,7 +200,7 @@ class _Localising:
         try:
             self.reporter.stage("localise", len(self.found.images))
             self.reporter.advance(done)
-            for item in self._results(self.found.images[done:]):
+            for item in self._results(self.found.images[done:] if done else self.found.images):
                 journal.add(item)
                 self.reporter.advance(1)
                 if len(journal.names) % batch == 0:

@@ -61,7 +61,7 @@ class ImageFile:
 class Scan:
     """What a scan found: images in a stable order, what it left out by name, and remarks on what it left out without names."""
 
-    images: list[ImageFile] = field(default_factory=list)
+    images: Sequence[ImageFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -246,7 +246,7 @@ def _open_folder(root: str | list[str], stride: int, start: float, end: float, f
     if films:
         raise UsageError("one video at a time is followed", films[0], f"{len(root)} paths were named")
     found = scan(root)
-    files = found.images
+    files = list(found.images)
     if not files:
         why = "; ".join(([reasons(found.skipped)] if found.skipped else []) + found.notes)
         raise InputError("folder has no frames", root if isinstance(root, str) else "no path", why or None)

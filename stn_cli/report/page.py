@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def write_report(
     return target
 
 
-def _check_page(target: Path, run: Path, files: list[ImageFile], overwrite: bool) -> bool:
+def _check_page(target: Path, run: Path, files: Sequence[ImageFile], overwrite: bool) -> bool:
     """Whether the page is the run's own `report.html`; other places are checked.
 
     Raises:
@@ -83,11 +84,11 @@ def _check_page(target: Path, run: Path, files: list[ImageFile], overwrite: bool
     if not own and Place.of(target).is_below(Place.of(run)):
         why = f"of the run's folder only {REPORT} is the page's"
         raise OutputError("cannot write into", target, why, "Choose another --out, or leave it out")
-    check_target(target, PAGE, [file.path for file in files], overwrite=overwrite)
+    check_target(target, PAGE, (file.path for file in files), overwrite=overwrite)
     return own
 
 
-def _content(run: Path, localiser: Localiser, files: list[ImageFile], reporter: Reporter) -> PageContent:
+def _content(run: Path, localiser: Localiser, files: Sequence[ImageFile], reporter: Reporter) -> PageContent:
     looked_at = _evenly(files)
     reporter.stage("report", len(looked_at))
     tally, seen, lost = Tally(), list[tuple[ImageFile, ImageRecord]](), list[Skipped]()
@@ -137,7 +138,7 @@ def _content(run: Path, localiser: Localiser, files: list[ImageFile], reporter: 
     )
 
 
-def _evenly(files: list[ImageFile]) -> list[ImageFile]:
+def _evenly(files: Sequence[ImageFile]) -> Sequence[ImageFile]:
     if len(files) <= MOST_LOOKED_AT:
         return files
     return [files[i] for i in np.linspace(0, len(files) - 1, MOST_LOOKED_AT).round().astype(int)]

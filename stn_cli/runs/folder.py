@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from stn_cli.errors import CheckpointError, printable
 from stn_cli.files import atomic, escape, name_from_results, name_in_results, unescape
+from stn_cli.media.many_names import ManyNames
 from stn_cli.media.scan import ImageFile
 from stn_cli.reading import read_plain
 from stn_cli.records import Skipped
@@ -67,7 +69,40 @@ def leave_out(folder: Path, paths: Collection[str]) -> None:
         file.writelines(line for line in whole if line not in lines)
 
 
-def read_images(folder: Path) -> list[ImageFile]:
+class RunImages(Sequence[ImageFile]):
+    """The images of a run, each made when it is asked for: a million of them would take 300 MB, their names take 30.
+
+    Args:
+        root: the folder that names are relative to, with a separator at its end.
+        names: of the images, with `/`.
+    """
+
+    def __init__(self, root: str, names: Iterable[str]) -> None:
+        self._root, self._names = root, ManyNames(names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ImageFile]: ...
+    def __getitem__(self, index: int | slice) -> ImageFile | list[ImageFile]:
+        """One image, or some."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        name = self._names[index]
+        return ImageFile(self._root + name.replace("/", os.sep), name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def read_images(folder: Path) -> RunImages:
     """The images of a run.
 
     Args:
@@ -82,20 +117,24 @@ def read_images(folder: Path) -> list[ImageFile]:
     """
     path = folder / IMAGES
     try:
-        first, *lines = read_plain(path, MOST_BYTES).splitlines() or [b""]
+        lines = io.BytesIO(read_plain(path, MOST_BYTES))
     except OSError as error:
         raise CheckpointError("run has no list of images", path, error.strerror, "Name a SOURCE") from error
+    first = lines.readline().rstrip(b"\r\n")
     root = _read_escaped(first.removeprefix(HEADER)) if first.startswith(HEADER) else None
-    if root is None or not (os.path.isabs(root) or not (root or lines)):
+    if root is None or not (os.path.isabs(root) or not (root or lines.read(1))):
         raise CheckpointError("damaged list of images", path, "its first line names no folder", "Name a SOURCE")
-    files = []
-    for number, line in enumerate(lines, 2):
-        full = _read_escaped(line)
-        name = full.removeprefix(root).replace(os.sep, "/") if full is not None and full.startswith(root) else ""
-        if full is None or not _lies_in(name):
-            raise CheckpointError("damaged list of images", path, f"line {number} names no file in its folder", "Name a SOURCE")
-        files.append(ImageFile(full, name))
-    return files
+
+    def names() -> Iterator[str]:
+        for number, line in enumerate(lines, 2):
+            full = _read_escaped(line.rstrip(b"\r\n"))
+            name = full.removeprefix(root).replace(os.sep, "/") if full is not None and full.startswith(root) else ""
+            if full is None or not _lies_in(name):
+                why = f"line {number} names no file in its folder"
+                raise CheckpointError("damaged list of images", path, why, "Name a SOURCE")
+            yield name
+
+    return RunImages(root, names())
 
 
 def _lies_in(name: str) -> bool:

@@ -69,7 +69,7 @@ def fast_way(localiser: Localiser, more: Sequence[ImageFile], reporter: Reporter
     return replace(localiser, letterbox=fast.look.side, coarse=fast.look.side, fast_look=fast.look)
 
 
-def _own_images(run: Path, more: Sequence[ImageFile]) -> list[ImageFile]:
+def _own_images(run: Path, more: Sequence[ImageFile]) -> Sequence[ImageFile]:
     """The run's own images; none where their list is gone and there are others."""
     try:
         return read_images(run)

@@ -46,7 +46,7 @@ class Begun:
 
     run: Path
     config: TrainConfig
-    images: list[ImageFile]
+    images: Sequence[ImageFile]
     annotations: list[AnnotatedImage]
     saved: dict[str, Any]
 
