@@ -147,7 +147,7 @@ def localise(folder: Path, count: int, run: Path) -> dict[str, list[str]]:
 
 def train(folder: Path, count: int, _: Path) -> dict[str, list[str]]:
     source = str(write_pictures(folder, count))
-    return {"train": [*PROGRAM, "train", source, "-q", "--no-report", "-o", str(folder / "run")]}
+    return {"train": [*PROGRAM, "train", source, "-q", "-o", str(folder / "run")]}
 
 
 def report(folder: Path, count: int, run: Path) -> dict[str, list[str]]:

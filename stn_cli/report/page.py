@@ -127,7 +127,7 @@ def _content(run: Path, localiser: Localiser, files: Sequence[ImageFile], report
         charts(list(islice(read_metrics(run / METRICS), MOST_LINES)), _any_rigid(localiser)),
     )
     return PageContent(
-        f"What {len(files)} images have in common",
+        f"What {len(files):,} images have in common",
         verdict,
         len(files),
         pictures,
