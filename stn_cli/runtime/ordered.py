@@ -25,7 +25,7 @@ def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) ->
     Yields:
         A result for each item.
     """
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="ordered") as pool:
         pending: deque[Future[B]] = deque()
         try:
             for item in items:

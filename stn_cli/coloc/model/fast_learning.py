@@ -7,7 +7,6 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from stn_cli.coloc.model.accord import Accord, calibrate_student
 from stn_cli.coloc.model.fast import FastLook
 from stn_cli.coloc.model.fast_file import Fast, keep_fast, load_fast
-from stn_cli.coloc.model.many import images_per_call, localise_loaded
+from stn_cli.coloc.model.many import images_per_call, localise_many
 from stn_cli.coloc.model.settings import FAST
 from stn_cli.errors import CheckpointError, counted
 from stn_cli.instances.distil import Lesson, learn_lessons
@@ -195,13 +194,11 @@ def _seen(
     """The images that can be decoded, with what the run finds in them."""
     batch = images_per_call(localiser.letterbox, FAST.images_at_once)
     loaded = ordered_map(lambda f: load_letterbox(f, localiser.letterbox), files, default_workers())
-    while chunk := list(islice(loaded, batch)):
-        images = [item for item in chunk if isinstance(item, Letterbox)]
-        records, batch = localise_loaded(localiser, images, None, batch, reporter.warn)
-        for image, record in zip(images, records, strict=True):
-            if isinstance(record, ImageRecord):
-                yield image.file, record, _lesson(image, record)
-        reporter.advance(0, f"{counted(len(chunk), 'image')} looked at")
+    for number, (image, record) in enumerate(localise_many(localiser, loaded, None, batch, reporter.warn), 1):
+        if isinstance(image, Letterbox) and isinstance(record, ImageRecord):
+            yield image.file, record, _lesson(image, record)
+        if number % batch == 0:
+            reporter.advance(0, f"{counted(number, 'image')} looked at")
 
 
 def _lesson(image: Letterbox, record: ImageRecord) -> Lesson:

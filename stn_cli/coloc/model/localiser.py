@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from stn_cli.coloc.model.fast import FastLook
 from stn_cli.coloc.model.fast_learning import fast_way
 from stn_cli.coloc.model.found import cut_full, records_of
 from stn_cli.coloc.model.kind_model import KindModel, find, tensors_of
-from stn_cli.coloc.model.many import images_per_call, localise_loaded
+from stn_cli.coloc.model.many import images_per_call, localise_many
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.score.settings import OBJECTS
 from stn_cli.encoders import make_encoder
@@ -264,12 +263,10 @@ class Localiser:
         batch = images_per_call(self.letterbox, batch)
         loaded = ordered_map(lambda f: load_letterbox(f, self.letterbox, max_pixels), files, workers or default_workers())
         remarks = Remarks(warn)
-        while chunk := list(islice(loaded, batch)):
-            records, batch = localise_loaded(self, chunk, min_score, batch, warn)
-            for item in chunk:
-                if isinstance(item, Letterbox) and item.note:
-                    remarks.add(item.file.name, item.note)
-            yield from records
+        for item, record in localise_many(self, loaded, min_score, batch, warn):
+            if isinstance(item, Letterbox) and item.note:
+                remarks.add(item.file.name, item.note)
+            yield record
         remarks.close()
 
     def records(self, letterboxes: Sequence[Letterbox]) -> list[ImageRecord]:
