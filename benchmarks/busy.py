@@ -6,6 +6,9 @@ The first images of sample_data/cups are trained on by the command line: as it i
 library spins 300,000 times then); and with one thread. Each alone, beside one loop and beside two, in turn; the least of all rounds counts,
 as the others were disturbed. Whole processes are timed. What else runs on the machine counts as a loop does: look at the load that it says.
 
+`localise`, its network alone, is measured in the same way, by images for each second: as it is, where each thread looks at images of
+its own; with threads that share the images of a call, as before; and with one thread.
+
 With --shared other work runs on the machine, which the program cannot tell from equals. What it would choose without that work is then asked
 for: a thread for each core, less the loops. All is run in real time (chrt, which needs the right to it), which the other work does not disturb.
 Real-time programs on one core take turns of a tenth of a second, which no desk or server does: as many loops as cores are not measured then, and
@@ -36,6 +39,9 @@ WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
     "one thread": ({}, ["--threads", "1"]),
 }
 """Environment and flags of each way to train."""
+LOOKS = ("own images", "shared", "one thread")
+COPIES = 4
+"""How often each image is looked at."""
 SHORT = ("--steps", "40", "--imgsz", "96", "--search", "deformable")
 LOOPS = (0, 1, 2)
 REAL_TIME = ("chrt", "--rr", "5")
@@ -70,7 +76,49 @@ def seconds(images: Path, out: Path, way: str, loops: int, shared: bool) -> floa
         return time.perf_counter() - begun
 
 
+def look(run: str, source: str, way: str) -> None:
+    """Print how many images a run looks at in a second, and in how many threads: in a process of its own."""
+    from stn_cli.runtime.threads import use_threads, watch_cores
+
+    watch_cores()
+    import torch
+
+    from stn_cli.coloc.model.localiser import IMAGES_PER_CALL, Localiser
+    from stn_cli.coloc.model.many import localise_loaded, localise_many
+    from stn_cli.media.cache import load_letterbox
+    from stn_cli.media.scan import scan
+
+    use_threads(1 if way == "one thread" else None)
+    localiser = Localiser.load(run, "cpu")
+    loaded = [load_letterbox(file, localiser.letterbox) for file in scan(source).images] * COPIES
+    for some in (loaded[:24], loaded):  # the first look is not timed
+        begun = time.perf_counter()
+        if way == "shared":
+            localise_loaded(localiser, some, None, IMAGES_PER_CALL)
+        else:
+            list(localise_many(localiser, iter(some), None, IMAGES_PER_CALL))
+    print(len(loaded) / (time.perf_counter() - begun), torch.get_num_threads())
+
+
+def looks(run: Path, images: Path, rounds: int) -> dict[str, list[float]]:
+    """Images a second of each way to look, alone and beside loops; the most of all rounds."""
+    rates: dict[str, list[float]] = {way: [0.0 for _ in LOOPS] for way in LOOKS}
+    env = {name: value for name, value in os.environ.items() if name not in OURS} | {"GOMP_SPINCOUNT": "10000"}
+    for number in range(rounds):
+        for loops in LOOPS:
+            for way in LOOKS:
+                with busy(loops, ()):
+                    words = [sys.executable, "-m", "benchmarks.busy", "look", str(run), str(images), way]
+                    out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+                rates[way][loops] = max(rates[way][loops], float(out.split()[0]))
+                print(f"round {number + 1}, localise, {way}, {loops} beside it: {out.strip()}", flush=True)
+    return rates
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["look"]:
+        look(*sys.argv[2:])
+        return
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--images", type=int, default=20)
@@ -90,6 +138,7 @@ def main() -> None:
                         continue
                     times[way][loops].append(seconds(images, out, way, loops, given.shared))
                     print(f"round {number + 1}, {way}, {loops} beside it: {times[way][loops][-1]:.1f} s", flush=True)
+        rates = {} if given.shared else looks(out, images, given.rounds)
     alone = min(times["spinning"][0])
     rows: dict[str, Any] = {}
     for way, of in times.items():
@@ -104,7 +153,7 @@ def main() -> None:
         )
     save(
         "busy",
-        {"images": given.images, "rounds": given.rounds, "shared": given.shared, "ways": rows},
+        {"images": given.images, "rounds": given.rounds, "shared": given.shared, "ways": rows, "localise": rates},
         (*LEARNING, "stn_cli/runtime"),
     )
 

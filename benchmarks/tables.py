@@ -396,6 +396,16 @@ def busy() -> str:
     return markdown(["", "alone, to the one that spins", "beside one loop", "beside two"], rows) + source("busy")
 
 
+def busy_localise() -> str:
+    names = {
+        "own images": "as it is: each thread looks at images of its own",
+        "shared": "threads share the images of a call, as before",
+    }
+    rates: dict[str, list[float]] = result("busy")["localise"]
+    rows = [[names.get(way, "`--threads 1`"), *(shown(rate, 1) for rate in of)] for way, of in rates.items()]
+    return markdown(["images/s", "alone", "beside one loop", "beside two"], rows) + source("busy")
+
+
 def localise_rivals() -> str:
     names = {
         "decoding": "decoding alone, reduced by the decoder",
@@ -519,7 +529,7 @@ TABLES: dict[str, Callable[[], str]] = {
         *(front, digits, photos, photos_cost, photos_more, photos_several, gradient_photos, localise_speed, large_folders),
         *(video, video_absent, video_several, video_speed, video_reading, video_reading_speed),
         *(aliasing, sampler, gpu_sampler, soak, instances, masks, finetuning, review, near_duplicates, near_duplicates_found),
-        *(kept, doubt, busy, decoders, localise_rivals, fast, loop_corloc, loop_ap50),
+        *(kept, doubt, busy, busy_localise, decoders, localise_rivals, fast, loop_corloc, loop_ap50),
         *(onnx_runs, warps, warps_speed, scale, million),
         *(paper.table1, paper.table4, paper.table5, paper.volume, paper.rotated, paper.several),
         *(

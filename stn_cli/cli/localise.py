@@ -194,7 +194,7 @@ def _tell(summary: LocaliseSummary, progress: Progress, page: Path | None) -> No
 
 
 def _in_words(summary: LocaliseSummary) -> str:
-    speed = summary.images / max(summary.seconds, 1e-9)
+    speed = (summary.images - summary.resumed) / max(summary.seconds, 1e-9)
     found = f"{counted(summary.objects, 'object')}, {summary.doubtful} of them below 0.5"
     if summary.left_out:
         found += f", {counted(summary.left_out, 'less likely box')} left out (they are in boxes.json, marked)"

@@ -166,6 +166,7 @@ def _train(
         "run": str(folder),
         "images": result.images,
         "unused": result.unused,
+        "annotated": result.annotated,
         "skipped": len(result.skipped),
         "kind": result.kind,
         "agreement": round(result.agreement, 4),
@@ -180,9 +181,13 @@ def _summary(result: TrainResult) -> str:
     from stn_cli.coloc.model.architecture import in_words
 
     kinds = dict.fromkeys(in_words(kind) for kind in result.kind.split(", "))  # what several are taken for alike is said once
-    of = f" of {result.images + result.unused:,}, drawn at random," if result.unused else ""
+    learnt = f"{counted(result.images, 'image')} in {result.seconds:.0f} s"
+    if result.unused:
+        whole = result.images + result.unused
+        learnt = f"{learnt}, drawn at random of {whole}: as many as the steps draw, more with more --steps"
+    annotated = f". {counted(result.annotated, 'image')} of them annotated" if result.annotated else ""
     return (
-        f"{counted(result.images, 'image')}{of} in {result.seconds:.0f} s. The object is taken for {' and '.join(kinds)}. The boxes that were "
+        f"{learnt}{annotated}. The object is taken for {' and '.join(kinds)}. The boxes that were "
         f"learnt overlap those that the search found by {result.agreement:.2f} on average (1 is the same)"
     )
 

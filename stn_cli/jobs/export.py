@@ -36,6 +36,8 @@ from stn_cli.runtime.stopping import StopRequest
 from stn_cli.runtime.threads import default_workers
 
 LISTING = "images.csv"
+MANY = 50
+"""Images of a data set from which on it is said that a part is far from its share: of fewer that is chance."""
 _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
 
@@ -272,10 +274,20 @@ class _Exporting:
         if summary.rewritten:
             what = "turned by EXIF, or of a kind that readers differ on"
             warn(f"{counted(summary.rewritten, 'picture')} written anew with upright pixels ({what})")
-        for part in _parts(self.options) if self.options.shares else ():
-            if not summary.images[part]:
+        self._remark_parts(sum(summary.images.values()))
+
+    def _remark_parts(self, whole: int) -> None:
+        """Say which parts are far from the share of the images that was asked for."""
+        shares, summary = self.options.shares, self.summary
+        kept = f"{counted(summary.groups, 'group')} of images that are kept together"
+        for name, share in zip(SPLITS, shares or (), strict=False):
+            count, wanted = summary.images[name], whole * share / sum(shares or (1,))
+            if share > 0 and not count:
                 todo = "use more images, another --split, or --group-by file"
-                warn(f"{part} has no image: {counted(summary.groups, 'group')} of images that are kept together; {todo}")
+                self.reporter.warn(f"{name} has no image: {kept}; {todo}")
+            elif whole >= MANY and abs(count - wanted) > wanted / 2:
+                what = f"{name} has {counted(count, 'image')} where {wanted:.0f} were asked for"
+                self.reporter.warn(f"{what}: {kept}; --group-by file parts them evenly")
 
 
 def _groups(names: Sequence[str], looks: Sequence[Thumbnail], by: str) -> Sequence[int]:

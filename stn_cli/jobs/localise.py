@@ -56,7 +56,7 @@ class LocaliseSummary:
         doubtful: those of them with a score below 0.5.
         left_out: boxes that are in boxes.json only, because they are not believed.
         resumed: images that an earlier call had done.
-        seconds: of the whole call.
+        seconds: of the whole call, but for what a fast look learns first.
     """
 
     out: Path | str
@@ -125,12 +125,17 @@ def localise_source(
         require_images(found, source if source is not None else run)
         for note in found.notes:
             reporter.warn(note)
-        localiser = localiser.fast(found.images, _Stoppable(reporter, stop)) if options.fast else localiser
+        localiser, begun = _fast(localiser, found, _Stoppable(reporter, stop)) if options.fast else (localiser, begun)
         with results.open() as work:
             job = _Localising(localiser, found, work, options, names, reporter, stop)
             summary = job.run(results, _head(localiser, options, found), resume)
     summary.out, summary.seconds = folder, time.monotonic() - begun
     return summary
+
+
+def _fast(localiser: Localiser, found: Scan, reporter: Reporter) -> tuple[Localiser, float]:
+    """The fast way of a run, and when it was there: what is learnt once is not what an image takes."""
+    return localiser.fast(found.images, reporter), time.monotonic()
 
 
 def _nothing_left(results: Results, begun: float) -> LocaliseSummary:

@@ -95,15 +95,22 @@ def letterbox_side(files: Sequence[ImageFile], imgsz: int, probe: int = 64, mult
     longest = 0
     step = max(1, len(files) // probe)
     for file in files[::step]:
-        header = _peek(file)
+        header = header_of(file)
         if header is not None:
             longest = max(longest, header.width, header.height)
     side = min(imgsz, longest or imgsz)
     return max(8, -(-side // multiple)) * multiple
 
 
-def _peek(file: ImageFile) -> Header | None:
-    """An image's header, without reading the rest of the file; None of one that cannot be used."""
+def header_of(file: ImageFile) -> Header | None:
+    """An image's header, without reading the rest of the file.
+
+    Args:
+        file: the image's.
+
+    Returns:
+        The header; None of a file that cannot be used.
+    """
     try:
         with opened(file.path) as (stream, _):
             return read_header(stream)

@@ -513,3 +513,17 @@ def test_who_said_so_goes_along_where_a_format_has_a_place_for_it(folder: Path, 
     assert "annotations" not in second
     assert second["predictions"][0]["score"] == 0.4
     assert [image.file for image in read_annotations(next((tmp_path / "studio").glob("*.json"))).images] == ["00.png"]
+
+
+def test_parts_far_from_their_shares_are_told(tmp_path: Path, cli: Call) -> None:
+    """Whole folders go into one part: nine of ten images lie in one of them."""
+    names = [f"a/{n:02d}.png" for n in range(54)] + [f"{n}/00.png" for n in range(10)]
+    for number, name in enumerate(names):
+        write_image(tmp_path / "images" / name, np.full((40, 40, 3), 3 * number, np.uint8))
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps({name: [[4, 4, 30, 30]] for name in names}))
+    words = ("export", file, "--source", tmp_path / "images", "--format", "coco", "-o", tmp_path / "out", "--overwrite")
+    for by, told in (("folder", True), ("file", False)):
+        code, _, err = cli(*words, "--group-by", by)
+        assert code == 0, err
+        assert ("were asked for: 11 groups of images that are kept together; --group-by file parts them evenly" in err) == told

@@ -42,7 +42,7 @@ def test_the_page_is_self_contained_and_shows_everything(trained: Trained) -> No
     assert ("the hypothesis that was not taken" in page) == (word == "deformable")
     assert "The box can still be too large or hold two of them" in page
     assert re.search(rf"the thing was taken for\s+{word}", page)
-    assert f"it learnt from {len(read_images(trained.run))} images, and the boxes" in page
+    assert f"it learnt from {len(read_images(trained.run))} images; the boxes" in page
 
 
 def test_all_images_are_ranked_by_the_scores_that_localise_gives(trained: Trained) -> None:

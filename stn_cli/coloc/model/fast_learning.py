@@ -125,7 +125,8 @@ def learn_fast(localiser: Localiser, own: Sequence[ImageFile], new: Sequence[Ima
     network = learn_lessons(network, lessons[held:], side, FAST.steps_first, SEED, check=heard)
     accord = Accord.of(_looked(localiser, network, side, seen[:held]), [record for _, record, _ in seen[:held]])
     if accord.same < FAST.least_same:
-        asked = f"{FAST.least_same:.0%} are asked; more images may bring that"
+        more = "more images may bring that" if len(files) < FAST.images else "it has learnt from as many images as it takes"
+        asked = f"{FAST.least_same:.0%} are asked; {more}"
         return Fast(None, f"{accord.words()}; {asked}", len(files))
     network = learn_lessons(network, lessons, side, FAST.steps_last, SEED, FAST.last_rate, heard)
     records = [record for _, record, _ in seen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from stn_cli.coloc.annotations import fitting
 from stn_cli.coloc.train.resume import Begun
 from stn_cli.errors import CheckpointError, InputError, UsageError, counted
 from stn_cli.media.cache import Cache
+from stn_cli.media.scan import ImageFile
 from stn_cli.records import AnnotatedImage, Skipped
 from stn_cli.runs.annotations import ANNOTATIONS, read_run_annotations, write_run_annotations
 from stn_cli.runs.config import TrainConfig
@@ -16,6 +18,7 @@ from stn_cli.runs.folder import write_skipped
 from stn_cli.runtime.distributed import Team
 from stn_cli.runtime.progress import Reporter
 
+UNREAD = "the image was skipped"
 Annotator = Callable[[Sequence[str]], Sequence[AnnotatedImage]]
 """Names of a set's images -> the annotations of those of them that have one, under these names."""
 
@@ -36,17 +39,27 @@ def check_alone(team: Team, asked: bool) -> None:
         )
 
 
-def annotated(given: Sequence[AnnotatedImage] | None, begun: Begun | None) -> set[str]:
-    """Names of images that a person has annotated.
+def annotated_before(begun: Begun | None, images: Sequence[ImageFile], warn: Callable[[str], None]) -> list[AnnotatedImage]:
+    """What a person gave before of images that are still the same files.
 
     Args:
-        given: annotations of now; None where none are given.
-        begun: the run that is gone on from.
+        begun: the run that is gone on from; None where there is none.
+        images: of the new training.
+        warn: is told how many are of other files of the same names.
 
     Returns:
-        The names, also of images that are not in the folder any more.
+        The annotations.
     """
-    return {image.file for image in (*(given or ()), *(() if begun is None else begun.annotations))}
+    if begun is None or not begun.annotations:
+        return []
+    names = {image.file for image in begun.annotations}
+    own, now = ({f.name: os.path.realpath(f.path) for f in of if f.name in names} for of in (begun.images, images))
+    there = [image for image in begun.annotations if image.file in now]
+    same = [image for image in there if now[image.file] == own.get(image.file)]
+    if len(same) < len(there):
+        count = counted(len(there) - len(same), "annotation")
+        warn(f"{count} of the earlier run left out: the images of these names are other files than those that it was given")
+    return same
 
 
 def keep_annotations(
@@ -54,7 +67,7 @@ def keep_annotations(
     cache: Cache,
     config: TrainConfig,
     given: Sequence[AnnotatedImage] | None,
-    begun: Begun | None,
+    before: Sequence[AnnotatedImage],
     reporter: Reporter,
 ) -> list[AnnotatedImage]:
     """The annotations of the images, now given and of the run that is gone on from; they are written to annotations.json.
@@ -64,7 +77,7 @@ def keep_annotations(
         cache: the images; those whose annotations cannot be used are added to what it skipped.
         config: `kinds` is used.
         given: those of now, which win; None where none are given.
-        begun: the run that is gone on from.
+        before: those of the run that is gone on from, see `annotated_before`.
         reporter: is told of each image whose boxes cannot be used.
 
     Returns:
@@ -75,17 +88,18 @@ def keep_annotations(
     """
     place = {name: number for number, name in enumerate(cache.names)}
     now, left_out = _fitting(given or (), place, cache, reporter)
+    old, changed = _fitting(before, place, cache, reporter)
     if given is not None and not now:
-        why = left_out[0].reason if left_out else None
-        raise InputError("nothing of the boxes can be used", left_out[0].file if left_out else None, why)
+        first = left_out[0] if left_out else Skipped(given[0].file, UNREAD) if given else None
+        raise InputError("nothing of the boxes can be used", *(() if first is None else (first.file, first.reason)))
     kinds = 1 + max((kind for image in now for _, kind in image.boxes), default=0)
     if config.kinds > 1 and kinds > config.kinds:
         todo = "Use a larger --kinds"
         raise InputError(
             f"boxes are of {kinds} kinds of objects, and {counted(config.kinds, 'kind')} are looked for", todo=todo
         )
-    before = {} if begun is None else {image.file: image for image in begun.annotations if image.file in place}
-    every = before | {image.file: image for image in now}
+    every = {image.file: image for image in (*old, *now)}
+    left_out += [row for row in changed if row.file not in every]
     if every:
         write_run_annotations(folder, every.values())
     if left_out:
@@ -101,7 +115,7 @@ def _fitting(
     now, left_out = list[AnnotatedImage](), list[Skipped]()
     for image in given:
         if image.file not in place:
-            reporter.warn(f"{image.file}: its annotation is not used: the image is left out")
+            reporter.warn(f"{image.file}: its annotation is not used: {UNREAD}")
             continue
         found = fitting(image, cache.frames[place[image.file]])
         if isinstance(found, Skipped):

@@ -69,7 +69,8 @@ class Context:
         """Write the state to the disk; from here on a stopped training can be resumed."""
         if not self.team.first:
             return
-        checkpoint.save_state(self.folder, state.to_dict(self.cache.names) | {"annotations": annotations_digest(self.folder)})
+        more = {"annotations": annotations_digest(self.folder), "letterboxes": [self.cache.letterbox, self.closely]}
+        checkpoint.save_state(self.folder, state.to_dict(self.cache.names) | more)
         say_how_to_go_on(self.results, self.stop, state.stage)
 
     def enter(self, state: RunState, stage: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def decode_images(
     stop: StopRequest,
     kept: Path | None = None,
     team: Team = ALONE,
+    before: Sequence[int] | None = None,
 ) -> tuple[Cache, Cache]:
     """Decode images of a source; the source is written to images.txt, what cannot be used to skipped.jsonl.
 
@@ -47,6 +49,8 @@ def decode_images(
         stop: looked at after every image.
         kept: folder with letterboxes of earlier trainings, where this one's are put, too; None keeps none.
         team: processes that decode a part each.
+        before: sides of the letterboxes of both caches, where a training is gone on with: nothing is written then, as it is there, and what
+            cannot be read now may come back.
 
     Returns:
         The images at the size that the transformer looks at, and larger; both are the same where nothing looks closely.
@@ -55,32 +59,40 @@ def decode_images(
         InputError: fewer than two usable images, or all of them alike.
         Interrupted: a signal came.
     """
-    _list(folder, found)
+    _let_go(found, folder if before is None else None)
     reporter.stage("decode", len(some[team.share(len(some))]))
-
-    def advance(count: int) -> None:
-        reporter.advance(count)
-        stop.check(stop.todo or "Nothing was learnt yet")
-
-    finest = 2 ** (config.cascade - 1)
-    looked_at = letterbox_side(some, config.imgsz * finest, multiple=4 * finest)
-    closest = round(config.imgsz * max(DENSE.scales))
-    side = letterbox_side(some, closest) if closely and config.cascade == 1 else looked_at
+    looked_at, side = before or _sides(some, config, closely)
     with _loader(kept, side, reporter) as load:
-        how: dict[str, Any] = {"max_pixels": config.max_pixels, "progress": advance, "load": load}
+        how: dict[str, Any] = {"max_pixels": config.max_pixels, "progress": partial(_advance, reporter, stop), "load": load}
         large = build_whole_cache(some, side, folder, team, workers=config.workers or default_workers(), **how)
     large.skipped[:0] = found.skipped
-    _leave_out_skipped(folder, large, some)
+    if before is None:
+        _leave_out_skipped(folder, large, some)
     _check_images(large)
+    large.names = ManyNames(large.names)
     _remark(large, reporter)
     return large.reduced(looked_at), large
 
 
-def _list(folder: Path, found: Scan) -> None:
-    """Write which images there are; nobody reads the paths any more, which with their names take 300 MB of a million images."""
-    write_images(folder, found.images)
+def _advance(reporter: Reporter, stop: StopRequest, count: int) -> None:
+    reporter.advance(count)
+    stop.check(stop.todo or "Nothing was learnt yet")
+
+
+def _let_go(found: Scan, folder: Path | None) -> None:
+    """Write which images there are, unless it is known; nobody reads the paths any more, which with their names take 300 MB of a million."""
+    if folder is not None:
+        write_images(folder, found.images)
     found.images = []
     hand_back()
+
+
+def _sides(some: Sequence[ImageFile], config: TrainConfig, closely: bool) -> tuple[int, int]:
+    """Sides of the letterboxes that the transformer and the search look at, pixels."""
+    finest = 2 ** (config.cascade - 1)
+    looked_at = letterbox_side(some, config.imgsz * finest, multiple=4 * finest)
+    closest = round(config.imgsz * max(DENSE.scales))
+    return looked_at, letterbox_side(some, closest) if closely and config.cascade == 1 else looked_at
 
 
 def _leave_out_skipped(folder: Path, cache: Cache, some: Sequence[ImageFile]) -> None:
@@ -88,7 +100,6 @@ def _leave_out_skipped(folder: Path, cache: Cache, some: Sequence[ImageFile]) ->
     write_skipped(folder, cache.skipped)
     used = set(cache.names)
     leave_out(folder, [file.path for file in some if file.name not in used])
-    cache.names = ManyNames(cache.names)
 
 
 @contextmanager

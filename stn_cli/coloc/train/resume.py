@@ -15,6 +15,7 @@ from stn_cli.bounds import shown
 from stn_cli.coloc.model.finder import predict
 from stn_cli.coloc.scene import Scene
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
+from stn_cli.coloc.train.sample import compacted
 from stn_cli.coloc.train.state import RunState
 from stn_cli.errors import CheckpointError, UsageError
 from stn_cli.media.scan import ImageFile, Scan
@@ -29,6 +30,8 @@ from stn_cli.runs.folder import read_images
 
 BUILT_WITH = ("encoder", "weights", "layer", "transform", "cascade", "imgsz", "kinds", "objects")
 """Settings that a run's networks are built with, and its images are looked at with."""
+MOST_TIMES = 4
+"""Times `imgsz` that a letterbox's side is at most."""
 OTHER_IMAGES = "the images are not those that the run began with"
 
 
@@ -39,7 +42,7 @@ class Begun:
     Attributes:
         run: its folder.
         config: its settings.
-        images: that it learnt from.
+        images: of its folder.
         annotations: a person's, of them.
         saved: its state, not checked yet.
     """
@@ -196,7 +199,36 @@ def images_of(saved: dict[str, Any], images: Sequence[ImageFile], folder: Path) 
     some = [image for image in images if image.name in known]
     if len(some) < len(known):
         raise CheckpointError(OTHER_IMAGES, folder, None, "Start anew with --overwrite")
-    return some
+    return some if len(some) == len(images) else compacted(some)
+
+
+def sides_of(saved: dict[str, Any], config: TrainConfig) -> list[int] | None:
+    """Sides of the letterboxes that a training was begun with: which images tell them is not the same once some were left out.
+
+    Args:
+        saved: its state, of any origin.
+        config: its settings.
+
+    Returns:
+        The transformer's and the search's, pixels; None where the state does not say them.
+    """
+    sides, most = saved.get("letterboxes"), MOST_TIMES * config.imgsz * 2 ** (config.cascade - 1)
+    usable = isinstance(sides, list) and len(sides) == 2 and all(type(side) is int and 8 <= side <= most for side in sides)
+    return sides if usable else None
+
+
+def learnt_by(begun: Begun | None, images: Sequence[ImageFile]) -> list[str]:
+    """Names of images that an earlier run has learnt from, if its folder is learnt from again.
+
+    Args:
+        begun: the run that is gone on from; None where there is none.
+        images: of the new training.
+
+    Returns:
+        The names.
+    """
+    names = begun.saved.get("names") if begun is not None and images is begun.images else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def restore(context: Context, saved: dict[str, Any]) -> RunState:

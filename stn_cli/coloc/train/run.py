@@ -13,15 +13,26 @@ from typing import Any
 import torch
 
 from stn_cli.coloc.model.fast_file import FAST_FILE
-from stn_cli.coloc.train.annotated_images import Annotator, annotated, annotations_before, check_alone, keep_annotations
+from stn_cli.coloc.train.annotated_images import Annotator, annotated_before, annotations_before, check_alone, keep_annotations
 from stn_cli.coloc.train.context import Context, say_how_to_go_on
 from stn_cli.coloc.train.corrections import learn_corrections
 from stn_cli.coloc.train.decode import decode_images
 from stn_cli.coloc.train.finetune import finetune
 from stn_cli.coloc.train.finish import calibrate_scores, finish
 from stn_cli.coloc.train.regress import regress
-from stn_cli.coloc.train.resume import Begun, begun_by, check_resumable, check_same, go_on_from, images_of, restore, take_up
-from stn_cli.coloc.train.sample import apart, learnt_from
+from stn_cli.coloc.train.resume import (
+    Begun,
+    begun_by,
+    check_resumable,
+    check_same,
+    go_on_from,
+    images_of,
+    learnt_by,
+    restore,
+    sides_of,
+    take_up,
+)
+from stn_cli.coloc.train.sample import learnt_from
 from stn_cli.coloc.train.state import RunState
 from stn_cli.coloc.train.together import search_for_all
 from stn_cli.encoders import make_encoder
@@ -58,6 +69,7 @@ class TrainResult:
         run: the run folder.
         images: how many were learnt from.
         unused: how many more there are, see `stn_cli.coloc.train.sample`.
+        annotated: to how many of those learnt from a person gave boxes.
         skipped: what was left out.
         kind: `rigid`, `words` or `dense`, of each kind of object, with commas.
         agreement: mean IoU of the transformer's boxes with the search's.
@@ -68,6 +80,7 @@ class TrainResult:
     run: Path
     images: int
     unused: int
+    annotated: int
     skipped: list[Skipped]
     kind: str
     agreement: float
@@ -148,7 +161,7 @@ def _begin(
     pick_device(config.device)
     if source is None and begun is not None:
         found = Scan(begun.images, [])
-        folders, beside = [os.path.dirname(image.path) for image in begun.images], list[str]()
+        folders, beside = sorted({os.path.dirname(image.path) for image in begun.images}), list[str]()
     elif source is not None:
         found = scan(source)
         folders, beside = places_of(source, found)
@@ -218,17 +231,17 @@ def _run(
     if saved is not None and team.first:
         say_how_to_go_on(results, stop)
     given = None if annotator is None else annotator([image.name for image in found.images])
-    some = (
-        images_of(saved, found.images, work)
-        if saved is not None
-        else learnt_from(found.images, config, encoder.dense, annotated(given, begun))
-    )
+    before, sides = annotated_before(begun, found.images, reporter.warn), None if saved is None else sides_of(saved, config)
+    if saved is None:
+        always = {image.file for image in (*before, *(given or ()))}
+        some = learnt_from(found.images, config, encoder.dense, always, learnt_by(begun, found.images))
+    else:
+        some = images_of(saved, found.images, work)
     unused = len(found.images) - len(some)
-    some = apart(some) if unused else some
-    cache, large = decode_images(found, some, config, encoder.dense, work, reporter, stop, kept, team)
+    cache, large = decode_images(found, some, config, encoder.dense, work, reporter, stop, kept, team, sides)
     del some
     annotations = (
-        annotations_before(work, cache) if saved is not None else keep_annotations(work, cache, config, given, begun, reporter)
+        annotations_before(work, cache) if saved is not None else keep_annotations(work, cache, config, given, before, reporter)
     )
     cache.settle(device)
     context = Context(
@@ -244,8 +257,8 @@ def _run(
     if team.first:
         agreed = finish(context, state, calibrate_scores(context, state))
     kinds = ", ".join(kind.kind for kind in state.kinds)
-    seconds = time.monotonic() - at
-    return TrainResult(results.folder, len(cache), unused, cache.skipped, kinds, agreed, state.warnings, seconds)
+    used = len(cache), unused, len(annotations), cache.skipped
+    return TrainResult(results.folder, *used, kinds, agreed, state.warnings, time.monotonic() - at)
 
 
 def _new_state(context: Context, begun: Begun | None) -> RunState:

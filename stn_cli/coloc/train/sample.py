@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 from collections.abc import Collection, Sequence
 
-from stn_cli.coloc.scene import sample_indices
+import torch
+
 from stn_cli.coloc.score.object_search import share_of
 from stn_cli.coloc.train.settings import REGRESSION
+from stn_cli.media.cache import header_of
 from stn_cli.media.scan import ImageFile
 from stn_cli.runs.config import TrainConfig
 
@@ -17,7 +19,8 @@ def most_learnt(config: TrainConfig, dense: bool) -> int:
 
     Args:
         config: `steps`, `finetune`, `batch`, `cascade`, `search` and `search_images` are used.
-        dense: whether the encoder is a network, whose objects are chosen among proposals unless they are rigid.
+        dense: whether the encoder is a network: its objects are chosen among proposals, unless a rigid layout is asked for. One that is found
+            unasked is learnt from as many images, each of them more often.
 
     Returns:
         At least as many as the search looks at.
@@ -32,7 +35,11 @@ def most_learnt(config: TrainConfig, dense: bool) -> int:
 
 
 def learnt_from(
-    images: Sequence[ImageFile], config: TrainConfig, dense: bool, always: Collection[str] = ()
+    images: Sequence[ImageFile],
+    config: TrainConfig,
+    dense: bool,
+    always: Collection[str] = (),
+    first: Collection[str] = (),
 ) -> Sequence[ImageFile]:
     """The images of a folder that a training looks at.
 
@@ -41,19 +48,28 @@ def learnt_from(
         config: as for `most_learnt`; `seed` decides which of many they are.
         dense: as for `most_learnt`.
         always: names of images that are among them in any case: a person has annotated them.
+        first: names of images that are taken before others: an earlier run has learnt from them.
 
     Returns:
-        Images in their order: all of them, or as many as `most_learnt` says and those of `always`.
+        Images in their order: all of them, or as many as `most_learnt` says and those of `always`. One that is no image by its first bytes
+        does not count, and another one is drawn.
     """
     most = most_learnt(config, dense)
     if len(images) <= most:
         return images
-    drawn = set(sample_indices(len(images), most, config.seed).tolist())
-    wanted = set(always)
-    return [image for number, image in enumerate(images) if number in drawn or image.name in wanted]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    known, wanted, drawn = set(first), set(always), set[int]()
+    if known:
+        order.sort(key=lambda number: images[number].name not in known)
+    for number in order:
+        drawn.add(number)
+        most -= header_of(images[number]) is not None
+        if not most:
+            break
+    return compacted([image for number, image in enumerate(images) if number in drawn or image.name in wanted])
 
 
-def apart(images: Sequence[ImageFile]) -> list[ImageFile]:
+def compacted(images: Sequence[ImageFile]) -> list[ImageFile]:
     """Copies that lie beside each other: a few out of a million would keep the memory of all from being handed back.
 
     Args:

@@ -41,6 +41,6 @@ def test_a_warning_says_which_kind_it_is_about(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize(("kind", "times"), [("dense", 1), ("dense, dense", 1), ("dense, words", 1), ("rigid, dense", 2)])
 def test_what_several_kinds_are_taken_for_alike_is_said_once(kind: str, times: int, tmp_path: Any) -> None:
-    text = _summary(TrainResult(tmp_path, 20, 0, [], kind, 0.9, [], 1.0))
+    text = _summary(TrainResult(tmp_path, 20, 0, 0, [], kind, 0.9, [], 1.0))
     assert text.count("rigid (") + text.count("deformable (") == times
     assert text.count(" and ") == times - 1

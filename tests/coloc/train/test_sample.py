@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from stn_cli.coloc.train import sample
 from stn_cli.coloc.train.run import train
-from stn_cli.coloc.train.sample import apart, learnt_from, most_learnt
-from stn_cli.errors import CheckpointError, Interrupted
+from stn_cli.coloc.train.sample import compacted, learnt_from, most_learnt
+from stn_cli.errors import CheckpointError, InputError, Interrupted
 from stn_cli.media.scan import ImageFile
 from stn_cli.runs import checkpoint
+from stn_cli.runs.annotations import read_run_annotations
 from stn_cli.runs.config import TrainConfig
 from stn_cli.runs.folder import leave_out, read_images, read_skipped, write_images
 from tests.coloc.train.test_run import StopAt, weights
@@ -48,7 +51,8 @@ def test_more_steps_learn_from_more_images() -> None:
     assert most_learnt(replace(usual, search_images=5000), dense=True) == 5000
 
 
-def test_few_are_all_and_many_are_spread() -> None:
+def test_few_are_all_and_many_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "header_of", lambda file: None if file.name.startswith("broken") else object())
     files = [ImageFile(f"/x/{n}.png", f"{n}.png") for n in range(1000)]
     assert learnt_from(files[:16], FEW, dense=False) == files[:16]
     some = learnt_from(files, FEW, dense=False, always={"999.png", "none.png"})
@@ -57,6 +61,56 @@ def test_few_are_all_and_many_are_spread() -> None:
     assert [file for file in files if file in some] == some  # in their order
     assert sum(int(file.name[:-4]) < 500 for file in some) in range(4, 13)
     assert learnt_from(files, replace(FEW, seed=1), dense=False) != some
+    known = [file.name for file in files[300:310]]
+    again = [file.name for file in learnt_from(files, FEW, dense=False, first=known)]
+    assert set(known) <= set(again)
+    assert len(again) == 16
+
+
+def test_others_are_drawn_in_the_place_of_what_is_no_image(tmp_path: Path) -> None:
+    make_folder(tmp_path, 20)
+    for n in range(300):
+        (tmp_path / "images" / f"broken{n}.png").write_bytes(b"nothing")
+    result = train(tmp_path / "images", tmp_path / "run", FEW)
+    assert result.images == 16
+    assert len(result.skipped) > 100
+    assert len(read_images(tmp_path / "run")) == 320 - len(result.skipped)
+
+
+def test_images_that_are_away_for_a_while_do_not_end_a_run(many: Path, tmp_path: Path) -> None:
+    """A drive that was not there when a training was gone on with."""
+    shutil.copytree(many, tmp_path / "images")
+    with pytest.raises(Interrupted):
+        train(tmp_path / "images", tmp_path / "run", FEW, reporter=StopAt("regression", 1))
+    kept = next((tmp_path / "run").rglob("images.txt"))
+    before = kept.read_bytes(), (kept.parent / "skipped.jsonl").read_bytes()
+    (tmp_path / "images").rename(tmp_path / "away")
+    with pytest.raises(InputError):
+        train(None, tmp_path / "run", resume=True)
+    (tmp_path / "images").mkdir()
+    for path in sorted((tmp_path / "away").iterdir())[::2]:  # half of it is there again
+        shutil.copy(path, tmp_path / "images")
+    with pytest.raises(CheckpointError, match="images are not those that the run began with"):
+        train(None, tmp_path / "run", resume=True)
+    assert (kept.read_bytes(), (kept.parent / "skipped.jsonl").read_bytes()) == before
+    shutil.rmtree(tmp_path / "images")
+    (tmp_path / "away").rename(tmp_path / "images")
+    train(None, tmp_path / "run", resume=True)
+
+
+def test_what_was_said_of_other_files_of_the_same_names_is_left_out(many: Path, tmp_path: Path, cli: Call) -> None:
+    numbers = ("--imgsz", FEW.imgsz, "--steps", 3, "--finetune", 1, "--batch", 4, "--search-images", 10, "--no-report")
+    (tmp_path / "boxes.json").write_text(json.dumps({"000.png": [[5, 5, 40, 40]]}))
+    gradient = ("--encoder", "gradient")
+    assert cli("train", many, "--boxes", tmp_path / "boxes.json", "-o", tmp_path / "a", *numbers, *gradient)[0] == 0
+    assert cli("train", "--from", tmp_path / "a", "-o", tmp_path / "b", "--no-report")[0] == 0
+    assert [image.file for image in read_run_annotations(tmp_path / "b")] == ["000.png"]
+    assert set(learnt(tmp_path / "a")) == set(learnt(tmp_path / "b"))  # also with another seed: what it knows is of these
+    make_folder(tmp_path / "others", 20)
+    code, _, err = cli("train", tmp_path / "others" / "images", "--from", tmp_path / "a", "-o", tmp_path / "c", "--no-report")
+    assert code == 0, err
+    assert "1 annotation of the earlier run left out: the images of these names are other files" in err
+    assert not (tmp_path / "c" / "annotations.json").exists()
 
 
 def test_of_many_images_as_many_are_learnt_from_as_the_steps_draw(many: Path, tmp_path: Path) -> None:
@@ -105,10 +159,13 @@ def test_annotated_images_are_among_them(many: Path, tmp_path: Path, cli: Call) 
     code, out, err = cli(*words, *numbers, "--json")
     assert code == 0, err
     assert set(others) <= set(learnt(tmp_path / "new"))
-    assert "007.png: its annotation is not used: the image is left out" in err
+    assert "007.png: its annotation is not used: the image was skipped" in err
     facts = json.loads(out)
     assert facts["images"] + facts["unused"] + facts["skipped"] == 40
-    assert f"{facts['images']} images of {facts['images'] + facts['unused']}, drawn at random" in err
+    assert facts["annotated"] == len(others)
+    whole = facts["images"] + facts["unused"]
+    assert re.search(rf"{facts['images']} images in \d+ s, drawn at random of {whole}: as many as the steps draw", err)
+    assert f"{len(others)} images of them annotated" in err
 
 
 def test_images_that_cannot_be_read_leave_the_list(tmp_path: Path) -> None:
@@ -118,5 +175,5 @@ def test_images_that_cannot_be_read_leave_the_list(tmp_path: Path) -> None:
     assert read_images(tmp_path) == files
     leave_out(tmp_path, [files[1].path])
     assert read_images(tmp_path) == [files[0], files[2]]
-    assert apart(files) == files
-    assert apart(files)[0].path is not files[0].path
+    assert compacted(files) == files
+    assert compacted(files)[0].path is not files[0].path
