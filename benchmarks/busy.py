@@ -40,7 +40,7 @@ WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
 }
 """Environment and flags of each way to train."""
 LOOKS = ("own images", "shared", "one thread")
-COPIES = 4
+COPIES = 16
 """How often each image is looked at."""
 SHORT = ("--steps", "40", "--imgsz", "96", "--search", "deformable")
 LOOPS = (0, 1, 2)

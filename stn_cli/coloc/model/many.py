@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from stn_cli.coloc.model.found import believed_from, scored_at_least
 from stn_cli.errors import ResourceError, out_of_memory
+from stn_cli.geometry import Frame
 from stn_cli.media.cache import Letterbox
+from stn_cli.media.scan import ImageFile
 from stn_cli.records import ImageRecord, Skipped
 from stn_cli.runtime.ordered import ordered_map
 from stn_cli.runtime.threads import working_threads
@@ -75,14 +78,17 @@ def localise_many(
         return list(zip(call, localise_loaded(localiser, call, min_score, batch, warn)[0], strict=True))
 
     try:
-        for first in islice(calls, 1):  # in this thread: what is made of a network at its first call is made once
-            found = look(first)
-            torch.set_num_threads(threads)
-            yield from found
+        if threads > 1:
+            _records_that_fit(localiser, [_nothing(localiser.letterbox)], 1, warn)  # what is made at a first look is made once
         for found in ordered_map(look, calls, threads) if threads > 1 else map(look, calls):
             yield from found
     finally:
         torch.set_num_threads(threads)
+
+
+def _nothing(side: int) -> Letterbox:
+    """A black image."""
+    return Letterbox(ImageFile("", ""), Frame(side, side, side), np.zeros((side, side, 3), np.uint8))
 
 
 def _calls(loaded: Iterator[Letterbox | Skipped], batch: int, most: int) -> Iterator[list[Letterbox | Skipped]]:
