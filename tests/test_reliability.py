@@ -47,8 +47,8 @@ def test_large_folders_were_measured_and_meet_their_bars() -> None:
     digits, hammers, memory = sets["digits"], sets["hammers"], sets["memory"]
     assert digits["2000"]["corloc"][0] >= 98
     assert digits["time_ratio"] <= 1.5
-    one = 100 / 93  # of the images that are in both
-    assert all(many >= few - one for few, many in zip(hammers["120"]["corloc"], hammers["600"]["corloc"], strict=True))
+    one_image = 1.1  # of the 93 that are in both, percent
+    assert all(many >= few - one_image for few, many in zip(hammers["120"]["corloc"], hammers["600"]["corloc"], strict=True))
     assert sets["cells"]["60"]["corloc"][0] >= sets["cells"]["120"]["corloc"][0] - 2
     assert memory["auto ratios"]["anonymous_mb"] <= 1.15
     assert memory["auto ratios"]["resident_mb"] <= 1.15
