@@ -5,12 +5,12 @@ from __future__ import annotations
 import marshal
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import eq
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from stn_cli.on_demand import OnDemand
 from stn_cli.records import ImageRecord, Localisation, PixelBox, corners
 
 Item = TypeVar("Item")
@@ -87,7 +87,7 @@ class ByName(Mapping[str, list[Item]], Generic[Item]):
         return name in self._columns.places
 
 
-class PackedRecords(Sequence[ImageRecord]):
+class PackedRecords(OnDemand[ImageRecord]):
     """Records of images, their objects best first, as bytes.
 
     Attributes:
@@ -156,24 +156,13 @@ class PackedRecords(Sequence[ImageRecord]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @overload
-    def __getitem__(self, place: int) -> ImageRecord: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[ImageRecord]: ...
-    def __getitem__(self, place: int | slice) -> ImageRecord | list[ImageRecord]:
-        if isinstance(place, slice):
-            return [self[at] for at in range(*place.indices(len(self)))]
-        at = range(len(self))[place]
+    def make(self, place: int) -> ImageRecord:
+        """The record of one image."""
         assert self._order is not None
-        mine = self._order[self._starts[at] : self._starts[at + 1]].tolist()
-        file, (width, height) = self.files[at], self.sides(at)
+        mine = self._order[self._starts[place] : self._starts[place + 1]].tolist()
+        file, (width, height) = self.files[place], self.sides(place)
         objects = tuple(self._object(n, file, width, height) for n in mine)
-        return ImageRecord(file, width, height, objects, bool(self._reviewed[at]))
+        return ImageRecord(file, width, height, objects, bool(self._reviewed[place]))
 
     def _object(self, n: int, file: str, width: int, height: int) -> Localisation:
         rest: Any = marshal.loads(memoryview(self._bytes)[self._ends[n] : self._ends[n + 1]])

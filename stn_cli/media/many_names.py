@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import overload
+from collections.abc import Iterable
+
+from stn_cli.on_demand import OnDemand
 
 
-class ManyNames(Sequence[str]):
+class ManyNames(OnDemand[str]):
     """Names that are made when they are asked for.
 
     Args:
@@ -28,20 +29,6 @@ class ManyNames(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        """One name, or some."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        at = range(len(self))[index]
-        return self._text[self._ends[at] : self._ends[at + 1]].decode("utf-8", "surrogatepass")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
+    def make(self, place: int) -> str:
+        """One name."""
+        return self._text[self._ends[place] : self._ends[place + 1]].decode("utf-8", "surrogatepass")

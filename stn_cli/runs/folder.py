@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from stn_cli.errors import CheckpointError, printable
 from stn_cli.files import atomic, escape, name_from_results, name_in_results, unescape
 from stn_cli.media.many_names import ManyNames
 from stn_cli.media.scan import ImageFile
+from stn_cli.on_demand import OnDemand
 from stn_cli.reading import read_plain
 from stn_cli.records import Skipped
 
@@ -69,7 +70,7 @@ def leave_out(folder: Path, paths: Collection[str]) -> None:
         file.writelines(line for line in whole if line not in lines)
 
 
-class RunImages(Sequence[ImageFile]):
+class RunImages(OnDemand[ImageFile]):
     """The images of a run, each made when it is asked for: a million of them would take 300 MB, their names take 30.
 
     Args:
@@ -83,23 +84,10 @@ class RunImages(Sequence[ImageFile]):
     def __len__(self) -> int:
         return len(self._names)
 
-    @overload
-    def __getitem__(self, index: int) -> ImageFile: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageFile]: ...
-    def __getitem__(self, index: int | slice) -> ImageFile | list[ImageFile]:
-        """One image, or some."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        name = self._names[index]
+    def make(self, place: int) -> ImageFile:
+        """One image."""
+        name = self._names[place]
         return ImageFile(self._root + name.replace("/", os.sep), name)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def read_images(folder: Path) -> RunImages:
