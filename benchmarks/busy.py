@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 
 from benchmarks.common import PROGRAM, parser
 from benchmarks.provenance import LEARNING, ROOT, begin, cores, save
+from stn_cli.runtime.threads import WAITING, use_threads, watch_cores
 
 WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
     "now": ({}, []),
@@ -78,8 +79,6 @@ def seconds(images: Path, out: Path, way: str, loops: int, shared: bool) -> floa
 
 def look(run: str, source: str, way: str) -> None:
     """Print how many images a run looks at in a second, and in how many threads: in a process of its own."""
-    from stn_cli.runtime.threads import use_threads, watch_cores
-
     watch_cores()
     import torch
 
@@ -103,7 +102,7 @@ def look(run: str, source: str, way: str) -> None:
 def looks(run: Path, images: Path, rounds: int) -> dict[str, list[float]]:
     """Images a second of each way to look, alone and beside loops; the most of all rounds."""
     rates: dict[str, list[float]] = {way: [0.0 for _ in LOOPS] for way in LOOKS}
-    env = {name: value for name, value in os.environ.items() if name not in OURS} | {"GOMP_SPINCOUNT": "10000"}
+    env = {name: value for name, value in os.environ.items() if name not in OURS} | WAITING
     for number in range(rounds):
         for loops in LOOPS:
             for way in LOOKS:

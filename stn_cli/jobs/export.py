@@ -278,10 +278,10 @@ class _Exporting:
 
     def _remark_parts(self, whole: int) -> None:
         """Say which parts are far from the share of the images that was asked for."""
-        shares, summary = self.options.shares, self.summary
+        summary = self.summary
         kept = f"{counted(summary.groups, 'group')} of images that are kept together"
-        for name, share in zip(SPLITS, shares or (), strict=False):
-            count, wanted = summary.images[name], whole * share / sum(shares or (1,))
+        for name, share in zip(SPLITS, self.options.shares, strict=False):
+            count, wanted = summary.images[name], whole * share
             if share > 0 and not count:
                 todo = "use more images, another --split, or --group-by file"
                 self.reporter.warn(f"{name} has no image: {kept}; {todo}")

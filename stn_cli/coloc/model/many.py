@@ -150,10 +150,10 @@ def _records_that_fit(
     Raises:
         ResourceError: it does not even hold one.
     """
-    records: list[ImageRecord] = []
+    records, batch = list[ImageRecord](), _images_at_once(localiser, batch)
     while len(records) < len(letterboxes):
         try:
-            records += localiser.records(letterboxes[len(records) : len(records) + _images_at_once(localiser, batch)])
+            records += localiser.records(letterboxes[len(records) : len(records) + batch])
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise

@@ -120,3 +120,20 @@ def test_errors_of_threads_are_raised_where_records_are_read(
             list(localise_many(localiser, loaded(localiser, trained), None, 8))
     finally:
         torch.set_num_threads(1)
+
+
+def test_what_did_not_fit_is_not_tried_again(localiser: Localiser, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, notes, real = list[int](), list[str](), Localiser.records
+
+    def tight(self: Localiser, some: list[Letterbox]) -> list[ImageRecord]:
+        tried.append(len(some))
+        if len(some) > 1:
+            raise torch.OutOfMemoryError("pretend")
+        return real(self, some)
+
+    monkeypatch.setattr(Localiser, "records", tight)
+    images = [item for item in loaded(localiser, trained) if isinstance(item, Letterbox)]
+    found, _ = localise_loaded(localiser, images[:5], None, 64, notes.append)
+    assert len(found) == 5
+    assert tried == [3, 1, 1, 1, 1, 1]  # a call has three at most, whatever the batch
+    assert notes == ["out of memory: going on with batches of 1"]
