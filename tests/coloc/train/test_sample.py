@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stn_cli.coloc.train import sample
+from stn_cli.coloc.train import decode, sample
+from stn_cli.coloc.train.resume import sides_of
 from stn_cli.coloc.train.run import train
 from stn_cli.coloc.train.sample import compacted, learnt_from, most_learnt
 from stn_cli.errors import CheckpointError, InputError, Interrupted
@@ -177,3 +178,23 @@ def test_images_that_cannot_be_read_leave_the_list(tmp_path: Path) -> None:
     assert read_images(tmp_path) == [files[0], files[2]]
     assert compacted(files) == files
     assert compacted(files)[0].path is not files[0].path
+
+
+def test_one_that_goes_on_looks_at_images_of_the_size_that_it_began_with(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which images tell the size is not the same once unreadable ones are left out."""
+    with pytest.raises(Interrupted):
+        train(many, tmp_path / "run", FEW, reporter=StopAt("regression", 1))
+    state = checkpoint.load_state(next((tmp_path / "run").rglob(checkpoint.STATE)).parent)
+    looked_at, closely = state["letterboxes"]
+    assert 8 <= looked_at <= closely <= FEW.imgsz
+
+    def asked(*_: object, **__: object) -> int:
+        raise AssertionError("sizes were asked for")
+
+    monkeypatch.setattr(decode, "letterbox_side", asked)
+    train(many, tmp_path / "run", resume=True)
+    for sides in (None, [8], [8, "8"], [8, 10**6], [7, 8], "88", [True, 8]):
+        assert sides_of({"letterboxes": sides}, FEW) is None
+    assert sides_of({"letterboxes": [24, 48]}, FEW) == [24, 48]
